@@ -1,0 +1,32 @@
+// Package depstmp holds dependencies while rooms are being built.
+package depstmp
+
+import (
+	_ "charm.land/bubbletea/v2"
+	_ "charm.land/lipgloss/v2"
+	_ "charm.land/lipgloss/v2/tree"
+	_ "github.com/agext/levenshtein"
+	_ "github.com/goccy/go-yaml"
+	_ "github.com/google/uuid"
+	_ "github.com/gophercloud/gophercloud/v2"
+	_ "github.com/gophercloud/gophercloud/v2/openstack"
+	_ "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/aggregates"
+	_ "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/hypervisors"
+	_ "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/instanceactions"
+	_ "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	_ "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/services"
+	_ "github.com/gophercloud/gophercloud/v2/openstack/config"
+	_ "github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	_ "github.com/knadh/koanf/v2"
+	_ "github.com/spf13/cobra"
+	_ "github.com/tetratelabs/wazero"
+	_ "github.com/tetratelabs/wazero/experimental"
+	_ "github.com/tetratelabs/wazero/experimental/wazerotest"
+	_ "go.etcd.io/bbolt"
+	_ "go.uber.org/zap"
+	_ "go.uber.org/zap/zaptest"
+	_ "go.uber.org/zap/zaptest/observer"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+)
