@@ -165,3 +165,11 @@ func (k FlowKind) InputNames(p Phase) []string {
 	}
 	return nil
 }
+
+// KVValue is one value of a key-value store.
+type KVValue struct {
+	Name    string          `json:"name"`
+	Value   json.RawMessage `json:"value"`
+	Version int64           `json:"version"`          // grows with every write of the key, from 1
+	Expires time.Time       `json:"expires,omitzero"` // zero: never
+}
