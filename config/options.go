@@ -1,0 +1,380 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// defaultGroup is the section whose name is matched exactly.
+const defaultGroup = "DEFAULT"
+
+// option is one row of the table.
+type option struct {
+	recovery.OptionSpec
+	// unread marks an option of Masakari or of an OpenStack library that has
+	// no effect here. It is known so that it gives no warning and can be
+	// referred to; its value is looked at only then.
+	unread bool
+	// deprecated says why the operator should drop it; empty when not so.
+	deprecated string
+}
+
+// Specs lists every option that is known, with type, default and help: those
+// that Wasakari reads and those of Masakari and OpenStack's libraries that are
+// accepted without effect. Defaults of int and seconds are int64, of list and
+// multi []string, of flow recovery.Flow.
+func Specs() []recovery.OptionSpec {
+	specs := make([]recovery.OptionSpec, len(table))
+	for i, o := range table {
+		specs[i] = o.OptionSpec
+	}
+	return specs
+}
+
+// Reserved reports whether a section belongs to Wasakari, Masakari or an
+// OpenStack library, so that no operator's task may have options of its own
+// there.
+func Reserved(group string) bool {
+	g := groupKey(group)
+	return strings.EqualFold(g, defaultGroup) || ownGroups[g] || libraryGroup(g)
+}
+
+// libraryGroup holds for sections of OpenStack's libraries, whose options are
+// not all in the table.
+func libraryGroup(group string) bool {
+	return strings.HasPrefix(group, "oslo_") || slices.Contains(libraryGroups, group)
+}
+
+var libraryGroups = []string{
+	"database", "cors", "keystone_authtoken", "ssl", "taskflow", "wsgi", "coordination", "osapi_v1", "healthcheck",
+	"profiler", "audit_middleware_notifications", "service_catalog", "privsep",
+}
+
+// known finds a row of the table; ownGroups holds its sections.
+var (
+	known     = map[key]option{}
+	ownGroups = map[string]bool{grantsGroup: true}
+)
+
+func init() {
+	for _, o := range table {
+		k := key{groupKey(o.Group), o.Name}
+		if _, dup := known[k]; dup {
+			panic("config: option " + title(o.OptionSpec) + " stands twice in the table")
+		}
+		known[k] = o
+		ownGroups[k.group] = true
+	}
+}
+
+// showable reports whether the value of an option may be quoted: it is known
+// and no secret.
+func showable(group, name string) bool {
+	o, ok := known[key{group, name}]
+	return ok && !o.Secret
+}
+
+// knownHarmless reports whether name is an option of some section and a secret
+// in none.
+func knownHarmless(name string) bool {
+	found := false
+	for k, o := range known {
+		if k.name == name {
+			if o.Secret {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+const (
+	tString  = recovery.StringOption
+	tBool    = recovery.BoolOption
+	tInt     = recovery.IntOption
+	tList    = recovery.ListOption
+	tHost    = recovery.HostOption
+	tURI     = recovery.URIOption
+	tFlow    = recovery.FlowOption
+	tMulti   = recovery.MultiOption
+	tSeconds = recovery.SecondsOption
+)
+
+// mod changes a row.
+type mod func(*option)
+
+func secret(o *option) { o.Secret = true }
+func unread(o *option) { o.unread = true }
+
+func atLeast(n int64) mod { return func(o *option) { o.Min = &n } }
+func within(lo, hi int64) mod {
+	return func(o *option) { o.Min, o.Max = &lo, &hi }
+}
+func oneOf(c ...string) mod       { return func(o *option) { o.Choices = c } }
+func deprecated(why string) mod   { return func(o *option) { o.deprecated = why } }
+func rows(r ...[]option) []option { return slices.Concat(r...) }
+
+// section gives the rows their group.
+func section(group string, opts ...option) []option {
+	for i := range opts {
+		opts[i].Group = group
+	}
+	return opts
+}
+
+func row(name string, t recovery.OptionType, def any, help string, mods ...mod) option {
+	if n, ok := def.(int); ok {
+		def = int64(n)
+	}
+	o := option{OptionSpec: recovery.OptionSpec{Name: name, Type: t, Default: def, Help: help}}
+	for _, m := range mods {
+		m(&o)
+	}
+	return o
+}
+
+// strangers makes rows of strings for options that are accepted and unread.
+// Values that may hold a password are named with a leading '*'.
+func strangers(help string, names ...string) []option {
+	var out []option
+	for _, n := range names {
+		bare := strings.TrimPrefix(n, "*")
+		o := row(bare, tString, nil, help, unread)
+		o.Secret = bare != n
+		out = append(out, o)
+	}
+	return out
+}
+
+// flowDefault builds the default of a flow option.
+func flowDefault(kind recovery.FlowKind, pre, main, post []string) recovery.Flow {
+	refs := func(names []string) []recovery.TaskRef {
+		out := []recovery.TaskRef{}
+		for _, n := range names {
+			out = append(out, recovery.TaskRef{Key: n})
+		}
+		return out
+	}
+	return recovery.Flow{Kind: kind, Pre: refs(pre), Main: refs(main), Post: refs(post)}
+}
+
+func flowRow(help string, f recovery.Flow) option { return row(f.Kind.Option(), tFlow, f, help) }
+
+const (
+	masakariOnly = "Read by Masakari only; no effect here."
+	library      = "Option of an OpenStack library; no effect here."
+)
+
+// table holds every option. Names, types, defaults and limits outside
+// [wasakari] and [grants] are Masakari's, but for the rows that say otherwise.
+var table = rows(
+	section(defaultGroup,
+		row("duplicate_notification_detection_interval", tSeconds, 180, "Window in which a second notification of the same failure is a duplicate.", atLeast(0)),
+		row("notification_delay_max", tSeconds, 5, "Longest random wait before a notification is handled when no coordination backend is set; 0: none.", atLeast(0)),
+		row("wait_period_after_service_update", tSeconds, 180, "Limit for Nova to show a disabled or failed service as such."),
+		row("wait_period_after_evacuation", tSeconds, 90, "Limit for the evacuation of one server."),
+		row("wait_period_after_power_off", tSeconds, 180, "Limit for a server to stop."),
+		row("wait_period_after_power_on", tSeconds, 60, "Limit for a server to start."),
+		row("verify_interval", tSeconds, 1, "Time between two looks at the state of a server or service."),
+		row("host_failure_recovery_threads", tInt, 3, "Servers evacuated at once in one host recovery.", atLeast(1)),
+		row("process_unfinished_notifications_interval", tSeconds, 120, "Period of the job for notifications in error and those left new; negative: off."),
+		row("retry_notification_new_status_interval", tSeconds, 60, "Age from which that job takes up a notification left new."),
+		row("check_expired_notifications_interval", tSeconds, 600, "Period of the expiry job."),
+		row("notifications_expired_interval", tSeconds, 86400, "Age from which an unfinished notification becomes failed."),
+		row("host", tHost, nil, "Name of this node. Default: the name of the machine."),
+		row("periodic_enable", tBool, true, "Run the periodic jobs."),
+		row("periodic_fuzzy_delay", tSeconds, 60, "Longest random wait before the first periodic jobs."),
+		row("auth_strategy", tString, "keystone", "Who checks the callers of the API.", oneOf("keystone", "noauth2")),
+		row("masakari_api_listen", tHost, "0.0.0.0", "Address the API listens on."),
+		row("masakari_api_listen_port", tInt, 15868, "Port the API listens on.", within(1, 65535)),
+		row("use_ssl", tBool, false, "TLS in the API server, with the ssl_* options of [wsgi]."),
+		row("osapi_max_limit", tInt, 1000, "Greatest page of a list."),
+		row("osapi_masakari_link_prefix", tString, nil, "Replaces scheme and host in the links of version documents."),
+		row("debug", tBool, false, "Log debug messages."),
+
+		row("os_privileged_user_name", tString, nil, "User for calls to Nova."),
+		row("os_privileged_user_password", tString, nil, "Password of that user.", secret),
+		row("os_privileged_user_tenant", tString, nil, "Name of the project to scope to."),
+		row("os_privileged_user_auth_url", tURI, nil, "URL of Keystone."),
+		row("os_user_domain_name", tString, "default", "Name of the domain of the user."),
+		row("os_project_domain_name", tString, "default", "Name of the domain of the project."),
+		row("os_system_scope", tString, nil, "Scope of a system-scoped token, such as all."),
+		row("os_region_name", tString, nil, "Region in the catalogue."),
+		row("nova_catalog_admin_info", tString, "compute:nova:publicURL", "<service type>:<service name>:<interface> of Nova in the catalogue."),
+		row("nova_api_insecure", tBool, false, "Do not verify Nova's certificate."),
+		row("nova_ca_certificates_file", tString, nil, "File of CA certificates for Nova."),
+
+		row("periodic_interval_max", tInt, 300, masakariOnly, unread),
+		row("notification_driver", tString, "taskflow_driver", masakariOnly, unread),
+		row("masakari_topic", tString, "ha_engine", masakariOnly, unread, deprecated("no effect here")),
+		row("engine_manager", tString, "masakari.engine.manager.MasakariManager", masakariOnly, unread),
+		row("report_interval", tInt, 10, masakariOnly, unread),
+		row("service_down_time", tInt, 60, masakariOnly, unread),
+		row("masakari_api_workers", tInt, nil, masakariOnly, unread),
+		row("use_forwarded_for", tBool, false, masakariOnly, unread, deprecated("no effect here")),
+		row("state_path", tString, "$pybasedir", masakariOnly, unread),
+		row("pybasedir", tString, nil, masakariOnly, unread),
+		row("bindir", tString, nil, masakariOnly, unread),
+		row("tempdir", tString, nil, masakariOnly, unread),
+		row("fatal_exception_format_errors", tBool, false, masakariOnly, unread),
+		row("monkey_patch", tBool, false, masakariOnly, unread),
+		row("monkey_patch_modules", tList, []string{"masakari.api:masakari.cmd"}, masakariOnly, unread),
+		row("rpc_response_timeout", tInt, 60, library, unread),
+		row("control_exchange", tString, "masakari", library, unread),
+		row("executor_thread_pool_size", tInt, 64, library, unread),
+	),
+	section(defaultGroup, strangers(library,
+		"*transport_url", "rpc_backend", "rpc_conn_pool_size", "conn_pool_min_size", "conn_pool_ttl", "rpc_ping_enabled",
+		"log_file", "log_dir", "log_config_append", "log_date_format", "watch_log_file", "use_syslog", "use_journal", "use_json",
+		"syslog_log_facility", "use_stderr", "use_eventlog", "log_color", "log_rotate_interval", "log_rotate_interval_type",
+		"max_logfile_count", "max_logfile_size_mb", "log_rotation_type", "logging_context_format_string",
+		"logging_default_format_string", "logging_debug_format_suffix", "logging_exception_prefix", "logging_user_identity_format",
+		"default_log_levels", "publish_errors", "instance_format", "instance_uuid_format", "rate_limit_interval", "rate_limit_burst",
+		"rate_limit_except_level", "fatal_deprecations", "verbose", "backdoor_port", "backdoor_socket", "log_options",
+		"graceful_shutdown_timeout", "run_external_periodic_tasks", "config_file", "config_dir", "config_source",
+		"timeout", "cafile", "certfile", "keyfile", "insecure", "collect_timing", "split_loggers",
+		"ssl_ca_file", "ssl_cert_file", "ssl_key_file", "enabled_apis", "processname",
+	)...),
+	section("host_failure",
+		row("evacuate_all_instances", tBool, true, "Evacuate all servers, or only tagged ones."),
+		row("ha_enabled_instance_metadata_key", tString, "HA_Enabled", "Metadata key of the tag."),
+		row("ignore_instances_in_error_state", tBool, false, "Leave out servers in error."),
+		row("add_reserved_host_to_aggregate", tBool, false, "Add the reserved host to the aggregates of the failed one."),
+		row("service_disable_reason", tString, "Masakari detected host failed.", "Reason given to Nova for a disabled service."),
+		row("other_states", tString, "evacuate", "What to do with servers that are paused, suspended, rescued or resized. Wasakari's own.", oneOf("evacuate", "skip")),
+		row("lock_servers", tBool, true, "Lock a server while it is evacuated. Wasakari's own."),
+		row("require_fence_proof", tBool, false, "Evacuate only when a task proved that the host is off. Wasakari's own."),
+	),
+	section("instance_failure",
+		row("process_all_instances", tBool, false, "Recover all servers, or only tagged ones."),
+		row("ha_enabled_instance_metadata_key", tString, "HA_Enabled", "Metadata key of the tag."),
+	),
+	section("process_failure",
+		row("service_disable_reason", tString, "Masakari detected process failed.", "Reason given to Nova for a disabled service."),
+	),
+	section(recovery.FlowSection,
+		flowRow("Tasks of a host failure, recovery method auto.", flowDefault(recovery.HostAuto,
+			[]string{"disable_compute_service_task"}, []string{"prepare_HA_enabled_instances_task"}, []string{"evacuate_instances_task"})),
+		flowRow("Tasks of a host failure, recovery method reserved_host.", flowDefault(recovery.HostReserved,
+			[]string{"disable_compute_service_task"}, []string{"prepare_HA_enabled_instances_task", "evacuate_instances_task"}, nil)),
+		flowRow("Tasks of a server's failure.", flowDefault(recovery.InstanceFailure,
+			[]string{"stop_instance_task"}, []string{"start_instance_task"}, []string{"confirm_instance_active_task"})),
+		flowRow("Tasks of a failure of the process nova-compute.", flowDefault(recovery.ProcessFailure,
+			[]string{"disable_compute_node_task"}, []string{"confirm_compute_node_disabled_task"}, nil)),
+	),
+	section("coordination",
+		row("backend_url", tString, nil, "URL of the lock service of several API servers.", secret),
+	),
+	section("keystone_authtoken",
+		row("auth_type", tString, nil, "Keystone's authentication plug-in, also for calls to Nova."),
+		row("auth_url", tString, nil, "URL of Keystone."),
+		row("www_authenticate_uri", tString, nil, "URL of Keystone as told to callers."),
+		row("username", tString, nil, "User who checks the tokens of callers."),
+		row("password", tString, nil, "Password of that user.", secret),
+		row("user_id", tString, nil, "Id of that user."),
+		row("user_domain_name", tString, nil, "Name of the domain of the user."),
+		row("user_domain_id", tString, nil, "Id of the domain of the user."),
+		row("project_name", tString, nil, "Name of the project."),
+		row("project_id", tString, nil, "Id of the project."),
+		row("project_domain_name", tString, nil, "Name of the domain of the project."),
+		row("project_domain_id", tString, nil, "Id of the domain of the project."),
+		row("application_credential_id", tString, nil, "Id of an application credential."),
+		row("application_credential_name", tString, nil, "Name of an application credential."),
+		row("application_credential_secret", tString, nil, "Secret of an application credential.", secret),
+		row("region_name", tString, nil, "Region in the catalogue."),
+		row("interface", tString, "internal", "Interface of Keystone in the catalogue."),
+		row("cafile", tString, nil, "File of CA certificates for Keystone."),
+		row("certfile", tString, nil, "Client certificate."),
+		row("keyfile", tString, nil, "Key of the client certificate."),
+		row("insecure", tBool, false, "Do not verify Keystone's certificate."),
+		row("http_connect_timeout", tSeconds, nil, "Limit for one request to Keystone."),
+		row("http_request_max_retries", tInt, 3, "Further tries of a request to Keystone."),
+		row("token_cache_time", tSeconds, 300, "How long a checked token is remembered; -1: not at all."),
+		row("service_token_roles", tList, []string{"service"}, "Roles that make a token a service's."),
+		row("service_token_roles_required", tBool, false, "Refuse service tokens without such a role."),
+		row("service_type", tString, nil, "Service type whose access rules are checked."),
+		row("delay_auth_decision", tBool, false, library, unread),
+		row("include_service_catalog", tBool, true, library, unread),
+		row("enforce_token_bind", tString, "permissive", library, unread),
+		row("memcache_security_strategy", tString, "None", library, unread),
+	),
+	section("keystone_authtoken", strangers(library,
+		"*memcache_secret_key", "memcached_servers", "auth_section", "auth_uri", "auth_version", "auth_plugin", "identity_uri",
+		"*admin_token", "admin_user", "*admin_password", "admin_tenant_name", "signing_dir", "default_domain_id",
+		"default_domain_name", "trust_id", "system_scope", "tenant_name", "tenant_id", "user_name",
+	)...),
+	section("taskflow", row("connection", tString, nil, masakariOnly, unread, secret)),
+	section("database",
+		row("connection", tString, "sqlite:///$state_path/masakari.sqlite", masakariOnly, unread, secret),
+		row("slave_connection", tString, nil, library, unread, secret),
+		row("mysql_sql_mode", tString, "TRADITIONAL", library, unread),
+	),
+	section("database", strangers(library, "max_pool_size", "max_overflow", "pool_timeout", "connection_recycle_time",
+		"max_retries", "retry_interval", "connection_debug", "connection_parameters")...),
+	section("wsgi",
+		row("api_paste_config", tString, "api-paste.ini", masakariOnly, unread),
+		row("wsgi_log_format", tString, `%(client_ip)s "%(request_line)s" status: %(status_code)s len: %(body_length)s time: %(wall_seconds).7f`, masakariOnly, unread),
+		row("ssl_ca_file", tString, nil, "File of CA certificates; makes client certificates mandatory."),
+		row("ssl_cert_file", tString, nil, "Certificate of the API server."),
+		row("ssl_key_file", tString, nil, "Key of that certificate."),
+		row("secure_proxy_ssl_header", tString, nil, masakariOnly, unread, deprecated("no effect here")),
+		row("tcp_keepidle", tInt, 600, masakariOnly, unread),
+		row("default_pool_size", tInt, 1000, masakariOnly, unread),
+		row("max_header_line", tInt, 16384, "Longest header line of a request.", atLeast(1)),
+		row("keep_alive", tBool, true, "Keep connections of clients open."),
+		row("client_socket_timeout", tSeconds, 900, "Limit for an idle connection of a client; 0: none.", atLeast(0)),
+	),
+	section("osapi_v1",
+		row("extensions_blacklist", tList, []string{}, masakariOnly, unread, deprecated("no effect")),
+		row("extensions_whitelist", tList, []string{}, masakariOnly, unread, deprecated("no effect")),
+		row("project_id_regex", tString, nil, masakariOnly, unread, deprecated("no effect here")),
+	),
+	section("oslo_policy",
+		row("policy_file", tString, "policy.yaml", library, unread),
+		row("policy_dirs", tMulti, []string{"policy.d"}, library, unread),
+		row("policy_default_rule", tString, "default", library, unread),
+		row("enforce_scope", tBool, true, library, unread),
+		row("enforce_new_defaults", tBool, true, library, unread),
+	),
+	section("oslo_middleware",
+		row("max_request_body_size", tInt, 114688, "Longest body of a request to the API, in bytes.", atLeast(1)),
+		row("enable_proxy_headers_parsing", tBool, false, library, unread),
+	),
+	section("cors", row("allowed_origin", tList, nil, library, unread)),
+	section("oslo_messaging_notifications",
+		row("driver", tMulti, nil, library, unread),
+		row("topics", tList, []string{"notifications"}, library, unread),
+		row("transport_url", tString, nil, library, unread, secret),
+	),
+	section("oslo_concurrency", row("lock_path", tString, nil, library, unread)),
+	section("ssl", strangers(masakariOnly, "ca_file", "cert_file", "key_file")...),
+	section(ownGroup,
+		row("task_dir", tMulti, nil, "Directory of task modules; may be given more than once."),
+		row("state_dir", tString, nil, "Directory of what must outlive the process. Default: $XDG_STATE_HOME/wasakari, else ~/.local/state/wasakari."),
+		row("cache_dir", tString, nil, "Directory of compiled modules. Default: under the user's cache directory."),
+		row("cluster", tString, "default", "Name of this installation in the marks that Nova keeps."),
+		row("nova_timeout", tSeconds, 30, "Limit for one request to Nova or Keystone.", within(1, 3600)),
+		row("nova_outcome_wait", tSeconds, 60, "How long to look for a change whose answer was lost.", within(1, 3600)),
+		row("memory_mib", tInt, 64, "Memory of a task in MiB, when it asks for none.", within(1, 4096)),
+		row("memory_mib_max", tInt, 512, "Most memory that a task may ask for, in MiB.", within(1, 4096)),
+		row("task_timeout", tSeconds, 300, "Time limit of a task, when it asks for none.", within(1, 7*86400)),
+		row("task_timeout_max", tSeconds, 21600, "Longest time limit that a task may ask for.", within(1, 7*86400)),
+		row("module_mib", tInt, 16, "Largest module, in MiB.", within(1, 64)),
+		row("host_calls_per_second", tInt, 1000, "Ops of a task per second.", within(1, 1000000)),
+		row("tickets", tInt, 64, "Ops of a task in flight at once.", within(1, 1024)),
+		row("request_kib", tInt, 256, "Longest request of an op, in KiB.", within(1, 16384)),
+		row("answer_mib", tInt, 1, "Longest answer of an op, in MiB.", within(1, 16)),
+		row("log_lines", tInt, 1000, "Most log lines of a task.", within(0, 1000000)),
+		row("log_kib", tInt, 1024, "Most log text of a task, in KiB.", within(0, 65536)),
+		row("kv_kib", tInt, 1024, "Most that a task may keep in the key-value store, in KiB.", within(0, 65536)),
+	),
+)
+
+// Sections of our own.
+const (
+	ownGroup    = "wasakari"
+	grantsGroup = "grants"
+)
