@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -59,7 +60,6 @@ type Config struct {
 	k           *koanf.Koanf
 	assignments []assignment
 	headers     []header
-	sections    map[string]bool
 	files       []string
 	warnings    []Warning
 	grants      map[string][]grant
@@ -229,7 +229,7 @@ func (c *Config) Raw(group, name string) (value string, pos recovery.Position, o
 
 // String lists the options that were set, with their places, for an operator
 // to look at. Secrets and options that are not known are not shown.
-func (c *Config) String() string {
+func (c Config) String() string {
 	var lines []string
 	for _, o := range table {
 		a, ok := c.lookup(key{groupKey(o.Group), o.Name})
@@ -248,7 +248,7 @@ func (c *Config) String() string {
 }
 
 // GoString is String, so that no form of printing shows a secret.
-func (c *Config) GoString() string { return c.String() }
+func (c Config) GoString() string { return c.String() }
 
 // all gives the assignments of an option from the strongest kind of source
 // that has any, in order.
@@ -320,11 +320,7 @@ func (c *Config) fill() []*recovery.ConfigError {
 		values[k] = v
 	}
 	errs = append(errs, c.readGrants()...)
-	if a, set := c.lookup(key{defaultGroup, "nova_catalog_admin_info"}); set && !a.cut {
-		if v, _ := values[key{defaultGroup, "nova_catalog_admin_info"}].(string); v != "" && strings.Count(v, ":") != 2 {
-			errs = append(errs, wrong(known[key{defaultGroup, "nova_catalog_admin_info"}].OptionSpec, a.value, "<service type>:<service name>:<interface>"))
-		}
-	}
+	errs = append(errs, c.check(values)...)
 	if len(errs) > 0 {
 		return errs
 	}
@@ -341,6 +337,40 @@ func (c *Config) fill() []*recovery.ConfigError {
 		}
 	}
 	return nil
+}
+
+// clusterForm keeps the name of the installation fit for the marks that Nova
+// keeps, where it stands between blanks and brackets.
+var clusterForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// check tells what types and limits alone cannot.
+func (c *Config) check(values map[key]any) []*recovery.ConfigError {
+	var errs []*recovery.ConfigError
+	bad := func(group, name, want string) {
+		o := known[key{group, name}].OptionSpec
+		t := text{s: fmt.Sprint(o.Default)}
+		if a, ok := c.lookup(key{group, name}); ok {
+			t = a.value
+		} else if a, ok := c.lookup(key{group, name + "_max"}); ok {
+			t.file, t.segs = a.value.file, a.value.segs // what made the default wrong
+		}
+		errs = append(errs, wrong(o, t, want))
+	}
+	const catalog = "nova_catalog_admin_info"
+	if v, ok := values[key{defaultGroup, catalog}].(string); ok && strings.Count(v, ":") != 2 {
+		bad(defaultGroup, catalog, "<service type>:<service name>:<interface>")
+	}
+	if v, ok := values[key{ownGroup, "cluster"}].(string); ok && !clusterForm.MatchString(v) {
+		bad(ownGroup, "cluster", "at most 64 letters, digits and . _ -")
+	}
+	for _, name := range []string{"memory_mib", "task_timeout"} {
+		n, ok := values[key{ownGroup, name}].(int64)
+		most, ok2 := values[key{ownGroup, name + "_max"}].(int64)
+		if ok && ok2 && n > most {
+			bad(ownGroup, name, fmt.Sprintf("at most %s_max, which is %d", name, most))
+		}
+	}
+	return errs
 }
 
 // setFields sets the fields of one section.
@@ -373,7 +403,7 @@ func (c *Config) explain(a assignment, err *recovery.ConfigError) *recovery.Conf
 		if b.namePos.File != a.namePos.File || b.namePos.Line <= a.namePos.Line {
 			continue
 		}
-		if b.group == a.group && contains([]string{"pre", "main", "post"}, strings.Trim(b.name, `'"{ `)) {
+		if b.group == a.group && isPhase(strings.Trim(b.name, `'"{ `)) {
 			e := *err
 			e.Hint = fmt.Sprintf("the lines in column 0 from line %d on are options of their own; indent them", b.namePos.Line)
 			return &e
@@ -387,7 +417,7 @@ func (c *Config) explain(a assignment, err *recovery.ConfigError) *recovery.Conf
 // them, because they do not begin in column 0.
 func (c *Config) swallowedFlows() []*recovery.ConfigError {
 	var errs []*recovery.ConfigError
-	for _, a := range c.assignments {
+	for i, a := range c.assignments {
 		if a.layer != fileLayer {
 			continue
 		}
@@ -397,6 +427,7 @@ func (c *Config) swallowedFlows() []*recovery.ConfigError {
 				continue
 			}
 			if k, isFlow := known[key{recovery.FlowSection, name}]; isFlow && k.Name != a.name {
+				c.assignments[i].cut = true
 				errs = append(errs, &recovery.ConfigError{
 					Pos:    a.value.pos(off),
 					Reason: fmt.Sprintf("option %s stands in the value of [%s] %s", name, a.section, quote(a.name)),

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,6 +40,11 @@ type flowParser struct {
 	lastKey, lastItem string
 	err               *recovery.ConfigError
 }
+
+// phaseNames are the keys of a flow.
+var phaseNames = []string{string(recovery.Pre), string(recovery.Main), string(recovery.Post)}
+
+func isPhase(k string) bool { return slices.Contains(phaseNames, k) }
 
 // parseFlow reads the value of the option of a flow. The first mistake in the
 // grammar ends it; missing phases are all told.
@@ -317,11 +323,10 @@ func (p *flowParser) pair(comma int) {
 		p.fail(start, fmt.Sprintf("%s is no key with a list", quote(k)), "the form is pre:['…'],main:['…'],post:['…']")
 		return
 	}
-	ph := recovery.Phase(k)
 	switch {
-	case ph != recovery.Pre && ph != recovery.Main && ph != recovery.Post:
+	case !isPhase(k):
 		hint := "the keys are pre, main and post"
-		if near, ok := Nearest(k, []string{"pre", "main", "post"}); ok {
+		if near, ok := Nearest(k, phaseNames); ok {
 			hint = "write " + near
 		}
 		p.fail(start, fmt.Sprintf("unknown key %s", quote(k)), hint)
@@ -337,7 +342,7 @@ func (p *flowParser) pair(comma int) {
 		return
 	}
 	tasks := p.list(k)
-	switch ph {
+	switch recovery.Phase(k) {
 	case recovery.Pre:
 		p.flow.Pre = tasks
 	case recovery.Main:
@@ -349,10 +354,10 @@ func (p *flowParser) pair(comma int) {
 
 // phaseFor gives the phase to show in a hint for the key k.
 func phaseFor(k string) string {
-	if near, ok := Nearest(k, []string{"pre", "main", "post"}); ok {
+	if near, ok := Nearest(k, phaseNames); ok {
 		return near
 	}
-	if k == "main" || k == "post" {
+	if isPhase(k) {
 		return k
 	}
 	return "pre"
@@ -421,7 +426,7 @@ func (p *flowParser) list(k string) []recovery.TaskRef {
 			return nil
 		case c == ';':
 			j := skipBlanks(p.s, p.i+1)
-			if j < len(p.s) && (isQuote(p.s[j]) || p.wordEnd(j) > j) && !strings.Contains(p.s[p.i:j], " ") {
+			if j < len(p.s) && (isQuote(p.s[j]) || j == p.i+1 && p.wordEnd(j) > j) {
 				p.fail(p.i, fmt.Sprintf("';' behind %s", quote(name)), "write ','")
 				return nil
 			}
@@ -515,7 +520,7 @@ func (p *flowParser) quoted(k string) string {
 		case isQuote(p.s[j]):
 			p.fail(j, fmt.Sprintf("the name that begins with %c holds %c", q, r), "use the same quote at both ends of a name")
 			return ""
-		case unicode.IsControl(r) || r == utf8.RuneError:
+		case !unicode.IsGraphic(r) || r == utf8.RuneError:
 			p.fail(j, fmt.Sprintf("the character %U in a task name", r), "remove it")
 			return ""
 		}

@@ -28,7 +28,8 @@ type reader struct {
 }
 
 // spec finds the description of an option. One that is set but described
-// nowhere counts as a string that may be secret.
+// nowhere counts as a string; it may be secret, but for a building block of
+// flows.
 func (r *reader) spec(k key) (recovery.OptionSpec, bool) {
 	if o, ok := r.extra[k]; ok {
 		return o, true
@@ -37,7 +38,7 @@ func (r *reader) spec(k key) (recovery.OptionSpec, bool) {
 		return o.OptionSpec, true
 	}
 	if _, ok := r.c.lookup(k); ok {
-		return recovery.OptionSpec{Group: k.group, Name: k.name, Type: recovery.StringOption, Secret: true}, true
+		return recovery.OptionSpec{Group: k.group, Name: k.name, Type: recovery.StringOption, Secret: k.group != recovery.FlowSection}, true
 	}
 	return recovery.OptionSpec{}, false
 }

@@ -64,7 +64,7 @@ type Flag struct {
 // *recovery.ConfigError: files that cannot be read or parsed, values that are
 // not of their option's type, flows that make no sense.
 func Load(src Sources) (*Config, error) {
-	c := &Config{k: koanf.New(delimiter), sections: map[string]bool{}}
+	c := &Config{k: koanf.New(delimiter)}
 	l := loader{c: c}
 	for _, f := range l.paths(src) {
 		l.load(fileSource(f), confParser{l: &l, file: f})
@@ -147,7 +147,6 @@ func (l *loader) put(as []assignment) map[string]any {
 		ids, _ := names[a.name].([]int)
 		names[a.name] = append(ids, len(l.c.assignments))
 		l.c.assignments = append(l.c.assignments, a)
-		l.c.sections[a.group] = true
 	}
 	return m
 }

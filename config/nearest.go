@@ -8,7 +8,7 @@ import (
 
 // Nearest gives the name of known that name was probably meant to be: one that
 // differs in case, in dashes for underscores, or in at most a third of its
-// letters. It reports false when none is that near.
+// letters, or two where there are at least four. It reports false when none is that near.
 func Nearest(name string, known []string) (string, bool) {
 	const longest = 256 // the distance costs the product of both lengths
 	if name == "" || len(name) > longest {
@@ -16,7 +16,7 @@ func Nearest(name string, known []string) (string, bool) {
 	}
 	fold := func(s string) string { return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(s)), "-", "_") }
 	folded := fold(name)
-	best, bestDist := "", max(1, len(folded)/3)+1
+	best, bestDist := "", min(max(2, len(folded)/3), len(folded)/2)+1
 	for _, k := range known {
 		if k == name || len(k) > longest {
 			continue
@@ -28,7 +28,7 @@ func Nearest(name string, known []string) (string, bool) {
 		if d := len(f) - len(folded); d >= bestDist || -d >= bestDist {
 			continue
 		}
-		if d := levenshtein.Distance(folded, f, nil); d < bestDist && d < len(folded) {
+		if d := levenshtein.Distance(folded, f, nil); d < bestDist {
 			best, bestDist = k, d
 		}
 	}

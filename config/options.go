@@ -73,12 +73,16 @@ func init() {
 // and no secret.
 func showable(group, name string) bool {
 	o, ok := known[key{group, name}]
-	return ok && !o.Secret
+	// The lines of a flow that begin in column 0 are options too.
+	return ok && !o.Secret || group == recovery.FlowSection && isPhase(strings.Trim(name, `'"{`))
 }
 
-// knownHarmless reports whether name is an option of some section and a secret
-// in none.
+// knownHarmless reports whether name is a key of a flow, or an option of some
+// section and a secret in none.
 func knownHarmless(name string) bool {
+	if isPhase(strings.Trim(name, `'"{`)) {
+		return true // a line of a flow
+	}
 	found := false
 	for k, o := range known {
 		if k.name == name {

@@ -276,6 +276,7 @@ func (p *fileParser) continuation(line string) {
 		hint = "a section header begins in column 0: remove the blanks before it"
 	case rest[0] == '#' || rest[0] == ';':
 		hint = "a comment begins in column 0: remove the blanks before it"
+	case isKnownName(line):
 	case prev != nil && p.ender != "":
 		prev.cut = true
 		hint = fmt.Sprintf("the value of %s ended at the %s in line %d: remove that line, or move it above the option", quote(prev.name), p.ender, p.enderLine)
@@ -299,7 +300,11 @@ func (p *fileParser) sectionHeader(line string) {
 				hint = "a comment stands in a line of its own"
 			}
 		}
-		p.fail(1, "invalid section (must end with ]): "+quote(line), hint)
+		shown := ""
+		if prev := p.last(); prev == nil || showable(prev.group, prev.name) {
+			shown = ": " + quote(line)
+		}
+		p.fail(1, "invalid section (must end with ])"+shown, hint)
 	case len(line) <= 2:
 		p.fail(1, "empty section name", "")
 	default:
@@ -342,9 +347,10 @@ func (p *fileParser) assign(line string) {
 		return
 	case !p.started:
 		p.fail(1, "section must be started before assignment", "write [DEFAULT], or the section of the option, above it")
+		p.started = true // told once; what follows is skipped like this line
 		return
 	case p.section == "":
-		return // below a header that was complained of
+		return // nothing that was not complained of stands above it
 	}
 	if n := len(value); n > 0 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
 		value = value[1:max(n-1, 1)]
@@ -359,16 +365,22 @@ func (p *fileParser) assign(line string) {
 	p.open, p.ender = true, ""
 }
 
+// isKnownName reports whether a line assigns to an option of the table.
+func isKnownName(line string) bool {
+	name, ok := assigned(line)
+	return ok && !isPhase(name) && knownHarmless(name)
+}
+
 // show quotes a line that makes no sense, unless it may hold a part of a value
 // that must not be shown.
 func (p *fileParser) show(line string, prev *assignment) string {
-	if prev != nil && !showable(prev.group, prev.name) {
+	i := strings.IndexAny(line, "=:")
+	switch {
+	case i >= 0 && knownHarmless(strings.TrimFunc(line[:i], isSpace)):
+		return ": " + quote(line)
+	case prev != nil && !showable(prev.group, prev.name):
 		return ""
-	}
-	if i := strings.IndexAny(line, "=:"); i >= 0 && !knownHarmless(strings.TrimFunc(line[:i], isSpace)) {
-		if controlIn(line[:i]) >= 0 {
-			return ""
-		}
+	case i >= 0:
 		return ": " + quote(line[:i+1]+" …")
 	}
 	return ": " + quote(line)

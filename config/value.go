@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ func convert(o recovery.OptionSpec, t text) (any, *recovery.ConfigError) {
 	s := strings.TrimFunc(t.s, isSpace)
 	switch o.Type {
 	case recovery.StringOption:
-		if len(o.Choices) > 0 && !contains(o.Choices, t.s) {
+		if len(o.Choices) > 0 && !slices.Contains(o.Choices, t.s) {
 			return nil, wrong(o, t, "one of "+strings.Join(o.Choices, ", "))
 		}
 		return t.s, nil
@@ -224,13 +225,4 @@ func pythonString(s string) string {
 		body = strings.ReplaceAll(body, "'", `\'`)
 	}
 	return "'" + body + "'"
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }

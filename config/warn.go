@@ -95,7 +95,7 @@ func inGroup(names []string, a assignment) bool {
 func homes(name string, names map[string][]string) []string {
 	var out []string
 	for g, ns := range names {
-		if contains(ns, name) && !libraryGroup(g) {
+		if slices.Contains(ns, name) && !libraryGroup(g) {
 			out = append(out, g)
 		}
 	}
@@ -113,7 +113,7 @@ func (c *Config) indented(a assignment, names map[string][]string) []Warning {
 	for _, off := range slices.Sorted(maps.Keys(lines)) {
 		line := lines[off]
 		what := ""
-		if name, ok := assigned(line); ok && contains(names[a.group], name) {
+		if name, ok := assigned(line); ok && slices.Contains(names[a.group], name) {
 			what = "option " + name
 		} else if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") && names[groupKey(line[1:len(line)-1])] != nil {
 			what = "section " + line
