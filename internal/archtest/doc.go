@@ -1,0 +1,2 @@
+// Package archtest holds the test that guards which room may import which.
+package archtest
