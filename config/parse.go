@@ -177,6 +177,7 @@ func parseFile(file string, data []byte) parsed {
 	if strings.HasPrefix(s, "\ufeff") {
 		p.line = 1
 		p.fail(1, "the file begins with a byte-order mark", "save it as UTF-8 without one")
+		p.line = 0
 		s = s[len("\ufeff"):]
 	}
 	for s != "" {
