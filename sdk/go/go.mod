@@ -1,0 +1,3 @@
+module github.com/wasakari/wasakari/sdk/go
+
+go 1.24
