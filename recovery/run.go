@@ -17,6 +17,7 @@ const (
 	TaskNothingToDo  TaskStatus = "nothing_to_do" // ended the flow well
 	TaskIgnored      TaskStatus = "ignored"       // the notification ends ignored
 	TaskInterrupted  TaskStatus = "interrupted"   // the process died or was asked to stop
+	TaskReverting    TaskStatus = "reverting" // its revert is running, or was when the process ended
 	TaskReverted     TaskStatus = "reverted"
 	TaskRevertFailed TaskStatus = "revert_failed"
 )
@@ -45,6 +46,18 @@ type TaskRecord struct {
 	Started      time.Time  `json:"started"`
 	Ended        time.Time  `json:"ended,omitzero"`
 	Progress     []Progress `json:"progress,omitempty"`
+	// Revert says how the execution ended and how its revert stands; nil while
+	// no revert was begun. Status then tells of the revert.
+	Revert *RevertRecord `json:"revert,omitempty"`
+}
+
+// RevertRecord is the journal's entry about the revert of one execution.
+type RevertRecord struct {
+	Of      TaskStatus `json:"of"`               // how the execution itself had ended
+	Reason  string     `json:"reason,omitempty"` // its own message
+	Attempt int        `json:"attempt"`          // how often the revert was started, from 1
+	Started time.Time  `json:"started"`
+	Ended   time.Time  `json:"ended,omitzero"`
 }
 
 // Outcome is how one execution of a task ended.
