@@ -17,7 +17,7 @@ const (
 	TaskNothingToDo  TaskStatus = "nothing_to_do" // ended the flow well
 	TaskIgnored      TaskStatus = "ignored"       // the notification ends ignored
 	TaskInterrupted  TaskStatus = "interrupted"   // the process died or was asked to stop
-	TaskReverting    TaskStatus = "reverting" // its revert is running, or was when the process ended
+	TaskReverting    TaskStatus = "reverting"     // its revert is running, or was when the process ended
 	TaskReverted     TaskStatus = "reverted"
 	TaskRevertFailed TaskStatus = "revert_failed"
 )
