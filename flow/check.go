@@ -1,0 +1,287 @@
+package flow
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// CheckOptions says what a flow is checked against. The zero value is usable.
+type CheckOptions struct {
+	// Inputs are those that the run is given. Names that the kind of flow does
+	// not seed are left aside. Defaults to nil: all that the kind seeds.
+	Inputs map[string]json.RawMessage
+	// Granted reports whether the task was granted an entry of its uses (an op
+	// or group.*), or provides:<name>. Defaults to: every op, no protected name.
+	Granted func(task recovery.Task, name string) bool
+	// Nearest suggests the known name that the operator may have meant. Defaults
+	// to no suggestions.
+	Nearest func(name string, known []string) (string, bool)
+	// Options checks that the options of a task are set and of their types. It
+	// is called once for each task that has any. Defaults to no check.
+	Options func(specs []recovery.OptionSpec) error
+}
+
+// seed is the name that the reserved-host flow gives to main and post by
+// itself.
+const seed = "reserved_host"
+
+// Check makes a plan of f, or reports every mistake in it: joined errors, each
+// a *recovery.ConfigError at the place where the operator wrote the task.
+func Check(f recovery.Flow, c Catalog, o CheckOptions) (*Plan, error) {
+	k := checker{flow: f, catalog: c, o: o}
+	k.resolve()
+	k.names()
+	k.grants()
+	k.wiring()
+	if len(k.errs) > 0 {
+		return nil, errors.Join(k.errs...)
+	}
+	return &Plan{flow: f, steps: k.steps}, nil
+}
+
+type checker struct {
+	flow    recovery.Flow
+	catalog Catalog
+	o       CheckOptions
+	steps   []Step // those whose key is known
+	guessed []Step // places with an unknown key, with the task that was probably meant
+	errs    []error
+	said    map[string]bool
+}
+
+// report adds a mistake at a place. The same text is said once.
+func (k *checker) report(pos recovery.Position, phase recovery.Phase, hint, format string, args ...any) {
+	k.add(&recovery.ConfigError{
+		Pos:    pos,
+		Reason: fmt.Sprintf("flow %s: %s: ", k.flow.Kind, phase) + fmt.Sprintf(format, args...),
+		Hint:   hint,
+	})
+}
+
+func (k *checker) add(err error) {
+	if k.said == nil {
+		k.said = make(map[string]bool)
+	}
+	if !k.said[err.Error()] {
+		k.said[err.Error()] = true
+		k.errs = append(k.errs, err)
+	}
+}
+
+func (k *checker) nearest(name string, known []string) (string, bool) {
+	if k.o.Nearest == nil || len(known) == 0 {
+		return "", false
+	}
+	return k.o.Nearest(name, known)
+}
+
+// resolve finds the task of every place.
+func (k *checker) resolve() {
+	for _, phase := range recovery.Phases() {
+		for i, ref := range k.flow.Tasks(phase) {
+			t, ok := k.catalog.Task(ref.Key)
+			if ok {
+				k.steps = append(k.steps, Step{TaskRef: ref, Phase: phase, Index: i, Task: t})
+				continue
+			}
+			hint := fmt.Sprintf("put %s.wasm into a task directory, or mend the name", ref.Key)
+			if near, ok := k.nearest(ref.Key, k.catalog.Keys()); ok {
+				hint = fmt.Sprintf("did you mean %q?", near)
+				if t, ok := k.catalog.Task(near); ok {
+					k.guessed = append(k.guessed, Step{TaskRef: ref, Phase: phase, Index: i, Task: t})
+				}
+			}
+			k.report(ref.Pos, phase, hint, "unknown task %q", ref.Key)
+		}
+	}
+}
+
+// names checks what the tasks provide: no input, one provider, protected names
+// granted.
+func (k *checker) names() {
+	inputs := k.flow.Kind.InputNames(recovery.Main)
+	protected := recovery.ProtectedNames()
+	first := make(map[string]Step)
+	twice := make(map[string]bool) // keys already reported as standing twice
+	for _, s := range k.steps {
+		for _, name := range s.Task.Provides {
+			if slices.Contains(inputs, name) {
+				k.report(s.Pos, s.Phase, "inputs are read-only: let the task provide another name",
+					"task %q provides %s, which is an input of the flow", s.Key, name)
+				continue
+			}
+			if grant := "provides:" + name; slices.Contains(protected, name) && !k.granted(s.Task, grant) {
+				k.report(s.Pos, s.Phase, fmt.Sprintf("if library %s may set it, add %s to its line in [grants]", s.Task.Library, grant),
+					"task %q provides the protected name %s", s.Key, name)
+			}
+			before, ok := first[name]
+			switch {
+			case !ok:
+				first[name] = s
+			case before.Key == s.Key:
+				if !twice[s.Key] {
+					twice[s.Key] = true
+					k.report(s.Pos, s.Phase, "a name has one provider per flow: remove one of the two",
+						"task %q stands in the flow already (%s) and provides %s", s.Key, place(before), strings.Join(s.Task.Provides, ", "))
+				}
+			default:
+				k.report(s.Pos, s.Phase, "a name has one provider per flow: remove one of the two tasks",
+					"task %q provides %s, which task %q provides already (%s)", s.Key, name, before.Key, place(before))
+			}
+		}
+	}
+}
+
+// place says where in the flow a step stands, with its position when there is
+// one.
+func place(s Step) string {
+	if s.Pos.File == "" {
+		return string(s.Phase)
+	}
+	return fmt.Sprintf("%s, %s", s.Phase, s.Pos)
+}
+
+func (k *checker) granted(t recovery.Task, name string) bool {
+	if k.o.Granted == nil {
+		return !strings.HasPrefix(name, "provides:")
+	}
+	return k.o.Granted(t, name)
+}
+
+// grants checks, once for each task, its ops and options.
+func (k *checker) grants() {
+	seen := make(map[string]bool)
+	for _, s := range k.steps {
+		if seen[s.Key] {
+			continue
+		}
+		seen[s.Key] = true
+		var denied []string
+		for _, op := range s.Task.Uses {
+			if !k.granted(s.Task, op) {
+				denied = append(denied, op)
+			}
+		}
+		if len(denied) > 0 {
+			ops := strings.Join(denied, ", ")
+			k.report(s.Pos, s.Phase, fmt.Sprintf("add %s to the line of %s in [grants], or remove the task", ops, s.Task.Library),
+				"task %q uses %s, which library %s is not granted", s.Key, ops, s.Task.Library)
+		}
+		if k.o.Options != nil && len(s.Task.Options) > 0 {
+			k.options(s, k.o.Options(s.Task.Options))
+		}
+	}
+}
+
+// options passes on mistakes that have a place of their own, and puts the
+// others at the task.
+func (k *checker) options(s Step, err error) {
+	if err == nil {
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // taken apart level by level
+		for _, e := range joined.Unwrap() {
+			k.options(s, e)
+		}
+		return
+	}
+	ce, ok := errors.AsType[*recovery.ConfigError](err)
+	switch {
+	case ok && ce.Pos.File != "":
+		k.add(ce)
+	case ok:
+		k.report(s.Pos, s.Phase, ce.Hint, "task %q: %s", s.Key, ce.Reason)
+	default:
+		k.report(s.Pos, s.Phase, "", "task %q: %v", s.Key, err)
+	}
+}
+
+// wiring checks that every required name is an input or provided by an earlier
+// task. An optional name needs nobody.
+func (k *checker) wiring() {
+	provided := make(map[string]bool)
+	guessed := k.guessed
+	for _, s := range k.steps {
+		// What a misspelt task would provide is not reported as missing too.
+		for len(guessed) > 0 && before(guessed[0], s) {
+			for _, name := range guessed[0].Task.Provides {
+				provided[name] = true
+			}
+			guessed = guessed[1:]
+		}
+		for _, name := range s.Task.Requires {
+			if !provided[name] && !k.seeded(s.Phase, name) {
+				reason, hint := k.missing(s, name, provided)
+				k.report(s.Pos, s.Phase, hint, "task %q requires %s, %s", s.Key, name, reason)
+			}
+		}
+		for _, name := range s.Task.Provides {
+			provided[name] = true
+		}
+	}
+}
+
+// before reports whether a stands before b.
+func before(a, b Step) bool {
+	pa, pb := slices.Index(recovery.Phases(), a.Phase), slices.Index(recovery.Phases(), b.Phase)
+	return pa < pb || pa == pb && a.Index < b.Index
+}
+
+// seeded reports whether the flow itself sets the name in the phase.
+func (k *checker) seeded(phase recovery.Phase, name string) bool {
+	if !slices.Contains(k.flow.Kind.InputNames(phase), name) {
+		return false
+	}
+	if k.o.Inputs == nil || name == seed {
+		return true
+	}
+	_, given := k.o.Inputs[name]
+	return given
+}
+
+// missing says why a required name is not there, and what to do.
+func (k *checker) missing(s Step, name string, provided map[string]bool) (reason, hint string) {
+	if slices.Contains(k.flow.Kind.InputNames(s.Phase), name) {
+		return "an input of the flow that was not given", fmt.Sprintf("give the run the input %s", name)
+	}
+	if slices.Contains(k.flow.Kind.InputNames(recovery.Main), name) {
+		return fmt.Sprintf("which is not set in %s", s.Phase), fmt.Sprintf("%s is set in main and post only: move the task there", name)
+	}
+	const nobody = "which no input and no earlier task provides"
+	for _, later := range k.steps {
+		if !before(s, later) || !slices.Contains(later.Task.Provides, name) {
+			continue
+		}
+		if later.Key == s.Key {
+			break
+		}
+		return nobody, fmt.Sprintf("task %q provides it, but later (%s): put it before", later.Key, place(later))
+	}
+	if slices.Contains(s.Task.Provides, name) {
+		return nobody, "only the task itself provides it: mend its manifest"
+	}
+	for _, key := range slices.Sorted(slices.Values(k.catalog.Keys())) {
+		if t, ok := k.catalog.Task(key); ok && slices.Contains(t.Provides, name) {
+			return nobody, fmt.Sprintf("task %q provides it: put it before", key)
+		}
+	}
+	for _, kind := range recovery.FlowKinds() {
+		if slices.Contains(kind.InputNames(recovery.Main), name) {
+			return nobody, fmt.Sprintf("it is an input of flow %s", kind)
+		}
+	}
+	known := k.flow.Kind.InputNames(s.Phase)
+	for name := range provided {
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	if near, ok := k.nearest(name, known); ok {
+		return nobody, fmt.Sprintf("did the task's manifest mean %q?", near)
+	}
+	return nobody, "no known task provides it"
+}
