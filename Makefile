@@ -1,0 +1,108 @@
+# Wasakari. `make help` lists the targets; CI runs `make check test`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export CGO_ENABLED ?= 0
+GO      := go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN     := bin
+TASKS   := $(BIN)/tasks
+MODULES := . sdk/go tasks-examples
+GUEST   := GOTOOLCHAIN=go1.26.8 GOOS=wasip1 GOARCH=wasm GOFLAGS= $(GO) build -buildmode=c-shared -trimpath -buildvcs=false -ldflags='-s -w -buildid='
+LINT    := .bin/golangci-lint
+
+OUTPUT  ?= text
+COUNT   ?= 6
+FUZZTIME ?= 10s
+JSON    ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: $(BIN)/wasakari examples ## the program (bin/wasakari) and the example tasks (bin/tasks)
+
+# Go's own build cache knows what is fresh.
+.PHONY: $(BIN)/wasakari
+$(BIN)/wasakari:
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags='-X main.version=$(VERSION)' -o $@ ./cmd/wasakari
+
+# example FOLDER KEY: builds the Go task in tasks-examples/FOLDER as bin/tasks/KEY.wasm.
+define example
+	@mkdir -p $(TASKS)
+	cd tasks-examples && $(GUEST) -o $(CURDIR)/$(BIN)/$(2).raw.wasm ./$(1)
+	$(BIN)/wasakari task pack tasks-examples/$(1)/task.yaml $(BIN)/$(2).raw.wasm -o $(TASKS)/$(2).wasm
+	@rm $(BIN)/$(2).raw.wasm
+endef
+
+.PHONY: examples
+examples: $(BIN)/wasakari
+	$(call example,guide-library/go,custom_pre_task)
+	$(call example,no_op/go,my_noop_task)
+
+.PHONY: standard
+standard: $(BIN)/wasakari ## rebuild the standard tasks that are embedded in the program
+	cd tasks-examples && $(GUEST) -o $(CURDIR)/$(BIN)/standard.raw.wasm ./standard
+	$(BIN)/wasakari task pack tasks-examples/standard/task.yaml $(BIN)/standard.raw.wasm -o internal/standardtasks/standard.wasm
+	@rm $(BIN)/standard.raw.wasm
+
+.PHONY: demo
+demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=json: print its document)
+	@$(MAKE) build >&2
+	@$(BIN)/wasakari run host-auto --config-file tasks-examples/guide-library/custom-recovery-methods.conf \
+		--task-dir $(TASKS) --simulate --input host_name=compute-1 --output $(OUTPUT)
+
+.PHONY: test
+test: build ## every test, with the race detector, in random order
+	for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...); done
+
+.PHONY: crash
+crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run
+	$(GO) test -tags crash -count=1 -timeout 60m -v -run TestCrash ./cmd/wasakari
+
+.PHONY: bench
+bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./hostfuncs ./internal/runstate ./cmd/wasakari
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	for p in $$($(GO) list ./...); do \
+		for t in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			$(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+.PHONY: generate
+generate: ## rewrite what is generated from abi/schema.json
+	$(GO) run ./internal/abigen
+
+.PHONY: testdata
+testdata: ## rebuild the test guests (needs wat2wasm, Debian package wabt)
+	$(GO) run ./internal/testwasm/gen
+
+$(LINT): tools/go.mod
+	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: fmt
+fmt: $(LINT) ## format everything
+	for m in $(MODULES); do (cd $$m && $(CURDIR)/$(LINT) fmt); done
+
+.PHONY: lint
+lint: $(LINT)
+	$(LINT) run ./...
+	cd sdk/go && $(CURDIR)/$(LINT) run ./...
+	cd sdk/go && GOOS=wasip1 GOARCH=wasm $(CURDIR)/$(LINT) run .
+	cd tasks-examples && GOOS=wasip1 GOARCH=wasm $(CURDIR)/$(LINT) run --tests=false ./...
+	for m in $(MODULES); do (cd $$m && $(CURDIR)/$(LINT) fmt --diff); done
+
+.PHONY: check
+check: lint generate standard testdata ## what CI checks before it tests: lint, formats, generated files, tidy modules
+	for m in $(MODULES); do (cd $$m && $(GO) vet ./... && $(GO) fix -diff ./... && $(GO) mod tidy -diff && $(GO) mod verify); done
+	git diff --exit-code
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN) .bin
