@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/novasim"
+	"github.com/wasakari/wasakari/openstack"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// cloudFlags say which cloud to act on.
+type cloudFlags struct {
+	osCloud  string
+	simulate bool
+	scenario string
+}
+
+func (c *cloudFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.osCloud, "os-cloud", "", "`name` of a cloud in clouds.yaml (default: OS_CLOUD, then the other OS_* variables,\nthen os_privileged_user_* of the configuration)")
+	f.BoolVar(&c.simulate, "simulate", false, "act on a simulated cloud instead of a real one")
+	f.StringVar(&c.scenario, "scenario", "", "`file` that describes the simulated cloud (default: four hosts, 20 servers on compute-1)")
+}
+
+// cloud is a connection, and the simulated cloud behind it if there is one.
+type cloud struct {
+	*openstack.Client
+	sim *novasim.Cloud
+	// what names the cloud for a person.
+	what string
+}
+
+func (c *cloud) close() {
+	c.Client.Close()
+	if c.sim != nil {
+		_ = c.sim.Close() // in memory; nothing can be lost
+	}
+}
+
+// connect logs in. failed names the host that is to be recovered: a simulated
+// one is killed first.
+func (c *cloudFlags) connect(ctx context.Context, w world, cfg *config.Config, log *zap.Logger, failed string) (*cloud, error) {
+	if c.scenario != "" && !c.simulate {
+		return nil, usagef("--scenario: only with --simulate")
+	}
+	if c.simulate && c.osCloud != "" {
+		return nil, usagef("--simulate and --os-cloud: choose one")
+	}
+	if c.simulate {
+		return c.simulated(ctx, cfg, log, failed)
+	}
+	opt, what, err := c.options(w, cfg)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return login(ctx, opt, cfg, log, nil, what)
+}
+
+func (c *cloudFlags) simulated(ctx context.Context, cfg *config.Config, log *zap.Logger, failed string) (*cloud, error) {
+	sc, err := readScenario(c.scenario)
+	if err != nil {
+		return nil, err
+	}
+	sim, err := novasim.New(sc, novasim.Options{Logger: log.Named("novasim")})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	if failed != "" {
+		if err := sim.FailHost(failed); err != nil {
+			return nil, errors.Join(usagef("simulated cloud: %w", err), sim.Close())
+		}
+	}
+	// The simulated cloud outlives an interruption: locks are still to be taken off.
+	server, err := sim.Start(context.WithoutCancel(ctx), "")
+	if err != nil {
+		return nil, errors.Join(err, sim.Close())
+	}
+	cl, err := login(ctx, simOptions(sim, server.URL), cfg, log, sim, "a simulated cloud")
+	if err != nil {
+		return nil, errors.Join(err, sim.Close())
+	}
+	return cl, nil
+}
+
+func simOptions(sim *novasim.Cloud, url string) openstack.Options {
+	cr := sim.Credentials()
+	return openstack.Options{
+		AuthURL: url, User: cr.Username, Password: cr.Password, Project: cr.ProjectName,
+		UserDomain: cr.UserDomainName, ProjectDomain: cr.ProjectDomainName, Region: cr.Region,
+	}
+}
+
+func readScenario(file string) (*novasim.Scenario, error) {
+	if file == "" {
+		return novasim.DemoScenario(), nil
+	}
+	text, err := readFile(file, novasim.MaxScenarioBytes)
+	if err != nil {
+		return nil, err
+	}
+	sc, err := novasim.ParseScenario(file, text)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return sc, nil
+}
+
+func login(ctx context.Context, opt openstack.Options, cfg *config.Config, log *zap.Logger, sim *novasim.Cloud, what string) (*cloud, error) {
+	opt.Timeout = cfg.Wasakari.NovaTimeout
+	opt.Logger = log.Named("openstack")
+	opt.UserAgent = "wasakari/" + version
+	client, err := openstack.Connect(ctx, opt)
+	if err != nil {
+		return nil, usagef("%s: %w", what, err)
+	}
+	return &cloud{Client: client, sim: sim, what: what}, nil
+}
+
+// options chooses where the credentials come from.
+func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, string, error) {
+	name := c.osCloud
+	if name == "" {
+		name = w.env("OS_CLOUD")
+	}
+	n := cfg.Nova
+	switch {
+	case name != "":
+		opt, err := openstack.OptionsFromClouds(name, w.environ)
+		return opt, "cloud " + name, err
+	case w.env("OS_AUTH_URL") != "":
+		opt, err := openstack.OptionsFromEnv(w.environ)
+		return opt, "cloud of the OS_* variables", err
+	case n.AuthURL != "":
+		opt, err := privilegedUser(n)
+		return opt, "cloud of os_privileged_user_auth_url", err
+	}
+	return openstack.Options{}, "", fmt.Errorf("no cloud to act on: %w; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, "+
+		"set os_privileged_user_auth_url in the configuration, or try --simulate", recovery.ErrInvalid)
+}
+
+// privilegedUser takes Masakari's own credentials.
+func privilegedUser(n config.Nova) (openstack.Options, error) {
+	opt := openstack.Options{
+		AuthURL: n.AuthURL, User: n.UserName, Password: string(n.Password), Project: n.Tenant,
+		UserDomain: n.UserDomainName, ProjectDomain: n.ProjectDomainName, SystemScope: n.SystemScope,
+		Region: n.RegionName, Insecure: n.APIInsecure, CAFile: n.CACertificatesFile,
+	}
+	parts := strings.Split(n.CatalogAdminInfo, ":")
+	if len(parts) != 3 {
+		return opt, fmt.Errorf("nova_catalog_admin_info: %w: want type:name:interface", recovery.ErrInvalid)
+	}
+	opt.ServiceType, opt.ServiceName = parts[0], parts[1]
+	opt.Interface = strings.TrimSuffix(parts[2], "URL")
+	return opt, nil
+}
+
+func newSimulate(w world) *cobra.Command {
+	var scenario, listen, logLevel, writeClouds string
+	var seed int64
+	var printScenario bool
+	cmd := &cobra.Command{
+		Use:   "simulate",
+		Short: "Serve a simulated cloud for any Nova client",
+		Long: `Serves Keystone and Nova of a simulated cloud over HTTP until it is interrupted:
+hosts that fail, servers that move, faults that you choose. Any client of
+OpenStack can use it; the credentials are printed at the start.
+
+The cloud lives in memory and forgets everything at its end.`,
+		Example: `  wasakari simulate --print-scenario > cloud.yaml      # a scenario to begin with, each field explained
+  wasakari simulate --scenario cloud.yaml --listen 127.0.0.1:5000 --write-clouds clouds.yaml
+  OS_CLIENT_CONFIG_FILE=clouds.yaml openstack --os-cloud simulated server list --all-projects`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if printScenario {
+				_, err := w.stdout.Write(novasim.DemoYAML())
+				return err
+			}
+			log, err := newLogger(w, logLevel)
+			if err != nil {
+				return err
+			}
+			sc, err := readScenario(scenario)
+			if err != nil {
+				return err
+			}
+			sim, err := novasim.New(sc, novasim.Options{Seed: seed, Logger: log.Named("novasim")})
+			if err != nil {
+				return &usageError{err}
+			}
+			defer sim.Close() //nolint:errcheck // in memory; nothing can be lost
+			server, err := sim.Start(cmd.Context(), listen)
+			if err != nil {
+				return usagef("--listen %s: %w", listen, err)
+			}
+			clouds := cloudsYAML(sim, server.URL)
+			if writeClouds != "" {
+				if err := os.WriteFile(writeClouds, []byte(clouds), 0o600); err != nil {
+					return usagef("--write-clouds: %w", err)
+				}
+			}
+			fmt.Fprintf(w.stdout, "a simulated cloud answers at %s\n\n%s", server.URL, clouds)
+			<-cmd.Context().Done()
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return server.Close(ctx)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&scenario, "scenario", "", "`file` that describes the cloud (default: four hosts, 20 servers on compute-1)")
+	f.StringVar(&listen, "listen", "127.0.0.1:0", "`address` to listen on; port 0 picks a free one")
+	f.StringVar(&writeClouds, "write-clouds", "", "write a clouds.yaml with the credentials to this `file`")
+	f.Int64Var(&seed, "seed", 0, "seed of ids and times (default: the scenario's)")
+	f.BoolVar(&printScenario, "print-scenario", false, "print the default scenario, with comments, and stop")
+	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func cloudsYAML(sim *novasim.Cloud, url string) string {
+	cr := sim.Credentials()
+	var b strings.Builder
+	b.WriteString("clouds:\n")
+	entry := func(name, user, password, project string) {
+		fmt.Fprintf(&b, `  %s:
+    auth:
+      auth_url: %s
+      username: %q
+      password: %q
+      project_name: %q
+      user_domain_name: %q
+      project_domain_name: %q
+    region_name: %q
+`, name, url, user, password, project, cr.UserDomainName, cr.ProjectDomainName, cr.Region)
+	}
+	entry("simulated", cr.Username, cr.Password, cr.ProjectName)
+	if cr.MemberUsername != "" {
+		entry("simulated-member", cr.MemberUsername, cr.MemberPassword, cr.MemberProject)
+	}
+	return b.String()
+}

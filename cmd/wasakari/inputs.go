@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// inputs are what a flow is given, by name, as JSON.
+type inputs = map[string]json.RawMessage
+
+// listInputs and objectInputs hold JSON of that kind; all others are strings.
+var (
+	listInputs   = []string{"reserved_host_list"}
+	objectInputs = []string{"payload", "segment"}
+)
+
+// mustGive lists, for each flow, the inputs that only the caller can know.
+var mustGive = map[recovery.FlowKind][]string{
+	recovery.HostAuto:        {"host_name"},
+	recovery.HostReserved:    {"host_name", "reserved_host_list"},
+	recovery.InstanceFailure: {"instance_uuid"},
+	recovery.ProcessFailure:  {"process_name", "host_name"},
+}
+
+// parseInputs reads name=value pairs for the flows that will be tried.
+func parseInputs(kinds []recovery.FlowKind, given []string) (inputs, error) {
+	known := map[string]bool{}
+	var names []string
+	for _, k := range kinds {
+		for _, name := range k.InputNames(recovery.Pre) {
+			if !known[name] {
+				known[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	in := inputs{}
+	for _, pair := range given {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, usagef("--input %s: want name=value", pair)
+		}
+		if !known[name] {
+			hint := "this flow takes " + strings.Join(names, ", ")
+			if near, ok := config.Nearest(name, names); ok {
+				hint = "did you mean " + near + "?"
+			}
+			return nil, usagef("--input %s: unknown input; %s", name, hint)
+		}
+		if _, twice := in[name]; twice {
+			return nil, usagef("--input %s: given twice", name)
+		}
+		raw, err := inputValue(name, value)
+		if err != nil {
+			return nil, err
+		}
+		in[name] = raw
+	}
+	for _, k := range kinds {
+		for _, name := range mustGive[k] {
+			if _, ok := in[name]; !ok {
+				return nil, usagef("flow %s needs --input %s=%s", k, name, example(name))
+			}
+		}
+	}
+	return in, nil
+}
+
+func inputValue(name, value string) (json.RawMessage, error) {
+	switch {
+	case slices.Contains(listInputs, name):
+		list := []string{}
+		if strings.HasPrefix(strings.TrimSpace(value), "[") {
+			if err := json.Unmarshal([]byte(value), &list); err != nil {
+				return nil, usagef("--input %s: %w; want a JSON list of names, such as %s", name, err, example(name))
+			}
+		} else if value != "" {
+			for item := range strings.SplitSeq(value, ",") {
+				list = append(list, strings.TrimSpace(item))
+			}
+		}
+		if slices.Contains(list, "") {
+			return nil, usagef("--input %s: a name in the list is empty", name)
+		}
+		return json.Marshal(list)
+	case slices.Contains(objectInputs, name):
+		object := map[string]any{}
+		if err := json.Unmarshal([]byte(value), &object); err != nil {
+			return nil, usagef("--input %s: %w; want a JSON object, such as %s", name, err, example(name))
+		}
+		return json.RawMessage(value), nil
+	case value == "":
+		return nil, usagef("--input %s: the value is empty", name)
+	}
+	return json.Marshal(value)
+}
+
+func example(name string) string {
+	switch name {
+	case "host_name":
+		return "compute-1"
+	case "reserved_host_list":
+		return `'["compute-4"]'`
+	case "instance_uuid":
+		return "b6f2…"
+	case "process_name":
+		return "nova-compute"
+	}
+	return `'{"event": "STOPPED"}'`
+}
+
+// seed adds to the inputs what the service would know from the notification.
+func seed(in inputs, method recovery.RecoveryMethod, kind recovery.FlowKind, now time.Time) error {
+	events := map[recovery.NotificationType]string{
+		recovery.ComputeHost: "STOPPED", recovery.VM: "LIFECYCLE", recovery.Process: "STOPPED",
+	}
+	for name, value := range map[string]any{
+		"notification_uuid": uuid.NewString(),
+		"recovery_method":   method,
+		"event":             events[kind.Notification()],
+		"payload":           map[string]string{"event": events[kind.Notification()]},
+		"generated_time":    now.UTC().Format(time.RFC3339),
+		"segment": recovery.Segment{
+			UUID: uuid.NewString(), Name: "wasakari-run", RecoveryMethod: method, Enabled: true,
+			Description: "made for a run from the command line",
+		},
+	} {
+		if _, ok := in[name]; ok {
+			continue
+		}
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("input %s: %w", name, err)
+		}
+		in[name] = raw
+	}
+	return nil
+}
+
+// text gives a string input, or "".
+func text(in inputs, name string) string {
+	var s string
+	_ = json.Unmarshal(in[name], &s) // absent or no string: empty
+	return s
+}
+
+// names gives a list input.
+func names(in inputs, name string) []string {
+	var l []string
+	_ = json.Unmarshal(in[name], &l) // absent: none
+	return l
+}
+
+// segmentOf gives segment and hosts of a run, as far as the inputs tell.
+func segmentOf(in inputs) (recovery.Segment, []recovery.Host) {
+	var seg recovery.Segment
+	_ = json.Unmarshal(in["segment"], &seg) // checked to be an object; foreign fields are left out
+	var hosts []recovery.Host
+	add := func(name string, reserved bool) {
+		hosts = append(hosts, recovery.Host{
+			UUID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(seg.UUID+name)).String(), Name: name,
+			Reserved: reserved, SegmentUUID: seg.UUID,
+		})
+	}
+	if h := text(in, "host_name"); h != "" {
+		add(h, false)
+	}
+	for _, h := range names(in, "reserved_host_list") {
+		add(h, true)
+	}
+	return seg, hosts
+}

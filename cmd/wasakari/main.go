@@ -1,0 +1,32 @@
+// Command wasakari recovers failed OpenStack hosts, servers and processes by
+// running recovery flows whose tasks are sandboxed WebAssembly modules.
+//
+// This package wires the rooms of the house together; nothing else knows
+// everything.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker.
+var version = "0.1.0-dev"
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals // whoever asks twice does not want to wait for the undo list
+		os.Exit(exitInterrupted)
+	}()
+	home, _ := os.UserHomeDir() // without one, nothing is looked for there
+	os.Exit(execute(ctx, os.Args[1:], world{
+		stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home,
+	}))
+}

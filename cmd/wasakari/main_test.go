@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// asProgram makes the test binary run as the program: tests that kill it need
+// a process of its own.
+const asProgram = "WASAKARI_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		_ = os.Unsetenv(asProgram)
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// result is what a command line did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// wasakari runs one command line in this process, with folders of its own for
+// state and a cache that all tests share.
+func wasakari(t *testing.T, environ []string, args ...string) result {
+	t.Helper()
+	return wasakariContext(t.Context(), t, environ, args...)
+}
+
+func wasakariContext(ctx context.Context, t *testing.T, environ []string, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	w := world{stdout: &stdout, stderr: &stderr, home: t.TempDir(), environ: append([]string{"XDG_CACHE_HOME=" + sharedCache(t)}, environ...)}
+	code := execute(ctx, args, w)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+var sharedCache = func() func(t *testing.T) string {
+	var once sync.Once
+	var dir string
+	return func(t *testing.T) string {
+		t.Helper()
+		once.Do(func() {
+			var err error
+			if dir, err = os.MkdirTemp("", "wasakari-test-cache"); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return dir
+	}
+}()
+
+// exampleTasks builds the example modules once and returns their folder.
+var exampleTasks = func() func(t *testing.T) string {
+	var once sync.Once
+	var dir string
+	return func(t *testing.T) string {
+		t.Helper()
+		once.Do(func() {
+			var err error
+			if dir, err = os.MkdirTemp("", "wasakari-test-tasks"); err != nil {
+				t.Fatal(err)
+			}
+			buildExample(t, dir, "guide-library/go", "custom_pre_task")
+			buildExample(t, dir, "no_op/go", "my_noop_task")
+		})
+		return dir
+	}
+}()
+
+func buildExample(t *testing.T, dir, folder, key string) {
+	t.Helper()
+	raw := filepath.Join(t.TempDir(), "raw.wasm")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", raw, "./"+folder)
+	cmd.Dir = "../../tasks-examples"
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", folder, err, out)
+	}
+	r := wasakari(t, nil, "task", "pack", filepath.Join("../../tasks-examples", folder, "task.yaml"), raw, "-o", filepath.Join(dir, key+".wasm"))
+	if r.code != exitOK {
+		t.Fatalf("task pack %s: exit %d\n%s", folder, r.code, r.stderr)
+	}
+}

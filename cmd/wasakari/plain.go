@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// plain shows a run as lines, one for each thing that happened.
+type plain struct {
+	mu    sync.Mutex
+	out   io.Writer
+	start time.Time
+	shown map[int]int // Seq → how many progress messages were printed
+	board *board
+}
+
+func newPlain(out io.Writer, b *board) *plain {
+	return &plain{out: out, start: b.start, shown: map[int]int{}, board: b}
+}
+
+// observe prints an event.
+func (p *plain) observe(e recovery.Event) {
+	p.board.take(e)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case e.Task != nil:
+		p.task(e.Time, *e.Task)
+	case e.VMove != nil:
+		v := e.VMove
+		p.line(e.Time, "server %s: %s%s%s", vmoveName(*v), v.Status, arrow(*v), because(v.Message))
+	case e.Log != nil:
+		p.line(e.Time, "%s: %s: %s", e.Log.Task, e.Log.Level, e.Log.Message)
+	}
+}
+
+func (p *plain) task(at time.Time, t recovery.TaskRecord) {
+	name := fmt.Sprintf("%s %s", t.Phase, t.Key)
+	if t.Attempt > 1 {
+		name += fmt.Sprintf(" (attempt %d)", t.Attempt)
+	}
+	if t.ReservedHost != "" {
+		name += fmt.Sprintf(" (reserved host %s)", t.ReservedHost)
+	}
+	if _, seen := p.shown[t.Seq]; !seen {
+		p.shown[t.Seq] = 0
+		p.line(at, "%s: started", name)
+	}
+	for _, m := range t.Progress[min(p.shown[t.Seq], len(t.Progress)):] {
+		p.line(m.Time, "%s: %d %% %s", name, m.Permille/10, m.Message)
+		p.shown[t.Seq]++
+	}
+	if t.Status != recovery.TaskRunning && t.Status != recovery.TaskPending {
+		p.line(at, "%s: %s after %s%s", name, t.Status, round(took(t, at)), because(t.Message))
+	}
+}
+
+func (p *plain) line(at time.Time, format string, args ...any) {
+	since := max(at.Sub(p.start), 0)
+	fmt.Fprintf(p.out, "%7.2fs  "+format+"\n", append([]any{since.Seconds()}, args...)...)
+}
+
+// close prints nothing more: the end of the run is printed by its report.
+func (p *plain) close() {}
+
+func arrow(v recovery.VMove) string {
+	if v.DestHost == "" {
+		return ""
+	}
+	return fmt.Sprintf(" %s → %s", v.SourceHost, v.DestHost)
+}
+
+func because(message string) string {
+	if message == "" {
+		return ""
+	}
+	return ": " + message
+}
+
+func round(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(10 * time.Millisecond)
+}

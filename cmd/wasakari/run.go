@@ -1,0 +1,361 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	goruntime "runtime"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/hostfuncs"
+	"github.com/wasakari/wasakari/internal/runstate"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+func goMaxProcs() int { return goruntime.GOMAXPROCS(0) }
+
+// runFlags are the flags of run.
+type runFlags struct {
+	settings
+	cloudFlags
+	inputs []string
+	method string
+	output string
+	resume string
+}
+
+func newRun(w world) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FLOW --input name=value ...",
+		Short: "Run a recovery flow now",
+		Long: `Runs the recovery flow of your configuration: host-auto, host-rh, instance or
+process, or the name of Masakari's option that holds it.
+
+What you wrote is checked first; nothing is started when it is wrong. What the
+run does is written to a journal before it is done: a run that was killed goes
+on with --resume, and sends no change twice.
+
+Ctrl-C stops the task at work, takes off the locks that the run put on servers,
+and exits 130. A second Ctrl-C exits at once.`,
+		Example: `  wasakari run host-auto --simulate --input host_name=compute-1
+  wasakari run host-rh --os-cloud mycloud --input host_name=compute-1 --input reserved_host_list='["compute-4"]'
+  wasakari run host-auto --recovery-method auto_priority --input host_name=compute-1 --input reserved_host_list=compute-4
+  wasakari run instance --input instance_uuid=5c3b…
+  wasakari run process --input process_name=nova-compute --input host_name=compute-1
+  wasakari run --resume 0199c0de-…`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case f.resume != "" && len(args) > 0:
+				return errors.New("--resume takes no FLOW: the run knows it")
+			case f.resume == "" && len(args) != 1:
+				return errors.New("name one flow: host-auto, host-rh, instance or process")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(f.output); err != nil {
+				return err
+			}
+			if f.resume != "" {
+				return f.resumeRun(cmd.Context(), w)
+			}
+			return f.newRun(cmd.Context(), w, args[0])
+		},
+	}
+	f.settings.flags(cmd)
+	f.cloudFlags.flags(cmd)
+	fl := cmd.Flags()
+	fl.StringArrayVar(&f.inputs, "input", nil, "`name=value` of an input of the flow; repeatable")
+	fl.StringVar(&f.method, "recovery-method", "", "auto, reserved_host, auto_priority or rh_priority (default: the flow's own);\nthe last two fall back to the other host flow")
+	fl.StringVar(&f.output, "output", "text", "text, or json: one document at the end")
+	fl.StringVar(&f.resume, "resume", "", "`ID` of a run that was killed or interrupted, to go on with")
+	return cmd
+}
+
+// command is what a resumed run needs of the command that began it. It goes
+// into the journal and holds no secrets.
+type command struct {
+	ConfigFiles []string `json:"config_files,omitempty"`
+	ConfigDirs  []string `json:"config_dirs,omitempty"`
+	TaskDirs    []string `json:"task_dirs,omitempty"`
+	OSCloud     string   `json:"os_cloud,omitempty"`
+	Simulate    bool     `json:"simulate,omitempty"`
+}
+
+// method finds the recovery method and the flows that it tries.
+func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []recovery.FlowKind, error) {
+	if kind.Notification() != recovery.ComputeHost {
+		if f.method != "" {
+			return "", nil, usagef("--recovery-method: only for host-auto and host-rh")
+		}
+		return recovery.Auto, []recovery.FlowKind{kind}, nil
+	}
+	method := recovery.RecoveryMethod(f.method)
+	if f.method == "" {
+		method = recovery.Auto
+		if kind == recovery.HostReserved {
+			method = recovery.ReservedHost
+		}
+	}
+	kinds := method.Flows()
+	switch {
+	case kinds == nil:
+		return "", nil, usagef("--recovery-method %s: want auto, reserved_host, auto_priority or rh_priority", f.method)
+	case kinds[0] != kind:
+		return "", nil, usagef("--recovery-method %s begins with %s, not %s", method, kinds[0], kind)
+	}
+	return method, kinds, nil
+}
+
+func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
+	kind, err := recovery.ParseFlowKind(name)
+	if err != nil {
+		return &usageError{err}
+	}
+	method, kinds, err := f.flows(kind)
+	if err != nil {
+		return err
+	}
+	in, err := parseInputs(kinds, f.inputs)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if err := seed(in, method, kind, now); err != nil {
+		return err
+	}
+	l, err := f.load(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer l.close() //nolint:errcheck // what matters is in the journal
+	if f.output == "text" {
+		l.warn(w)
+	}
+	if _, err := l.checkAll(); err != nil {
+		return err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	run := recovery.Run{
+		ID: id.String(), Flows: kinds, Inputs: in, Status: recovery.StatusNew, Started: now.UTC(),
+		Modules: map[string]string{}, Plans: map[recovery.FlowKind]recovery.Flow{},
+	}
+	plans := map[recovery.FlowKind]*flow.Plan{}
+	for _, k := range kinds {
+		if plans[k], err = l.check(k, in); err != nil {
+			return &usageError{err}
+		}
+		if run.Plans[k], err = l.cfg.Flow(k); err != nil {
+			return err
+		}
+		for _, phase := range recovery.Phases() {
+			for _, ref := range run.Plans[k].Tasks(phase) {
+				task, _ := l.catalog.Task(ref.Key)
+				run.Modules[ref.Key] = task.Digest
+			}
+		}
+	}
+	if run.Command, err = json.Marshal(command{
+		ConfigFiles: f.configFiles, ConfigDirs: f.configDirs, TaskDirs: f.taskDirs, OSCloud: f.osCloud, Simulate: f.simulate,
+	}); err != nil {
+		return err
+	}
+	cl, err := f.connect(ctx, w, l.cfg, l.log, failedHost(kinds[0], in))
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	seg, hosts := segmentOf(in)
+	state, err := runstate.Create(l.stateDir, run, seg, hosts, runstate.Options{})
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
+}
+
+// failedHost names the host whose nova-compute is dead in a flow of this kind.
+func failedHost(kind recovery.FlowKind, in inputs) string {
+	if kind.Notification() != recovery.ComputeHost {
+		return ""
+	}
+	return text(in, "host_name")
+}
+
+func (f *runFlags) resumeRun(ctx context.Context, w world) error {
+	if len(f.inputs) > 0 || f.method != "" {
+		return usagef("--resume: inputs and recovery method are those of the run")
+	}
+	id := f.resume
+	// The state folder may stand in the configuration, which the journal
+	// names: flags and environment must do to find the journal.
+	dir, err := folder(f.stateDir, w, "XDG_STATE_HOME", ".local/state")
+	if err != nil {
+		return &usageError{err}
+	}
+	state, err := runstate.Open(dir, id)
+	if err != nil {
+		return &usageError{err}
+	}
+	run, err := state.Run(ctx)
+	if err != nil {
+		return errors.Join(err, state.Close())
+	}
+	if run.Finished {
+		return errors.Join(usagef("run %s ended %s at %s; there is nothing to go on with", id, run.Status, run.Ended.Format(time.RFC3339)), state.Close())
+	}
+	if err := f.recall(run); err != nil {
+		return errors.Join(err, state.Close())
+	}
+	l, err := f.load(ctx, w)
+	if err != nil {
+		return errors.Join(err, state.Close())
+	}
+	defer l.close() //nolint:errcheck // what matters is in the journal
+	plans := map[recovery.FlowKind]*flow.Plan{}
+	for _, k := range run.Flows {
+		if plans[k], err = flow.Check(run.Plans[k], l.catalog, flow.CheckOptions{Inputs: run.Inputs, Granted: l.granted, Options: l.options}); err != nil {
+			return errors.Join(&usageError{err}, state.Close())
+		}
+	}
+	cl, err := f.connect(ctx, w, l.cfg, l.log, "")
+	if err != nil {
+		return errors.Join(err, state.Close())
+	}
+	defer cl.close()
+	req, err := state.Resume(ctx)
+	if err != nil {
+		return errors.Join(err, state.Close())
+	}
+	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run, History: req.History, Values: req.Values, Resume: true})
+}
+
+// recall fills in what the command that began the run was given, where this
+// one says nothing else.
+func (f *runFlags) recall(run recovery.Run) error {
+	var c command
+	if err := json.Unmarshal(run.Command, &c); err != nil {
+		return fmt.Errorf("run %s: journal: %w", run.ID, err)
+	}
+	if c.Simulate {
+		return usagef("run %s: its simulated cloud ended with it; for runs that can be resumed start one with wasakari simulate", run.ID)
+	}
+	if len(f.configFiles) == 0 {
+		f.configFiles = c.ConfigFiles
+	}
+	if len(f.configDirs) == 0 {
+		f.configDirs = c.ConfigDirs
+	}
+	if len(f.taskDirs) == 0 {
+		f.taskDirs = c.TaskDirs
+	}
+	if f.osCloud == "" {
+		f.osCloud = c.OSCloud
+	}
+	return nil
+}
+
+// view shows a run while it goes on.
+type view interface {
+	observe(recovery.Event)
+	close()
+}
+
+// drive runs the flow to its end, shows it, and reports.
+func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, state *runstate.Run, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) error {
+	defer state.Close() //nolint:errcheck // everything in it is durable already
+	v := f.view(ctx, w, cl, req)
+	hatch := hostfuncs.New(hostfuncs.Deps{
+		Cloud: cl.Client, Ledger: state, Library: state.Library(), Scratch: state.Scratch(), HA: state,
+		Observe: v.observe, Logger: l.log.Named("hostfuncs"),
+		Run: hostfuncs.RunInfo{
+			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
+			NotificationUUID: text(req.Run.Inputs, "notification_uuid"), Started: req.Run.Started,
+		},
+		Options: hostfuncs.Options{
+			VerifyInterval: l.cfg.Default.VerifyInterval, NovaTimeout: l.cfg.Wasakari.NovaTimeout,
+			OutcomeWait: l.cfg.Wasakari.NovaOutcomeWait, RequireFenceProof: l.cfg.HostFailure.RequireFenceProof,
+		},
+		KnownRun: func(id string) (ended, known bool) { return runstate.Known(l.stateDir, id) },
+	})
+	defer hatch.Close()
+	if req.Resume {
+		if err := hatch.Settle(ctx); err != nil {
+			v.close()
+			return fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
+		}
+	}
+	req.Plans, req.Journal, req.Observe, req.Logger = plans, state, v.observe, l.log.Named("flow")
+	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted}
+	req.Reserved, req.Undo = hatch.Reserved(), hatch
+	run, runErr := flow.Run(ctx, req)
+	v.close()
+	return f.report(w, cl, state, run, runErr)
+}
+
+// view chooses how the run is shown.
+func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Request) view {
+	b := &board{start: time.Now(), run: req.Run}
+	if f.output == "json" {
+		return newPlain(io.Discard, b)
+	}
+	kinds := make([]recovery.Flow, 0, len(req.Run.Flows))
+	for _, k := range req.Run.Flows {
+		kinds = append(kinds, req.Run.Plans[k])
+	}
+	what := text(req.Run.Inputs, "host_name")
+	if s := text(req.Run.Inputs, "instance_uuid"); s != "" {
+		what = s
+	}
+	head := fmt.Sprintf("%s of %s on %s, run %s", req.Run.Flows[0], what, cl.what, req.Run.ID)
+	if file, ok := w.stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) && w.env("TERM") != "dumb" { //nolint:gosec // file descriptors are small
+		return newLive(ctx, w.stdout, b, head, kinds)
+	}
+	fmt.Fprintln(w.stdout, head)
+	return newPlain(w.stdout, b)
+}
+
+// report tells how the run ended. The journal is asked, not the view: it is
+// what a later look will find.
+func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.Run, runErr error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoWait)
+	defer cancel()
+	resumed, err := state.Resume(ctx)
+	if err != nil {
+		return errors.Join(runErr, err)
+	}
+	vmoves, err := state.VMoves(ctx)
+	if err != nil {
+		return errors.Join(runErr, err)
+	}
+	r := newReport(run, cl.what, cl.Calls(), resumed.History, vmoves, resumed.Values)
+	if r.Message == "" && runErr != nil {
+		r.Message = runErr.Error()
+	}
+	print := r.text
+	if f.output == "json" {
+		print = r.json
+	}
+	if err := print(w.stdout); err != nil {
+		return err
+	}
+	switch {
+	case errors.Is(runErr, recovery.ErrInterrupted):
+		return fmt.Errorf("%w: %w", errReported, recovery.ErrInterrupted)
+	case runErr != nil, !slices.Contains([]recovery.NotificationStatus{recovery.StatusFinished, recovery.StatusIgnored}, run.Status):
+		return errReported
+	}
+	return nil
+}

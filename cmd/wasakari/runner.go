@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/hostfuncs"
+	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/runtime"
+)
+
+// runner runs the tasks of one run: each in a fresh sandbox of its module,
+// whose ops the hatch answers. It serves flow.Runner.
+type runner struct {
+	catalog *catalog
+	cfg     *config.Config
+	hatch   *hostfuncs.Hatch
+	granted func(task recovery.Task, what string) bool
+}
+
+// Run does a task.
+func (r *runner) Run(ctx context.Context, call flow.TaskCall) recovery.Outcome {
+	return r.do(ctx, call, (*runtime.Module).Run)
+}
+
+// Revert undoes a task.
+func (r *runner) Revert(ctx context.Context, call flow.TaskCall) recovery.Outcome {
+	return r.do(ctx, call, (*runtime.Module).Revert)
+}
+
+func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.Module, context.Context, runtime.Call) (runtime.Result, error)) recovery.Outcome {
+	module := r.catalog.modules[call.Key]
+	options, err := r.cfg.TaskOptions(call.Task.Options)
+	if err != nil {
+		return recovery.Outcome{Status: recovery.TaskFailed, Message: err.Error()}
+	}
+	host := r.hatch.Task(hostfuncs.TaskCall{
+		Task: call.Task, Flow: call.Flow, Phase: call.Phase, Attempt: call.Attempt, Round: call.Round,
+		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
+		Reverting: call.Reverting, Failure: call.Failure, ReservedHost: call.ReservedHost,
+		Granted: func(op string) bool { return r.granted(call.Task, op) },
+	})
+	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: r.limits(call.Task)})
+	out := outcomeOf(ctx, result, err)
+	out.Progress = host.ProgressLog()
+	if out.Status == recovery.TaskSucceeded && !call.Reverting {
+		if out.Provided, err = host.Provided(); err != nil {
+			out.Status, out.Message = recovery.TaskFailed, err.Error()
+		}
+	}
+	return out
+}
+
+// limits are what the task asks for, within the operator's ceilings. Standard
+// tasks have no wall limit: the flow's own waits bound them.
+func (r *runner) limits(t recovery.Task) runtime.Limits {
+	o := r.cfg.Wasakari
+	var l runtime.Limits
+	if t.Limits.MemoryMiB > 0 {
+		l.MemoryBytes = int64(min(t.Limits.MemoryMiB, o.MemoryMiBMax)) << 20
+	}
+	switch {
+	case t.Standard:
+		l.Timeout = runtime.NoTimeout
+	case t.Limits.Timeout > 0:
+		l.Timeout = min(t.Limits.Timeout, o.TaskTimeoutMax)
+	}
+	return l
+}
+
+// outcomeOf says in recovery's words how a sandbox ended.
+func outcomeOf(ctx context.Context, result runtime.Result, err error) recovery.Outcome {
+	out := recovery.Outcome{Message: result.Reason}
+	switch {
+	case ctx.Err() != nil:
+		out.Status, out.Message = recovery.TaskInterrupted, "interrupted: "+context.Cause(ctx).Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		out.Status, out.Message = recovery.TaskFailed, "stopped: "+err.Error()
+	case err != nil:
+		out.Status, out.Message = recovery.TaskFailed, err.Error()
+	case result.Exit == abi.ExitSucceeded:
+		out.Status = recovery.TaskSucceeded
+	case result.Exit == abi.ExitNothingToDo:
+		out.Status = recovery.TaskNothingToDo
+	case result.Exit == abi.ExitIgnored:
+		out.Status = recovery.TaskIgnored
+	default:
+		out.Status = recovery.TaskFailed
+		if out.Message == "" {
+			out.Message = "the task failed and gave no reason"
+		}
+	}
+	return out
+}
+
+// undoWait bounds what is done after the end of a run.
+const undoWait = 2 * time.Minute

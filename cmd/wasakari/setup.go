@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/runtime"
+)
+
+// settings are the flags that say what to read.
+type settings struct {
+	configFiles, configDirs []string
+	taskDirs                []string
+	set                     []string
+	stateDir, cacheDir      string
+	logLevel                string
+}
+
+func (s *settings) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&s.configFiles, "config-file", nil, "configuration `file`; repeatable, later files win\n(default: masakari.conf and wasakari.conf where Masakari looks for its own)")
+	f.StringArrayVar(&s.configDirs, "config-dir", nil, "`folder` whose *.conf files are read in sorted order after the files; repeatable")
+	f.StringArrayVar(&s.taskDirs, "task-dir", nil, "`folder` with .wasm tasks; repeatable (option [wasakari] task_dir)")
+	f.StringArrayVar(&s.set, "set", nil, "`group.name=value`: set one option; beats environment and files; repeatable")
+	f.StringVar(&s.stateDir, "state-dir", "", "`folder` for the journals of runs (option [wasakari] state_dir; default ~/.local/state/wasakari)")
+	f.StringVar(&s.cacheDir, "cache-dir", "", "`folder` for compiled modules (option [wasakari] cache_dir; default ~/.cache/wasakari)")
+	f.StringVar(&s.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to standard error")
+}
+
+// loaded is the configuration with the tasks that it may name.
+type loaded struct {
+	cfg      *config.Config
+	log      *zap.Logger
+	rt       *runtime.Runtime
+	catalog  *catalog
+	stateDir string
+}
+
+// close gives back what was loaded.
+func (l *loaded) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return l.rt.Close(ctx)
+}
+
+// sources turns the flags into what config reads.
+func (s *settings) sources(w world) (config.Sources, error) {
+	src := config.Sources{
+		Files: s.configFiles, Dirs: s.configDirs, Discover: true,
+		Environ: w.environ, Home: w.home,
+	}
+	for _, kv := range s.set {
+		name, value, ok := strings.Cut(kv, "=")
+		group, option, dotted := strings.Cut(name, ".")
+		if !ok || !dotted || group == "" || option == "" {
+			return src, usagef("--set %s: want group.name=value, such as DEFAULT.verify_interval=2", kv)
+		}
+		src.Flags = append(src.Flags, config.Flag{Group: group, Name: option, Value: value, Origin: "--set"})
+	}
+	for _, f := range []struct{ name, option, value string }{
+		{"--state-dir", "state_dir", s.stateDir}, {"--cache-dir", "cache_dir", s.cacheDir},
+	} {
+		if f.value != "" {
+			src.Flags = append(src.Flags, config.Flag{Group: "wasakari", Name: f.option, Value: f.value, Origin: f.name})
+		}
+	}
+	return src, nil
+}
+
+// load reads the configuration and admits every module. Whatever is wrong is
+// told at once, and nothing was started.
+func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
+	log, err := newLogger(w, s.logLevel)
+	if err != nil {
+		return nil, err
+	}
+	src, err := s.sources(w)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(src)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	l := &loaded{cfg: cfg, log: log}
+	if l.stateDir, err = folder(cfg.Wasakari.StateDir, w, "XDG_STATE_HOME", ".local/state"); err != nil {
+		return nil, usagef("state folder: %w; name one with --state-dir", err)
+	}
+	cacheDir, err := folder(cfg.Wasakari.CacheDir, w, "XDG_CACHE_HOME", ".cache")
+	if err != nil {
+		return nil, usagef("cache folder: %w; name one with --cache-dir", err)
+	}
+	if l.rt, err = runtime.New(runtimeConfig(cfg, cacheDir, log)); err != nil {
+		return nil, &usageError{err}
+	}
+	dirs := s.taskDirs
+	if len(dirs) == 0 {
+		dirs = cfg.Wasakari.TaskDirs
+	}
+	if l.catalog, err = loadCatalog(ctx, l.rt, dirs); err != nil {
+		return nil, errors.Join(&usageError{err}, l.close())
+	}
+	return l, nil
+}
+
+// folder chooses a folder: the one configured, or one under the user's own.
+func folder(configured string, w world, xdg, below string) (string, error) {
+	switch {
+	case configured != "":
+		return filepath.Abs(configured)
+	case filepath.IsAbs(w.env(xdg)):
+		return filepath.Join(w.env(xdg), "wasakari"), nil
+	case w.home != "":
+		return filepath.Join(w.home, below, "wasakari"), nil
+	}
+	return "", errors.New("there is no home folder")
+}
+
+func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime.Config {
+	o := cfg.Wasakari
+	return runtime.Config{
+		CacheDir:       cacheDir,
+		Logger:         log.Named("runtime"),
+		MaxModuleBytes: o.ModuleMiB << 20,
+		Limits: runtime.Limits{
+			MemoryBytes: int64(o.MemoryMiB) << 20, Timeout: o.TaskTimeout,
+			HostCallsPerSecond: o.HostCallsPerSecond, Tickets: o.Tickets,
+			RequestBytes: o.RequestKiB << 10, AnswerBytes: o.AnswerMiB << 20,
+			LogLines: o.LogLines, LogBytes: o.LogKiB << 10,
+		},
+		Ceilings: runtime.Limits{MemoryBytes: int64(o.MemoryMiBMax) << 20, Timeout: o.TaskTimeoutMax},
+	}
+}
+
+// granted tells what the operator granted. A library without an entry in
+// [grants] has what its manifest asks for, but may provide no protected name.
+func (l *loaded) granted(task recovery.Task, what string) bool {
+	if task.Standard {
+		return true
+	}
+	grants, ok := l.cfg.Grants()[task.Library]
+	if !ok {
+		return !strings.HasPrefix(what, "provides:")
+	}
+	group, _, _ := strings.Cut(what, ".")
+	for _, g := range grants {
+		if g == what || g == group+".*" {
+			return true
+		}
+	}
+	return false
+}
+
+// options checks that the operator set what tasks need.
+func (l *loaded) options(specs []recovery.OptionSpec) error {
+	_, err := l.cfg.TaskOptions(specs)
+	return err
+}
+
+// check checks one flow against the tasks that are there. Nil inputs stand
+// for all that a flow of this kind is given.
+func (l *loaded) check(kind recovery.FlowKind, in inputs) (*flow.Plan, error) {
+	f, err := l.cfg.Flow(kind)
+	if err != nil {
+		return nil, err
+	}
+	return flow.Check(f, l.catalog, flow.CheckOptions{
+		Inputs: in, Granted: l.granted, Nearest: config.Nearest, Options: l.options,
+	})
+}
+
+// checkAll checks all four flows; every mistake is told at once.
+func (l *loaded) checkAll() (map[recovery.FlowKind]*flow.Plan, error) {
+	plans := map[recovery.FlowKind]*flow.Plan{}
+	var errs []error
+	for _, kind := range recovery.FlowKinds() {
+		plan, err := l.check(kind, nil)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("flow %s (%s):\n%w", kind, kind.Option(), err))
+			continue
+		}
+		plans[kind] = plan
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &usageError{err}
+	}
+	return plans, nil
+}
+
+// warn tells what stops nothing but should be known.
+func (l *loaded) warn(w world) {
+	var specs []recovery.OptionSpec
+	for _, key := range l.catalog.Keys() {
+		task, _ := l.catalog.Task(key)
+		specs = append(specs, task.Options...)
+	}
+	for _, warning := range l.cfg.Warnings(specs...) {
+		fmt.Fprintf(w.stderr, "warning: %s\n", warning)
+	}
+}
+
+// readable opens a file that the caller named.
+func readFile(name string, max int64) ([]byte, error) {
+	f, err := os.Open(name) //nolint:gosec // the caller names the file
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	info, err := f.Stat()
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	if info.Size() > max {
+		return nil, usagef("%s: %d bytes, more than the %d allowed: %w", name, info.Size(), max, recovery.ErrTooLarge)
+	}
+	return os.ReadFile(name) //nolint:gosec // as above
+}
