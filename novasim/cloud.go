@@ -30,7 +30,8 @@ type Options struct {
 	// Logger gets one line per request and per host that fails. Defaults to none.
 	Logger *zap.Logger
 
-	// ManualTime makes time stand still but for Advance. For tests.
+	// ManualTime makes time stand still but for Advance. For tests. Requests
+	// never wait then: their latencies, delays and hangs are over at once.
 	ManualTime bool
 
 	// OnRequest is called before a request is handled and, with before false,

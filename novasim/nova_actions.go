@@ -401,7 +401,7 @@ func (k *call) getAction(s *server, requestID string) answer {
 			if k.token.admin() {
 				e.Traceback = ptr("")
 				if k.version >= 62 {
-					e.Host = &act.host
+					e.Host = ptr(act.host)
 				}
 			}
 			v.Events = &[]eventView{e}

@@ -270,3 +270,22 @@ func TestCloseCutsRequestsThatHang(t *testing.T) {
 		t.Error("a request that hangs was answered")
 	}
 }
+
+// tryHeaders sends a request with these headers only.
+func (s *sim) tryHeaders(method, path string, headers map[string]string) (reply, error) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, http.NoBody)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for k, v := range headers {
+		req.Header.Set(k, v)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return reply{res.StatusCode, res.Header, string(b)}, err
+}

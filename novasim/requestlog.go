@@ -11,7 +11,7 @@ type Request struct {
 	Time      time.Time
 	Service   string // identity or compute
 	Method    string
-	Path      string // without a prefix such as /compute
+	Path      string // without a prefix such as /compute; like Query and UserAgent at most 1 KiB of it
 	Query     string
 	Action    string // key of an action's body: evacuate, os-stop, add_host ...
 	Server    string // id of the server in the path
@@ -23,6 +23,9 @@ type Request struct {
 
 // maxLoggedBody bounds Request.Body.
 const maxLoggedBody = 4 << 10
+
+// cut bounds the other texts.
+func cut(s string) string { return s[:min(len(s), 1<<10)] }
 
 // requestLog keeps the newest requests. Cloud.mu guards it.
 type requestLog struct {
@@ -66,12 +69,12 @@ func (c *Cloud) begin(k *call, r *http.Request) {
 	k.seq = c.seq
 	k.requestID = "req-" + c.uuid("request", number(k.seq))
 	entry := Request{
-		Seq: k.seq, Time: c.now(), Service: k.service, Method: r.Method, Path: k.path, Query: r.URL.RawQuery,
-		RequestID: k.requestID, UserAgent: r.UserAgent(),
+		Seq: k.seq, Time: c.now(), Service: k.service, Method: r.Method, Path: cut(k.path), Query: cut(r.URL.RawQuery),
+		RequestID: k.requestID, UserAgent: cut(r.UserAgent()),
 	}
 	if k.service == "compute" {
 		entry.Body = string(k.body[:min(len(k.body), maxLoggedBody)])
-		entry.Action, entry.Server = k.action, k.serverID
+		entry.Action, entry.Server = k.action, cut(k.serverID)
 	}
 	c.records.add(entry)
 }
