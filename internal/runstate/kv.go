@@ -1,0 +1,421 @@
+package runstate
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+const (
+	maxOwner = 512       // bytes of a library's or place's name
+	maxName  = 255       // bytes of a key
+	maxValue = 256 << 10 // bytes of a value
+
+	scratchQuota = 1 << 20  // bytes of one place
+	libraryQuota = 10 << 20 // bytes of one library
+	entryCost    = 64       // what an entry costs beyond its name and value
+
+	// libraryLockWait bounds how long an op waits for other processes.
+	libraryLockWait = 5 * time.Second
+)
+
+var (
+	bucketLibraries = []byte("libraries")
+	bucketEntries   = []byte("entries")
+	keyUsed         = []byte("used")  // bytes of all entries
+	keyFloor        = []byte("floor") // highest version of the keys that are gone
+)
+
+// Scratch keeps what tasks write under scratch/. It lives and dies with the
+// file of its run. The errors are those of Library.
+type Scratch struct{ r *Run }
+
+// Scratch returns the scratch store of the run.
+func (r *Run) Scratch() Scratch { return Scratch{r} }
+
+// Get reads a value of a place.
+func (s Scratch) Get(ctx context.Context, place, name string) (recovery.KVValue, error) {
+	var v recovery.KVValue
+	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
+		v, err = kv{tx.Bucket(bucketScratch), place, scratchQuota}.get(name)
+		return err
+	})
+	return v, err
+}
+
+// Put writes a value of a place and returns its version.
+func (s Scratch) Put(ctx context.Context, place, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
+	var version int64
+	err := s.r.update(ctx, func(tx *bbolt.Tx) (err error) {
+		version, err = kv{tx.Bucket(bucketScratch), place, scratchQuota}.put(name, v, ifVersion)
+		return err
+	})
+	return version, err
+}
+
+// Delete removes a value of a place.
+func (s Scratch) Delete(ctx context.Context, place, name string, ifVersion *int64) error {
+	return s.r.update(ctx, func(tx *bbolt.Tx) error {
+		return kv{tx.Bucket(bucketScratch), place, scratchQuota}.remove(name, ifVersion)
+	})
+}
+
+// List lists the values of a place whose names begin with prefix, by name.
+func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVValue, error) {
+	var out []recovery.KVValue
+	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
+		out, err = kv{tx.Bucket(bucketScratch), place, scratchQuota}.list(prefix)
+		return err
+	})
+	return out, err
+}
+
+// Library keeps the values of libraries beyond a run, in one file of the state
+// folder that processes share: it is opened for each op. It is safe for
+// concurrent use and needs no closing.
+//
+// Errors match recovery.ErrNotFound (no such key, or it expired), ErrConflict
+// (it has another version), ErrInvalid, ErrTooLarge (name or value), ErrQuota
+// (10 MiB for each library), and ErrBusy when other processes kept the file
+// for more than 5 s.
+type Library struct {
+	dir  string
+	turn chan struct{} // one op of this process at a time
+}
+
+// NewLibrary returns the store in the state folder dir. Nothing is made before
+// something is written.
+func NewLibrary(dir string) *Library {
+	return &Library{dir: dir, turn: make(chan struct{}, 1)}
+}
+
+// Get reads a value.
+func (l *Library) Get(ctx context.Context, library, name string) (recovery.KVValue, error) {
+	var v recovery.KVValue
+	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
+		v, err = kv{libraries(tx), library, libraryQuota}.get(name)
+		return err
+	})
+	return v, err
+}
+
+// Put writes a value and returns its version. With ifVersion it does so only
+// when the key has that version; 0 stands for a key that is not there. The
+// name and version in v are left aside.
+func (l *Library) Put(ctx context.Context, library, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
+	var version int64
+	err := l.write(ctx, func(tx *bbolt.Tx) (err error) {
+		version, err = kv{libraries(tx), library, libraryQuota}.put(name, v, ifVersion)
+		return err
+	})
+	return version, err
+}
+
+// Delete removes a value, with ifVersion only when it has that version.
+func (l *Library) Delete(ctx context.Context, library, name string, ifVersion *int64) error {
+	return l.write(ctx, func(tx *bbolt.Tx) error {
+		return kv{libraries(tx), library, libraryQuota}.remove(name, ifVersion)
+	})
+}
+
+// List lists the values whose names begin with prefix, by name.
+func (l *Library) List(ctx context.Context, library, prefix string) ([]recovery.KVValue, error) {
+	var out []recovery.KVValue
+	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
+		out, err = kv{libraries(tx), library, libraryQuota}.list(prefix)
+		return err
+	})
+	return out, err
+}
+
+func (l *Library) path() string { return filepath.Join(l.dir, "library.db") }
+
+const libraryName = "values of libraries"
+
+// libraries is nil in a read when nothing was ever written.
+func libraries(tx *bbolt.Tx) *bbolt.Bucket {
+	if tx == nil {
+		return nil
+	}
+	return tx.Bucket(bucketLibraries)
+}
+
+func (l *Library) lock(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", libraryName, ctx.Err())
+	}
+}
+
+func (l *Library) read(ctx context.Context, do func(*bbolt.Tx) error) error {
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer func() { <-l.turn }()
+	if _, err := os.Lstat(l.path()); errors.Is(err, fs.ErrNotExist) {
+		return do(nil)
+	}
+	return readFile(ctx, libraryName, l.path(), libraryLockWait, do)
+}
+
+func (l *Library) write(ctx context.Context, do func(*bbolt.Tx) error) error {
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer func() { <-l.turn }()
+	if err := folder(l.dir); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(l.path()); errors.Is(err, fs.ErrNotExist) {
+		s, err := create(ctx, libraryName, l.path(), false, func(tx *bbolt.Tx) error { return initialise(tx, bucketLibraries) })
+		switch {
+		case err == nil:
+			s.close()
+		case !errors.Is(err, fs.ErrExist):
+			return err
+		}
+	}
+	s, err := open(ctx, libraryName, l.path(), openMode{wait: libraryLockWait})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.update(ctx, do)
+}
+
+// kv is the entries of one owner: a library, or a place in a run.
+type kv struct {
+	root  *bbolt.Bucket // nil: empty
+	owner string
+	quota uint64
+}
+
+// An entry is its version and expiry (nanoseconds since 1970; 0: never), 8
+// bytes each, and the value.
+const entryHead = 16
+
+func encodeEntry(v recovery.KVValue) []byte {
+	var expires int64
+	if !v.Expires.IsZero() {
+		expires = v.Expires.UnixNano()
+	}
+	out := make([]byte, 0, entryHead+len(v.Value))
+	out = binary.BigEndian.AppendUint64(out, uint64(v.Version))
+	out = binary.BigEndian.AppendUint64(out, uint64(expires))
+	return append(out, v.Value...)
+}
+
+func decodeEntry(name, data []byte) (recovery.KVValue, error) {
+	if len(data) < entryHead {
+		return recovery.KVValue{}, fmt.Errorf("%w: key %q", ErrDamaged, name)
+	}
+	v := recovery.KVValue{Name: string(name), Version: int64(binary.BigEndian.Uint64(data)), Value: bytes.Clone(data[entryHead:])}
+	if ns := int64(binary.BigEndian.Uint64(data[8:])); ns != 0 {
+		v.Expires = time.Unix(0, ns).UTC()
+	}
+	return v, nil
+}
+
+func expired(v recovery.KVValue) bool { return !v.Expires.IsZero() && !time.Now().Before(v.Expires) }
+
+func cost(v recovery.KVValue) uint64 { return uint64(entryCost + len(v.Name) + len(v.Value)) }
+
+func (k kv) check(name string) error {
+	switch {
+	case k.owner == "" || len(k.owner) > maxOwner:
+		return fmt.Errorf("%w: owner of %d bytes", recovery.ErrInvalid, len(k.owner))
+	case name == "":
+		return fmt.Errorf("%w: a key needs a name", recovery.ErrInvalid)
+	case len(name) > maxName:
+		return fmt.Errorf("%w: a key of %d bytes, at most %d", recovery.ErrTooLarge, len(name), maxName)
+	}
+	return nil
+}
+
+// entries returns the bucket of the owner and that of its entries; nil when
+// nothing was written.
+func (k kv) entries() (own, entries *bbolt.Bucket) {
+	if k.root == nil || k.owner == "" {
+		return nil, nil
+	}
+	own = k.root.Bucket([]byte(k.owner))
+	if own == nil {
+		return nil, nil
+	}
+	return own, own.Bucket(bucketEntries)
+}
+
+// find returns the entry, expired or not.
+func find(entries *bbolt.Bucket, name string) (v recovery.KVValue, ok bool, err error) {
+	if entries == nil {
+		return v, false, nil
+	}
+	data := entries.Get([]byte(name))
+	if data == nil {
+		return v, false, nil
+	}
+	v, err = decodeEntry([]byte(name), data)
+	return v, err == nil, err
+}
+
+func (k kv) get(name string) (recovery.KVValue, error) {
+	if err := k.check(name); err != nil {
+		return recovery.KVValue{}, err
+	}
+	_, entries := k.entries()
+	v, ok, err := find(entries, name)
+	if err != nil {
+		return recovery.KVValue{}, err
+	}
+	if !ok || expired(v) {
+		return recovery.KVValue{}, fmt.Errorf("key %q: %w", name, recovery.ErrNotFound)
+	}
+	return v, nil
+}
+
+func (k kv) put(name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
+	if err := k.check(name); err != nil {
+		return 0, err
+	}
+	if len(v.Value) > maxValue {
+		return 0, fmt.Errorf("key %q: %w: a value of %d bytes, at most %d", name, recovery.ErrTooLarge, len(v.Value), maxValue)
+	}
+	if !json.Valid(v.Value) {
+		return 0, fmt.Errorf("key %q: %w: the value is not JSON", name, recovery.ErrInvalid)
+	}
+	own, err := k.root.CreateBucketIfNotExists([]byte(k.owner))
+	if err != nil {
+		return 0, err
+	}
+	entries, err := own.CreateBucketIfNotExists(bucketEntries)
+	if err != nil {
+		return 0, err
+	}
+	old, there, err := find(entries, name)
+	if err != nil {
+		return 0, err
+	}
+	if err := compare(name, old, there, ifVersion); err != nil {
+		return 0, err
+	}
+	used := counter(own, keyUsed)
+	v.Name, v.Version = name, int64(counter(own, keyFloor))+1
+	if there {
+		used -= cost(old)
+		v.Version = old.Version + 1
+	}
+	if used+cost(v) > k.quota {
+		freed, err := purge(own, entries, name)
+		if err != nil {
+			return 0, err
+		}
+		used -= freed
+	}
+	if used += cost(v); used > k.quota {
+		return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d", name, recovery.ErrQuota, used, k.quota)
+	}
+	return v.Version, errors.Join(entries.Put([]byte(name), encodeEntry(v)), own.Put(keyUsed, number(used)))
+}
+
+func (k kv) remove(name string, ifVersion *int64) error {
+	if err := k.check(name); err != nil {
+		return err
+	}
+	own, entries := k.entries()
+	old, there, err := find(entries, name)
+	if err != nil {
+		return err
+	}
+	if err := compare(name, old, there, ifVersion); err != nil {
+		return err
+	}
+	if !there || expired(old) {
+		return fmt.Errorf("key %q: %w", name, recovery.ErrNotFound)
+	}
+	return drop(own, entries, old)
+}
+
+// compare holds the version of an entry against the wanted one.
+func compare(name string, old recovery.KVValue, there bool, want *int64) error {
+	var has int64
+	if there && !expired(old) {
+		has = old.Version
+	}
+	if want != nil && *want != has {
+		return fmt.Errorf("key %q: %w: it has version %d, not %d", name, recovery.ErrConflict, has, *want)
+	}
+	return nil
+}
+
+// drop removes an entry. A key that is made anew goes on above the versions of
+// all keys that are gone, so that no version ever comes back.
+func drop(own, entries *bbolt.Bucket, v recovery.KVValue) error {
+	floor := max(counter(own, keyFloor), uint64(v.Version))
+	return errors.Join(
+		entries.Delete([]byte(v.Name)),
+		own.Put(keyFloor, number(floor)),
+		own.Put(keyUsed, number(counter(own, keyUsed)-cost(v))),
+	)
+}
+
+// purge removes what has expired, but for one key, and returns the bytes that
+// this freed.
+func purge(own, entries *bbolt.Bucket, keep string) (uint64, error) {
+	var old []recovery.KVValue
+	err := entries.ForEach(func(name, data []byte) error {
+		v, err := decodeEntry(name, data)
+		if err == nil && expired(v) && v.Name != keep {
+			old = append(old, v)
+		}
+		return err
+	})
+	var freed uint64
+	for _, v := range old {
+		freed += cost(v)
+		err = errors.Join(err, drop(own, entries, v))
+	}
+	return freed, err
+}
+
+func (k kv) list(prefix string) ([]recovery.KVValue, error) {
+	_, entries := k.entries()
+	if entries == nil {
+		return nil, nil
+	}
+	var out []recovery.KVValue
+	c := entries.Cursor()
+	for name, data := c.Seek([]byte(prefix)); name != nil && bytes.HasPrefix(name, []byte(prefix)); name, data = c.Next() {
+		v, err := decodeEntry(name, data)
+		if err != nil {
+			return nil, err
+		}
+		if !expired(v) {
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+func counter(b *bbolt.Bucket, key []byte) uint64 {
+	if b == nil {
+		return 0
+	}
+	data := b.Get(key)
+	if len(data) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(data)
+}
