@@ -31,6 +31,27 @@ var errnoNames = [...]string{
 	errnoQuota:       "quota",
 }
 
+// local reports whether the host answers op at once.
+func local(op string) bool {
+	switch op {
+	case "task.input",
+		"task.script",
+		"task.reason",
+		"task.cancel",
+		"kv.get",
+		"kv.put",
+		"kv.delete",
+		"kv.list",
+		"ha.segment_get",
+		"ha.host_list",
+		"ha.host_update",
+		"ha.vmove_list",
+		"ha.vmove_put":
+		return true
+	}
+	return false
+}
+
 // ServerGet does nova.server_get. Reads a server. Errors: invalid,
 // not_granted, not_found, forbidden, conflict, unavailable, timeout,
 // canceled.
