@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wasakari/wasakari/novasim"
 )
@@ -253,21 +252,38 @@ func TestStartServesAndCloses(t *testing.T) {
 }
 
 func TestCloseCutsRequestsThatHang(t *testing.T) {
-	c, err := novasim.New(parse(t, one("")+"faults: [{match: {path: /v3}, do: {hang: 1h}}]"), novasim.Options{})
+	arrived := make(chan struct{})
+	c, err := novasim.New(parse(t, one("")+"faults: [{match: {path: /v3}, do: {hang: 1h}}]"), novasim.Options{
+		OnRequest: func(int, bool, *http.Request) { close(arrived) },
+	})
 	must(t, err)
 	s, err := c.Start(t.Context(), "")
 	must(t, err)
 	over := make(chan error)
 	go func() {
-		_, err := http.Get(s.URL)
+		res, err := http.Get(s.URL)
+		if err == nil {
+			_ = res.Body.Close()
+		}
 		over <- err
 	}()
-	for len(c.Requests()) == 0 { // until it is being held
-		time.Sleep(time.Millisecond)
-	}
+	<-arrived
 	must(t, c.Close())
 	if err := <-over; err == nil {
 		t.Error("a request that hangs was answered")
+	}
+}
+
+func TestStartEndsWithItsContext(t *testing.T) {
+	c, err := novasim.New(parse(t, one("")), novasim.Options{})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := c.Start(ctx, "")
+	must(t, err)
+	cancel()
+	must(t, c.Close()) // returns only when its goroutines have ended
+	if _, err := http.Get(s.URL); err == nil {
+		t.Error("still answers")
 	}
 }
 
