@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,8 +39,13 @@ func Check(f recovery.Flow, c Catalog, o CheckOptions) (*Plan, error) {
 	k.names()
 	k.grants()
 	k.wiring()
-	if len(k.errs) > 0 {
-		return nil, errors.Join(k.errs...)
+	if len(k.mistakes) > 0 {
+		slices.SortStableFunc(k.mistakes, func(a, b mistake) int { return order(a.at, b.at) })
+		errs := make([]error, len(k.mistakes))
+		for i, m := range k.mistakes {
+			errs[i] = m.err
+		}
+		return nil, errors.Join(errs...)
 	}
 	return &Plan{flow: f, steps: k.steps}, nil
 }
@@ -50,26 +56,34 @@ type checker struct {
 	o       CheckOptions
 	steps   []Step // those whose key is known
 	guessed []Step // places with an unknown key, with the task that was probably meant
-	errs    []error
-	said    map[string]bool
+
+	mistakes []mistake
+	said     map[string]bool
 }
 
-// report adds a mistake at a place. The same text is said once.
-func (k *checker) report(pos recovery.Position, phase recovery.Phase, hint, format string, args ...any) {
-	k.add(&recovery.ConfigError{
-		Pos:    pos,
-		Reason: fmt.Sprintf("flow %s: %s: ", k.flow.Kind, phase) + fmt.Sprintf(format, args...),
+// mistake is an error and the place at which it is told.
+type mistake struct {
+	at  Step
+	err error
+}
+
+// report adds a mistake at a place.
+func (k *checker) report(s Step, hint, format string, args ...any) {
+	k.add(s, &recovery.ConfigError{
+		Pos:    s.Pos,
+		Reason: fmt.Sprintf("flow %s: %s: ", k.flow.Kind, s.Phase) + fmt.Sprintf(format, args...),
 		Hint:   hint,
 	})
 }
 
-func (k *checker) add(err error) {
+// add says the same text once.
+func (k *checker) add(s Step, err error) {
 	if k.said == nil {
 		k.said = make(map[string]bool)
 	}
 	if !k.said[err.Error()] {
 		k.said[err.Error()] = true
-		k.errs = append(k.errs, err)
+		k.mistakes = append(k.mistakes, mistake{s, err})
 	}
 }
 
@@ -84,19 +98,22 @@ func (k *checker) nearest(name string, known []string) (string, bool) {
 func (k *checker) resolve() {
 	for _, phase := range recovery.Phases() {
 		for i, ref := range k.flow.Tasks(phase) {
-			t, ok := k.catalog.Task(ref.Key)
-			if ok {
-				k.steps = append(k.steps, Step{TaskRef: ref, Phase: phase, Index: i, Task: t})
+			s := Step{TaskRef: ref, Phase: phase, Index: i}
+			if t, ok := k.catalog.Task(ref.Key); ok {
+				s.Task = t
+				k.steps = append(k.steps, s)
 				continue
 			}
 			hint := fmt.Sprintf("put %s.wasm into a task directory, or mend the name", ref.Key)
 			if near, ok := k.nearest(ref.Key, k.catalog.Keys()); ok {
 				hint = fmt.Sprintf("did you mean %q?", near)
 				if t, ok := k.catalog.Task(near); ok {
-					k.guessed = append(k.guessed, Step{TaskRef: ref, Phase: phase, Index: i, Task: t})
+					guess := s
+					guess.Task = t
+					k.guessed = append(k.guessed, guess)
 				}
 			}
-			k.report(ref.Pos, phase, hint, "unknown task %q", ref.Key)
+			k.report(s, hint, "unknown task %q", ref.Key)
 		}
 	}
 }
@@ -111,12 +128,12 @@ func (k *checker) names() {
 	for _, s := range k.steps {
 		for _, name := range s.Task.Provides {
 			if slices.Contains(inputs, name) {
-				k.report(s.Pos, s.Phase, "inputs are read-only: let the task provide another name",
+				k.report(s, "inputs are read-only: let the task provide another name",
 					"task %q provides %s, which is an input of the flow", s.Key, name)
 				continue
 			}
 			if grant := "provides:" + name; slices.Contains(protected, name) && !k.granted(s.Task, grant) {
-				k.report(s.Pos, s.Phase, fmt.Sprintf("if library %s may set it, add %s to its line in [grants]", s.Task.Library, grant),
+				k.report(s, fmt.Sprintf("if library %s may set it, add %s to its line in [grants]", s.Task.Library, grant),
 					"task %q provides the protected name %s", s.Key, name)
 			}
 			before, ok := first[name]
@@ -126,11 +143,11 @@ func (k *checker) names() {
 			case before.Key == s.Key:
 				if !twice[s.Key] {
 					twice[s.Key] = true
-					k.report(s.Pos, s.Phase, "a name has one provider per flow: remove one of the two",
+					k.report(s, "a name has one provider per flow: remove one of the two",
 						"task %q stands in the flow already (%s) and provides %s", s.Key, place(before), strings.Join(s.Task.Provides, ", "))
 				}
 			default:
-				k.report(s.Pos, s.Phase, "a name has one provider per flow: remove one of the two tasks",
+				k.report(s, "a name has one provider per flow: remove one of the two tasks",
 					"task %q provides %s, which task %q provides already (%s)", s.Key, name, before.Key, place(before))
 			}
 		}
@@ -169,7 +186,7 @@ func (k *checker) grants() {
 		}
 		if len(denied) > 0 {
 			ops := strings.Join(denied, ", ")
-			k.report(s.Pos, s.Phase, fmt.Sprintf("add %s to the line of %s in [grants], or remove the task", ops, s.Task.Library),
+			k.report(s, fmt.Sprintf("add %s to the line of %s in [grants], or remove the task", ops, s.Task.Library),
 				"task %q uses %s, which library %s is not granted", s.Key, ops, s.Task.Library)
 		}
 		if k.o.Options != nil && len(s.Task.Options) > 0 {
@@ -193,11 +210,11 @@ func (k *checker) options(s Step, err error) {
 	ce, ok := errors.AsType[*recovery.ConfigError](err)
 	switch {
 	case ok && ce.Pos.File != "":
-		k.add(ce)
+		k.add(s, ce)
 	case ok:
-		k.report(s.Pos, s.Phase, ce.Hint, "task %q: %s", s.Key, ce.Reason)
+		k.report(s, ce.Hint, "task %q: %s", s.Key, ce.Reason)
 	default:
-		k.report(s.Pos, s.Phase, "", "task %q: %v", s.Key, err)
+		k.report(s, "", "task %q: %v", s.Key, err)
 	}
 }
 
@@ -208,7 +225,7 @@ func (k *checker) wiring() {
 	guessed := k.guessed
 	for _, s := range k.steps {
 		// What a misspelt task would provide is not reported as missing too.
-		for len(guessed) > 0 && before(guessed[0], s) {
+		for len(guessed) > 0 && order(guessed[0], s) < 0 {
 			for _, name := range guessed[0].Task.Provides {
 				provided[name] = true
 			}
@@ -217,7 +234,7 @@ func (k *checker) wiring() {
 		for _, name := range s.Task.Requires {
 			if !provided[name] && !k.seeded(s.Phase, name) {
 				reason, hint := k.missing(s, name, provided)
-				k.report(s.Pos, s.Phase, hint, "task %q requires %s, %s", s.Key, name, reason)
+				k.report(s, hint, "task %q requires %s, %s", s.Key, name, reason)
 			}
 		}
 		for _, name := range s.Task.Provides {
@@ -226,10 +243,10 @@ func (k *checker) wiring() {
 	}
 }
 
-// before reports whether a stands before b.
-func before(a, b Step) bool {
-	pa, pb := slices.Index(recovery.Phases(), a.Phase), slices.Index(recovery.Phases(), b.Phase)
-	return pa < pb || pa == pb && a.Index < b.Index
+// order compares the places of two steps.
+func order(a, b Step) int {
+	phases := recovery.Phases()
+	return cmp.Or(cmp.Compare(slices.Index(phases, a.Phase), slices.Index(phases, b.Phase)), cmp.Compare(a.Index, b.Index))
 }
 
 // seeded reports whether the flow itself sets the name in the phase.
@@ -254,7 +271,7 @@ func (k *checker) missing(s Step, name string, provided map[string]bool) (reason
 	}
 	const nobody = "which no input and no earlier task provides"
 	for _, later := range k.steps {
-		if !before(s, later) || !slices.Contains(later.Task.Provides, name) {
+		if order(s, later) >= 0 || !slices.Contains(later.Task.Provides, name) {
 			continue
 		}
 		if later.Key == s.Key {
