@@ -1,0 +1,349 @@
+package evacuate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	wasakari "github.com/wasakari/wasakari/sdk/go"
+)
+
+// Fields are those of a server that Of and the evacuation look at.
+var Fields = []string{
+	"id", "name", "locked", "fault",
+	"OS-EXT-STS:vm_state", "OS-EXT-STS:task_state", "OS-EXT-STS:power_state",
+	"OS-EXT-SRV-ATTR:host", "OS-EXT-SRV-ATTR:hypervisor_hostname",
+}
+
+const powerShutdown = 4
+
+// Of gives the state of a server as Nova shows it.
+func Of(s wasakari.Server) State {
+	return State{VM: s.VMState, Task: s.TaskState, Off: s.PowerState == powerShutdown}
+}
+
+// work is one server to recover.
+type work struct {
+	id string
+	// before is the state in which an earlier attempt of this run found the
+	// server; tried is true when there was one.
+	before State
+	tried  bool
+	failed error // could not be read
+	gone   bool
+	server wasakari.Server
+}
+
+// result is the final state of a vmove.
+type result struct {
+	status, dest, message string
+}
+
+func ignored(reason string) result { return result{status: "ignored", message: reason} }
+
+var gone = ignored("deleted meanwhile")
+
+// move recovers one server and says how that ended. An error means that the
+// task itself is to end: nothing final is known.
+func (e *evacuation) move(ctx context.Context, w work) (result, error) {
+	s := w.server
+	switch {
+	case w.failed != nil:
+		return result{status: "failed", message: text(w.failed)}, nil
+	case w.gone || s.VMState == "deleted":
+		return gone, nil
+	case s.Host == "":
+		return ignored("it is on no host"), nil
+	}
+	away := s.Host != e.host
+	if away && !w.tried {
+		return ignored("is on " + s.Host + " already"), nil
+	}
+	was := Of(s)
+	if w.tried && (away || was.VM == "error") {
+		was = w.before
+	}
+	plan := PlanFor(State{VM: was.VM, Task: s.TaskState, Off: was.Off}, e.skipOthers)
+	if plan.Action == Leave {
+		return ignored(plan.Reason), nil
+	}
+	// On record before anything is done, so that whoever goes on after an
+	// interruption knows the state to restore.
+	if err := e.put(ctx, wasakari.HAVMovePutRequest{InstanceUUID: w.id, Status: "ongoing", SourceHost: e.host, Message: was.Note()}); err != nil {
+		return result{}, err
+	}
+	m := &mover{evacuation: e, id: w.id, plan: plan}
+	locked := m.lock(ctx, s, w.tried)
+	r, err := m.run(ctx, s, away)
+	if err != nil {
+		return result{}, err
+	}
+	if locked {
+		// What is not unlocked here is unlocked when the run ends.
+		if _, err := e.nova.ServerUnlock(ctx, wasakari.NovaServerUnlockRequest{ID: w.id}); err != nil && !errors.Is(err, wasakari.ErrNotFound) {
+			e.log.Warnf("unlock server %s: %v", w.id, err)
+		}
+	}
+	parts := append([]string{was.Note(), r.message}, m.remarks...)
+	r.message = strings.Join(parts, noteSep)
+	return r, nil
+}
+
+// mover recovers one server that is worth it.
+type mover struct {
+	*evacuation
+	id      string
+	plan    Plan
+	remarks []string
+}
+
+// lock keeps the owner's hands off and reports whether the run holds the lock.
+func (m *mover) lock(ctx context.Context, s wasakari.Server, tried bool) bool {
+	if !m.lockServers || s.Locked && !tried {
+		return false // locked by somebody else, who keeps others off as well
+	}
+	ans, err := m.nova.ServerLock(ctx, wasakari.NovaServerLockRequest{ID: m.id})
+	if err != nil && !errors.Is(err, wasakari.ErrNotFound) {
+		// Moving the server matters more than keeping its owner off.
+		m.remarks = append(m.remarks, "not locked: "+text(err))
+	}
+	return err == nil && ans.Locked
+}
+
+func failed(format string, args ...any) (result, error) {
+	return result{status: "failed", message: fmt.Sprintf(format, args...)}, nil
+}
+
+// run brings the server to another host and then into the state wanted.
+func (m *mover) run(ctx context.Context, s wasakari.Server, away bool) (result, error) {
+	underWay := false
+	if m.plan.Action == Await && !away {
+		ans, err := m.wait(ctx, "task_clear")
+		switch {
+		case canceled(ctx, err):
+			return result{}, err
+		case err != nil:
+			return failed("%s", m.stuck(ctx, err))
+		case ans.Outcome == "deleted":
+			return gone, nil
+		}
+		s = ans.Server
+		away = s.Host != m.host
+		underWay = away
+	}
+	if !away {
+		done, r, err := m.evacuate(ctx, s.VMState)
+		if err != nil || done {
+			return r, err
+		}
+		underWay = underWay || r.message != ""
+		ans, err := m.wait(ctx, "moved")
+		switch {
+		case canceled(ctx, err):
+			return result{}, err
+		case errors.Is(err, wasakari.ErrTimeout):
+			// Nova may have finished between the last look and the limit.
+			now, gerr := m.nova.ServerGet(ctx, wasakari.NovaServerGetRequest{ID: m.id, Fields: Fields})
+			if gerr != nil || now.Host == m.host || now.Host == "" || now.TaskState != "" || now.VMState == "error" {
+				why := "timeout after " + seconds(m.limit) + ": " + shows(now, gerr) + ", it may still complete the move"
+				if r.message != "" {
+					why = r.message + noteSep + why
+				}
+				return failed("%s", why)
+			}
+			ans = wasakari.NovaServerWaitAnswer{Outcome: "reached", Server: now}
+		case err != nil:
+			return failed("%s", text(err))
+		}
+		switch ans.Outcome {
+		case "deleted":
+			return gone, nil
+		case "error":
+			return failed("%s", reason(ans))
+		}
+		s = ans.Server
+	} else if s.TaskState != "" {
+		ans, err := m.wait(ctx, "task_clear")
+		switch {
+		case canceled(ctx, err):
+			return result{}, err
+		case err != nil:
+			return failed("%s", m.stuck(ctx, err))
+		case ans.Outcome == "deleted":
+			return gone, nil
+		}
+		s = ans.Server
+	}
+	return m.settle(ctx, s, underWay)
+}
+
+// evacuate asks Nova for the move. done means that r is final. Else Nova is at
+// it, and r.message holds the host's text when it was so before.
+func (m *mover) evacuate(ctx context.Context, vmState string) (done bool, r result, err error) {
+	if m.plan.Reset && vmState != "error" {
+		_, err = m.nova.ServerResetState(ctx, wasakari.NovaServerResetStateRequest{ID: m.id, State: "error"})
+	}
+	if err == nil {
+		_, err = m.nova.ServerEvacuate(ctx, wasakari.NovaServerEvacuateRequest{ID: m.id, Host: m.reserved})
+	}
+	switch {
+	case err == nil:
+		return false, result{}, nil
+	case canceled(ctx, err):
+		return true, result{}, err
+	case guarded(err):
+		// The host refused because an evacuation is under way or done.
+		return false, result{message: text(err)}, nil
+	case errors.Is(err, wasakari.ErrNotFound):
+		// Either the server or the target.
+		_, gerr := m.nova.ServerGet(ctx, wasakari.NovaServerGetRequest{ID: m.id, Fields: []string{"id"}})
+		if errors.Is(gerr, wasakari.ErrNotFound) {
+			return true, gone, nil
+		}
+	}
+	r, _ = failed("%s", text(err))
+	return true, r, nil
+}
+
+// settle brings a server that has moved into the state wanted.
+func (m *mover) settle(ctx context.Context, s wasakari.Server, underWay bool) (result, error) {
+	dest := s.Host
+	if dest == "" {
+		dest = s.HypervisorHostname
+	}
+	did := "evacuated"
+	if underWay {
+		did = "an evacuation was under way"
+	}
+	if s.VMState == "error" {
+		if m.plan.End == "error" {
+			return result{status: "succeeded", dest: dest, message: did}, nil
+		}
+		return result{status: "failed", dest: dest, message: did + ", now in error: " + fault(s)}, nil
+	}
+	if m.plan.End == "active" {
+		return result{status: "succeeded", dest: dest, message: did}, nil
+	}
+	if s.VMState != "stopped" {
+		if err := m.stop(ctx); err != nil {
+			if canceled(ctx, err) {
+				return result{}, err
+			}
+			return result{status: "failed", dest: dest, message: did + ", but not stopped: " + text(err)}, nil
+		}
+		did += " and stopped"
+	}
+	if m.plan.End == "error" {
+		if _, err := m.nova.ServerResetState(ctx, wasakari.NovaServerResetStateRequest{ID: m.id, State: "error"}); err != nil {
+			if canceled(ctx, err) {
+				return result{}, err
+			}
+			return result{status: "failed", dest: dest, message: did + ", but not set back to error: " + text(err)}, nil
+		}
+		did += ", set back to error"
+	}
+	return result{status: "succeeded", dest: dest, message: did}, nil
+}
+
+// stop powers the server off and waits for it.
+func (m *mover) stop(ctx context.Context) error {
+	_, err := m.nova.ServerStop(ctx, wasakari.NovaServerStopRequest{ID: m.id})
+	if err != nil && !errors.Is(err, wasakari.ErrConflict) {
+		return err
+	}
+	refusal := err // Nova refuses a second stop while the first is at work.
+	ans, err := m.nova.ServerWait(ctx, wasakari.NovaServerWaitRequest{
+		ID: m.id, Until: "vm_state", VMStates: []string{"stopped"}, TimeoutSeconds: m.stopLimit, Fields: Fields,
+	})
+	switch {
+	case err != nil && refusal != nil && errors.Is(err, wasakari.ErrTimeout):
+		return refusal
+	case errors.Is(err, wasakari.ErrTimeout):
+		return errors.New("timeout after " + seconds(m.stopLimit))
+	case err != nil:
+		return err
+	case ans.Outcome != "reached":
+		return errors.New(reason(ans))
+	}
+	return nil
+}
+
+func (m *mover) wait(ctx context.Context, until string) (wasakari.NovaServerWaitAnswer, error) {
+	req := wasakari.NovaServerWaitRequest{ID: m.id, Until: until, TimeoutSeconds: m.limit, Fields: Fields}
+	if until == "moved" {
+		req.FromHost = m.host
+	}
+	return m.nova.ServerWait(ctx, req)
+}
+
+// stuck says why a task_state did not clear.
+func (m *mover) stuck(ctx context.Context, err error) string {
+	if !errors.Is(err, wasakari.ErrTimeout) {
+		return text(err)
+	}
+	now, gerr := m.nova.ServerGet(ctx, wasakari.NovaServerGetRequest{ID: m.id, Fields: Fields})
+	return "timeout after " + seconds(m.limit) + ": " + shows(now, gerr)
+}
+
+func shows(s wasakari.Server, err error) string {
+	if err != nil {
+		return text(err)
+	}
+	out := "Nova shows it on " + s.Host + " in vm_state " + s.VMState
+	if s.TaskState != "" {
+		out += ", task_state " + s.TaskState
+	}
+	return out
+}
+
+func seconds(n int64) string { return fmt.Sprintf("%d s", n) }
+
+// reason says why a wait did not end well.
+func reason(ans wasakari.NovaServerWaitAnswer) string {
+	switch {
+	case ans.Message != "":
+		return ans.Message
+	case ans.Outcome == "deleted":
+		return gone.message
+	}
+	return fault(ans.Server)
+}
+
+func fault(s wasakari.Server) string {
+	if s.Fault != nil && s.Fault.Message != "" {
+		return s.Fault.Message
+	}
+	return "Nova gives no reason"
+}
+
+// text keeps of an error what helps: Nova's status, words and request id.
+func text(err error) string {
+	var op *wasakari.OpError
+	if !errors.As(err, &op) {
+		return err.Error()
+	}
+	out := op.Message
+	if op.Status != 0 && !strings.Contains(out, fmt.Sprint(op.Status)) {
+		out = fmt.Sprintf("%d %s", op.Status, out)
+	}
+	if op.RequestID != "" && !strings.Contains(out, op.RequestID) {
+		out += " (" + op.RequestID + ")"
+	}
+	if out == "" {
+		return err.Error()
+	}
+	return out
+}
+
+// guarded reports whether the host, not Nova, refused a change because it is
+// under way or done.
+func guarded(err error) bool {
+	var op *wasakari.OpError
+	return errors.Is(err, wasakari.ErrConflict) && errors.As(err, &op) && op.Status == 0
+}
+
+// canceled reports whether the task itself is to end.
+func canceled(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(err, wasakari.ErrCanceled))
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	wasakari "github.com/wasakari/wasakari/sdk/go"
+)
+
+// startInstance starts a server that is stopped.
+func startInstance(t *wasakari.Task) error {
+	id := t.InputString("instance_uuid")
+	t.Progress(0, "Starting instance: '%s'", id)
+	s, err := server(t, id)
+	if err != nil {
+		return err
+	}
+	// An attempt that was interrupted may have started it.
+	again := t.Attempt() > 1
+	if s.VMState != "stopped" && !(again && s.VMState == "active") {
+		return end(t, fmt.Sprintf("Invalid state for Instance %s. Expected state: 'STOPPED', Actual state: '%s'", id, s.VMState))
+	}
+	if s.VMState == "stopped" {
+		_, err = t.Nova().ServerStart(t.Context(), wasakari.NovaServerStartRequest{ID: id})
+		if err != nil && !(again && errors.Is(err, wasakari.ErrConflict) && s.TaskState == "powering-on") {
+			return fmt.Errorf("start instance %s: %w", id, err)
+		}
+	}
+	t.Progress(1000, "Instance started: '%s'", id)
+	return nil
+}
