@@ -164,30 +164,34 @@ func (x *tickets) fetch(op string, n int64) (*bytes.Buffer, error) {
 		out.Write(x.own[:n])
 		return out, nil
 	}
-	size := n
-	if n < 0 {
-		if size = x.imp.take(x.own); size >= 0 && size <= int64(len(x.own)) {
-			out.Write(x.own[:size])
-			return nil, opError(op, -n, out)
-		}
-	}
-	for size > int64(out.Available()) {
-		out.Grow(int(size))
-		b := out.AvailableBuffer()
-		b = b[:cap(b)]
-		if size = x.imp.take(b); size >= 0 && size <= int64(len(b)) {
-			out.Write(b[:size])
-			break
-		}
-	}
+	missing := x.takeInto(out, n)
 	switch {
 	case n < 0:
 		return nil, opError(op, -n, out)
-	case size < 0:
+	case missing != 0:
 		putBuffer(out)
-		return nil, &OpError{Op: op, Code: errno(-size).code(), Message: "the answer could not be fetched"}
+		return nil, &OpError{Op: op, Code: missing.code(), Message: "the answer could not be fetched"}
 	}
 	return out, nil
+}
+
+// takeInto fetches what the host keeps, of about the given size.
+func (x *tickets) takeInto(out *bytes.Buffer, size int64) errno {
+	b := x.own
+	for {
+		if size > int64(len(b)) {
+			out.Grow(int(size))
+			b = out.AvailableBuffer()
+			b = b[:cap(b)]
+		}
+		if size = x.imp.take(b); size < 0 {
+			return errno(-size)
+		}
+		if size <= int64(len(b)) {
+			out.Write(b[:size])
+			return 0
+		}
+	}
 }
 
 // opError reads an error document; doc may be empty.

@@ -1,0 +1,244 @@
+package conformance_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/wasakari/wasakari/abi"
+)
+
+// buildGo builds a guest of the Go SDK as the SDK's documentation says.
+func buildGo(t *testing.T, pkg string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "guest.wasm")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	cmd.Dir = filepath.Join("..", "go")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "GOWORK=off")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, b)
+	}
+	wasm, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+// echo answers server_get with the id asked for.
+func echo(_ context.Context, req []byte) (any, *abi.Error) {
+	var r abi.NovaServerGetRequest
+	if err := abi.DecodeRequest(abi.OpNovaServerGet, req, &r); err != nil {
+		return nil, err
+	}
+	return abi.Server{ID: r.ID}, nil
+}
+
+// never is an op that does not end by itself.
+func never(ctx context.Context, _ []byte) (any, *abi.Error) {
+	<-ctx.Done()
+	return nil, abi.Errorf(abi.ErrnoCanceled, "canceled")
+}
+
+// afterLogs answers once the guest logged n times that a timer fired. Were
+// timers held up by the call, neither would ever happen.
+func afterLogs(h *host, n int) answer {
+	return func(ctx context.Context, req []byte) (any, *abi.Error) {
+		for range n {
+			select {
+			case <-h.logged:
+			case <-ctx.Done():
+				return nil, abi.Errorf(abi.ErrnoCanceled, "canceled")
+			}
+		}
+		return echo(ctx, req)
+	}
+}
+
+func TestGo(t *testing.T) {
+	ctx := t.Context()
+	rt := wazero.NewRuntime(ctx)
+	defer rt.Close(context.WithoutCancel(ctx))
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
+		t.Fatal(err)
+	}
+	if err := hostModule(ctx, rt); err != nil {
+		t.Fatal(err)
+	}
+	guest, err := rt.CompileModule(ctx, buildGo(t, "./testdata/concurrent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	tests := []struct {
+		key    string
+		export string
+		setUp  func(h *host)
+		exit   abi.Exit
+		reason string
+		open   int // tickets at the end
+		check  func(t *testing.T, h *host)
+	}{
+		{
+			key: "many",
+			setUp: func(h *host) {
+				// Nobody is answered before all thousand are here.
+				all := make(chan struct{})
+				var arrived atomic.Int32
+				h.ops[abi.OpNovaServerGet] = func(ctx context.Context, req []byte) (any, *abi.Error) {
+					if arrived.Add(1) == 1000 {
+						close(all)
+					}
+					select {
+					case <-all:
+					case <-ctx.Done():
+					}
+					return echo(ctx, req)
+				}
+			},
+			check: func(t *testing.T, h *host) {
+				if h.tickets != 1000 {
+					t.Errorf("tickets = %d, want 1000", h.tickets)
+				}
+			},
+		},
+		{key: "chain", setUp: func(h *host) { h.ops[abi.OpNovaServerGet] = echo }},
+		{
+			key:   "timeout",
+			setUp: func(h *host) { h.ops[abi.OpNovaServerWait] = never },
+			check: func(t *testing.T, h *host) {
+				if got, want := h.canceled, []int32{1}; !slices.Equal(got, want) {
+					t.Errorf("cancelled tickets = %v, want %v", got, want)
+				}
+			},
+		},
+		{
+			key:   "cancel",
+			setUp: func(h *host) { h.ops[abi.OpNovaServerWait] = never },
+			check: func(t *testing.T, h *host) {
+				if len(h.canceled) != 1 {
+					t.Errorf("cancelled tickets = %v, want one", h.canceled)
+				}
+			},
+		},
+		{key: "sleep", setUp: func(h *host) { h.ops[abi.OpNovaServerGet] = afterLogs(h, 5) }},
+		{key: "after_func", setUp: func(h *host) { h.ops[abi.OpNovaServerGet] = afterLogs(h, 1) }},
+		{key: "busy", setUp: func(h *host) { h.ops[abi.OpNovaServerGet] = afterLogs(h, 1) }},
+		{
+			key: "large",
+			setUp: func(h *host) {
+				long := strings.Repeat("x", 3<<20)
+				h.ops[abi.OpKVGet] = func(context.Context, []byte) (any, *abi.Error) {
+					raw, err := json.Marshal(long)
+					if err != nil {
+						return nil, abi.Errorf(abi.ErrnoInvalid, "%v", err)
+					}
+					return abi.KVGetAnswer{Value: raw, Version: 1}, nil
+				}
+				h.ops[abi.OpNovaServerGet] = func(context.Context, []byte) (any, *abi.Error) {
+					return abi.Server{ID: "long", Name: long}, nil
+				}
+			},
+		},
+		{
+			key: "refused",
+			setUp: func(h *host) {
+				h.ops[abi.OpNovaServerStop] = func(context.Context, []byte) (any, *abi.Error) {
+					e := abi.Errorf(abi.ErrnoConflict, "%s", strings.Repeat("y", 40<<10))
+					e.Status, e.RequestID = 409, "req-1"
+					return nil, e
+				}
+			},
+			exit:   abi.ExitFailed,
+			reason: "nova.server_stop: conflict: " + strings.Repeat("y", 40<<10) + " (HTTP 409, req-1)",
+		},
+		{
+			key: "panics", exit: abi.ExitFailed, reason: "panic: the moon fell",
+			check: func(t *testing.T, h *host) {
+				for _, want := range []string{"panic: the moon fell\n", "runtime/debug.Stack"} {
+					if out := h.output.String(); !strings.Contains(out, want) {
+						t.Errorf("output lacks %q:\n%s", want, out)
+					}
+				}
+			},
+		},
+		{key: "nothing", exit: abi.ExitNothingToDo, reason: "all is well"},
+		{key: "ignored", exit: abi.ExitIgnored, reason: "not ours"},
+		{
+			key: "leaves_open", open: 1,
+			setUp: func(h *host) { h.ops[abi.OpNovaServerWait] = never },
+		},
+		{
+			key: "given", exit: abi.ExitFailed, reason: "kv.get: not found: there is no nowhere",
+			setUp: func(h *host) {
+				h.input["inputs"] = map[string]any{"reserved_host_list": []string{"c4", "c5"}}
+				h.input["options"] = map[string]any{"acme": map[string]any{"queue": "ops"}}
+				h.ops[abi.OpKVPut] = func(_ context.Context, req []byte) (any, *abi.Error) {
+					var r abi.KVPutRequest
+					if err := abi.DecodeRequest(abi.OpKVPut, req, &r); err != nil {
+						return nil, err
+					}
+					if got, want := r.Name+string(r.Value), `ticket_id"ops-1"`; got != want {
+						return nil, abi.Errorf(abi.ErrnoInvalid, "got %s, want %s", got, want)
+					}
+					return abi.KVPutAnswer{Version: 1}, nil
+				}
+				h.ops[abi.OpKVGet] = func(context.Context, []byte) (any, *abi.Error) {
+					return nil, abi.Errorf(abi.ErrnoNotFound, "there is no nowhere")
+				}
+			},
+			check: func(t *testing.T, h *host) {
+				if got, want := h.steps, []string{"half of 2"}; !slices.Equal(got, want) {
+					t.Errorf("progress = %v, want %v", got, want)
+				}
+			},
+		},
+		{
+			key: "given", export: abi.Revert,
+			setUp: func(h *host) { h.input["reverting"], h.input["failure"] = true, "no host" },
+			check: func(t *testing.T, h *host) {
+				if got, want := h.logs, []string{"info reverting=true failure=no host"}; !slices.Equal(got, want) {
+					t.Errorf("logs = %v, want %v", got, want)
+				}
+			},
+		},
+		{key: "nothing", export: abi.Revert}, // registered without: nothing to undo
+		{
+			key: "unheard", exit: abi.ExitFailed,
+			reason: "task unheard: the module has no handler for it, only for: after_func, busy, cancel, chain, given, ignored, " +
+				"large, leaves_open, many, nothing, panics, refused, sleep, timeout",
+		},
+	}
+	for _, tt := range tests {
+		if tt.export == "" {
+			tt.export = abi.Run
+		}
+		t.Run(tt.key+"/"+tt.export, func(t *testing.T) {
+			h := newHost(tt.key)
+			if tt.setUp != nil {
+				tt.setUp(h)
+			}
+			if got := h.run(t, rt, guest, tt.export); got != tt.exit {
+				t.Errorf("exit = %d, want %d", got, tt.exit)
+			}
+			if h.reason != tt.reason {
+				t.Errorf("reason = %q, want %q", h.reason, tt.reason)
+			}
+			if got := h.openTickets(); got != tt.open {
+				t.Errorf("open tickets at the end = %d, want %d", got, tt.open)
+			}
+			if tt.check != nil {
+				tt.check(t, h)
+			}
+		})
+	}
+}

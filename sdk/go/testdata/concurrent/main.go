@@ -1,0 +1,200 @@
+// Command concurrent holds tasks that prove how goroutines, timers and calls
+// of the host live together in a sandbox. sdk/conformance builds and runs it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	wasakari "github.com/wasakari/wasakari/sdk/go"
+)
+
+func main() {}
+
+func init() {
+	wasakari.Handle("many", many)
+	wasakari.Handle("chain", chain)
+	wasakari.Handle("timeout", timeout)
+	wasakari.Handle("cancel", cancel)
+	wasakari.Handle("sleep", sleep)
+	wasakari.Handle("after_func", afterFunc)
+	wasakari.Handle("busy", busy)
+	wasakari.Handle("large", large)
+	wasakari.Handle("refused", refused)
+	wasakari.Handle("panics", func(*wasakari.Task) error { panic("the moon fell") })
+	wasakari.Handle("nothing", func(*wasakari.Task) error { return wasakari.NothingToDo("all is well") })
+	wasakari.Handle("ignored", func(*wasakari.Task) error { return wasakari.Ignore("not ours") })
+	wasakari.Handle("leaves_open", leavesOpen)
+	wasakari.Handle("given", given, func(t *wasakari.Task) error {
+		t.Log().Infof("reverting=%v failure=%s", t.Reverting(), t.Failure())
+		return nil
+	})
+}
+
+// many has a thousand calls open at once: the host answers none before it has
+// them all.
+func many(t *wasakari.Task) error {
+	const n = 1000
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			id := fmt.Sprint("server-", i)
+			s, err := t.Nova().ServerGet(t.Context(), wasakari.NovaServerGetRequest{ID: id, Fields: []string{"id"}})
+			if err == nil && s.ID != id {
+				err = fmt.Errorf("asked for %s, got %s", id, s.ID)
+			}
+			errs[i] = err
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// chain makes calls that depend on one another, in several goroutines.
+func chain(t *wasakari.Task) error {
+	var wg sync.WaitGroup
+	errs := make([]error, 10)
+	for i := range errs {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			id := fmt.Sprint(i)
+			for range 20 {
+				s, err := t.Nova().ServerGet(t.Context(), wasakari.NovaServerGetRequest{ID: id})
+				if err != nil {
+					errs[i] = err
+					return
+				}
+				id = s.ID + "."
+			}
+			if want := fmt.Sprint(i) + strings.Repeat(".", 20); id != want {
+				errs[i] = fmt.Errorf("got %s, want %s", id, want)
+			}
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// timeout gives up an op that never ends.
+func timeout(t *wasakari.Task) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := t.Nova().ServerWait(ctx, wasakari.NovaServerWaitRequest{ID: "s", Until: "moved"})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("got %v", err)
+	}
+	return nil
+}
+
+// cancel gives up an op from another goroutine, which waits for the host too.
+func cancel(t *wasakari.Task) error {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	slept := make(chan error, 1)
+	go func() {
+		slept <- t.Sleep(t.Context(), time.Millisecond)
+		cancel()
+	}()
+	_, err := t.Nova().ServerWait(ctx, wasakari.NovaServerWaitRequest{ID: "s", Until: "moved"})
+	if !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("got %v", err)
+	}
+	return <-slept
+}
+
+// sleep: the host answers only when the sleepers have woken and said so.
+func sleep(t *wasakari.Task) error {
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			time.Sleep(20 * time.Millisecond)
+			t.Log().Infof("awake")
+		}()
+	}
+	_, err := t.Nova().ServerGet(t.Context(), wasakari.NovaServerGetRequest{ID: "s"})
+	wg.Wait()
+	return err
+}
+
+// afterFunc: as sleep, with no goroutine to be seen before the timer fires.
+func afterFunc(t *wasakari.Task) error {
+	time.AfterFunc(20*time.Millisecond, func() { t.Log().Infof("awake") })
+	_, err := t.Nova().ServerGet(t.Context(), wasakari.NovaServerGetRequest{ID: "s"})
+	return err
+}
+
+// busy: goroutines that never wait for the host go on while a call is open.
+func busy(t *wasakari.Task) error {
+	ping, pong := make(chan int), make(chan int)
+	go func() {
+		for v := range ping {
+			pong <- v + 1
+		}
+		close(pong)
+	}()
+	go func() {
+		v := 0
+		for v < 100_000 {
+			ping <- v
+			v = <-pong
+		}
+		close(ping)
+		t.Log().Infof("awake")
+	}()
+	_, err := t.Nova().ServerGet(t.Context(), wasakari.NovaServerGetRequest{ID: "s"})
+	return err
+}
+
+// large gets an answer that does not fit any buffer, by call and by submit.
+func large(t *wasakari.Task) error {
+	var text string
+	if err := t.KV().Get(t.Context(), "long", &text); err != nil {
+		return err
+	}
+	s, err := t.Nova().ServerGet(t.Context(), wasakari.NovaServerGetRequest{ID: "long"})
+	if err != nil {
+		return err
+	}
+	if s.Name != text || len(text) < 1<<20 || strings.Trim(text, "x") != "" {
+		return fmt.Errorf("got %d and %d bytes", len(text), len(s.Name))
+	}
+	return nil
+}
+
+func refused(t *wasakari.Task) error {
+	_, err := t.Nova().ServerStop(t.Context(), wasakari.NovaServerStopRequest{ID: "s"})
+	var oe *wasakari.OpError
+	if !errors.As(err, &oe) || !errors.Is(err, wasakari.ErrConflict) || oe.Status != 409 {
+		return fmt.Errorf("not a conflict: %w", err)
+	}
+	return err
+}
+
+func leavesOpen(t *wasakari.Task) error {
+	go func() {
+		_, _ = t.Nova().ServerWait(t.Context(), wasakari.NovaServerWaitRequest{ID: "s", Until: "moved"})
+	}()
+	return t.Sleep(t.Context(), time.Millisecond)
+}
+
+func given(t *wasakari.Task) error {
+	var hosts []string
+	if err := t.Input("reserved_host_list", &hosts); err != nil {
+		return err
+	}
+	t.Progress(500, "half of %d", len(hosts))
+	if err := t.KV().Put(t.Context(), "ticket_id", t.OptionString("acme", "queue")+"-1"); err != nil {
+		return err
+	}
+	return t.KV().Get(t.Context(), "nowhere", &hosts)
+}
