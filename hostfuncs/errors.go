@@ -1,0 +1,103 @@
+package hostfuncs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// maxText bounds, in bytes, any text that goes to or comes from a guest as a
+// message.
+const maxText = 4096
+
+// errnos says which error number stands for which sentinel. The first that
+// matches holds, so the more telling ones stand first.
+var errnos = []struct {
+	is   error
+	code abi.Errno
+}{
+	{recovery.ErrNotFound, abi.ErrnoNotFound},
+	{recovery.ErrConflict, abi.ErrnoConflict},
+	{recovery.ErrForbidden, abi.ErrnoForbidden},
+	{recovery.ErrUnauthorized, abi.ErrnoForbidden},
+	{recovery.ErrNotGranted, abi.ErrnoNotGranted},
+	{recovery.ErrInvalid, abi.ErrnoInvalid},
+	{recovery.ErrTooLarge, abi.ErrnoTooLarge},
+	{recovery.ErrQuota, abi.ErrnoQuota},
+	{recovery.ErrUnknownOutcome, abi.ErrnoUnavailable},
+	{recovery.ErrUnavailable, abi.ErrnoUnavailable},
+	{recovery.ErrTimeout, abi.ErrnoTimeout},
+	{recovery.ErrCanceled, abi.ErrnoCanceled},
+	{recovery.ErrInterrupted, abi.ErrnoCanceled},
+	{context.DeadlineExceeded, abi.ErrnoTimeout},
+	{context.Canceled, abi.ErrnoCanceled},
+}
+
+// toError makes what the guest is told of err. What wraps no sentinel is a
+// failure outside: unavailable.
+func toError(op string, err error) *abi.Error {
+	if e, ok := errors.AsType[*abi.Error](err); ok {
+		return e
+	}
+	e := abi.Errorf(abi.ErrnoUnavailable, "%s: %v", op, err)
+	for _, row := range errnos {
+		if errors.Is(err, row.is) {
+			e.Code = row.code
+			// The code says it already.
+			e.Message = strings.TrimSuffix(e.Message, ": "+row.is.Error())
+			break
+		}
+	}
+	if ce, ok := errors.AsType[*recovery.CloudError](err); ok {
+		e.Status, e.RequestID = ce.Status, ce.RequestID
+		if ce.Message != "" {
+			// Status and request id have fields of their own.
+			e.Message = strings.TrimPrefix(ce.Op+": "+ce.Message, ": ")
+		}
+	}
+	e.Message = cut(e.Message, maxText)
+	return e
+}
+
+func tooLong(op string, limit int) *abi.Error {
+	return abi.Errorf(abi.ErrnoTooLarge, "%s: answer larger than %d bytes; ask for less, or for fewer fields", op, limit)
+}
+
+// passing reports whether err may be over the next time: the cloud did not
+// answer, or with an error of its own.
+func passing(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, recovery.ErrCanceled) {
+		return false
+	}
+	switch toError("", err).Code {
+	case abi.ErrnoUnavailable, abi.ErrnoTimeout:
+		return true
+	}
+	return false
+}
+
+// unknown reports whether a change that ended with err may have been done.
+// A request that was cut off counts: it may be on its way.
+func unknown(err error) bool {
+	if errors.Is(err, recovery.ErrUnknownOutcome) {
+		return true
+	}
+	if _, told := errors.AsType[*recovery.CloudError](err); told {
+		return false
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// over gives the reason why ctx ended, which matches ctx.Err() whatever cause
+// was given.
+func over(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) || errors.Is(cause, recovery.ErrTimeout) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", cause, err)
+}

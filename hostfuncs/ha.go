@@ -1,0 +1,234 @@
+package hostfuncs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// segmentGet implements abi.OpHASegmentGet.
+func segmentGet(t *TaskHost, ctx context.Context, _ abi.HASegmentGetRequest) (recovery.Segment, error) {
+	return t.h.ha.Segment(ctx)
+}
+
+type hostsAnswer struct {
+	Hosts []recovery.Host `json:"hosts"`
+}
+
+// hostList implements abi.OpHAHostList.
+func hostList(t *TaskHost, ctx context.Context, req abi.HAHostListRequest) (hostsAnswer, error) {
+	hosts, err := t.h.ha.Hosts(ctx)
+	ans := hostsAnswer{Hosts: []recovery.Host{}}
+	for _, h := range hosts {
+		if (req.Reserved == nil || *req.Reserved == h.Reserved) && (req.OnMaintenance == nil || *req.OnMaintenance == h.OnMaintenance) {
+			ans.Hosts = append(ans.Hosts, h)
+		}
+	}
+	return ans, err
+}
+
+// hostUpdate implements abi.OpHAHostUpdate.
+func hostUpdate(t *TaskHost, ctx context.Context, req abi.HAHostUpdateRequest) (recovery.Host, error) {
+	return t.h.updateHost(ctx, req.Name, func(h *recovery.Host) {
+		if req.Reserved != nil {
+			h.Reserved = *req.Reserved
+		}
+		if req.OnMaintenance != nil {
+			h.OnMaintenance = *req.OnMaintenance
+		}
+	})
+}
+
+// updateHost changes the record of one host.
+func (h *Hatch) updateHost(ctx context.Context, name string, change func(*recovery.Host)) (recovery.Host, error) {
+	unlock, err := h.targets.lock(ctx, "ha.host "+name)
+	if err != nil {
+		return recovery.Host{}, err
+	}
+	defer unlock()
+	hosts, err := h.ha.Hosts(ctx)
+	if err != nil {
+		return recovery.Host{}, err
+	}
+	i := slices.IndexFunc(hosts, func(x recovery.Host) bool { return x.Name == name })
+	if i < 0 {
+		return recovery.Host{}, fmt.Errorf("host %q is not in the segment: %w", name, recovery.ErrNotFound)
+	}
+	was := hosts[i]
+	change(&hosts[i])
+	if hosts[i] == was {
+		return was, nil
+	}
+	return hosts[i], h.ha.UpdateHost(ctx, hosts[i])
+}
+
+// maxVMoves bounds the vmoves of a run, all rounds together.
+const maxVMoves = 50_000
+
+// vmoves keeps the run's vmoves, so that a put need not read all of them again.
+// The Hatch is their only writer.
+type vmoves struct {
+	mu     sync.Mutex
+	loaded bool
+	list   []recovery.VMove
+	places map[string][]int // in list, by server
+}
+
+// load reads the vmoves once. mu is held.
+func (v *vmoves) load(ctx context.Context, ha HA) error {
+	if v.loaded {
+		return nil
+	}
+	list, err := ha.VMoves(ctx)
+	if err != nil {
+		return err
+	}
+	v.list, v.places, v.loaded = nil, map[string][]int{}, true
+	for _, m := range list {
+		v.add(m)
+	}
+	return nil
+}
+
+func (v *vmoves) add(m recovery.VMove) {
+	v.places[m.InstanceUUID] = append(v.places[m.InstanceUUID], len(v.list))
+	v.list = append(v.list, m)
+}
+
+// find gives the place of a server's vmove of one attempt, −1 when there is
+// none. mu is held.
+func (v *vmoves) find(server string, attempt int) int {
+	for _, i := range v.places[server] {
+		if v.list[i].Attempt == attempt {
+			return i
+		}
+	}
+	return -1
+}
+
+// vmoveList gives the vmoves, or only the latest attempt of each server.
+func (h *Hatch) vmoveList(ctx context.Context, latest bool) ([]recovery.VMove, error) {
+	v := &h.vmoves
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.load(ctx, h.ha); err != nil {
+		return nil, err
+	}
+	out := make([]recovery.VMove, 0, len(v.list))
+	for _, m := range v.list {
+		newer := func(i int) bool { return v.list[i].Attempt > m.Attempt }
+		if !latest || !slices.ContainsFunc(v.places[m.InstanceUUID], newer) {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+type vmovesAnswer struct {
+	VMoves []recovery.VMove `json:"vmoves"`
+}
+
+// vmoveList implements abi.OpHAVMoveList.
+func vmoveList(t *TaskHost, ctx context.Context, req abi.HAVMoveListRequest) (vmovesAnswer, error) {
+	list, err := t.h.vmoveList(ctx, req.Latest)
+	if req.Status != "" {
+		list = slices.DeleteFunc(list, func(m recovery.VMove) bool { return string(m.Status) != req.Status })
+	}
+	return vmovesAnswer{VMoves: list}, err
+}
+
+// vmovePut implements abi.OpHAVMovePut.
+func vmovePut(t *TaskHost, ctx context.Context, req abi.HAVMovePutRequest) (recovery.VMove, error) {
+	if req.InstanceUUID == "" || len(req.InstanceUUID) > maxName {
+		return recovery.VMove{}, fmt.Errorf("instance_uuid: want 1 to %d bytes: %w", maxName, recovery.ErrInvalid)
+	}
+	h := t.h
+	unlock, err := h.targets.lock(ctx, "ha.vmove "+req.InstanceUUID)
+	if err != nil {
+		return recovery.VMove{}, err
+	}
+	defer unlock()
+
+	m := recovery.VMove{
+		UUID: uuid.NewString(), NotificationUUID: h.run.NotificationUUID, InstanceUUID: req.InstanceUUID,
+		Type: "evacuation", SourceHost: h.run.FailedHost, Attempt: t.call.Round,
+	}
+	h.vmoves.mu.Lock()
+	err = h.vmoves.load(ctx, h.ha)
+	place := -1
+	if err == nil {
+		if place = h.vmoves.find(req.InstanceUUID, t.call.Round); place >= 0 {
+			m = h.vmoves.list[place]
+		} else if len(h.vmoves.list) >= maxVMoves {
+			err = fmt.Errorf("the run has %d vmoves already, no more are allowed: %w", maxVMoves, recovery.ErrTooLarge)
+		}
+	}
+	h.vmoves.mu.Unlock()
+	if err != nil {
+		return recovery.VMove{}, err
+	}
+
+	to, now := recovery.VMoveStatus(req.Status), time.Now().UTC().Format(time.RFC3339Nano)
+	if place >= 0 && !mayBecome(m.Status, to, t.call.Attempt) {
+		return recovery.VMove{}, fmt.Errorf("vmove of server %s is %s, it cannot become %s: %w", req.InstanceUUID, m.Status, to, recovery.ErrConflict)
+	}
+	if to != m.Status {
+		if m.Status.Final() {
+			m.EndTime, m.Message = "", ""
+		}
+		if to == recovery.VMoveOngoing {
+			m.StartTime = now
+		}
+		if to.Final() {
+			m.EndTime = now
+		}
+	}
+	m.Status = to
+	set(&m.InstanceName, cut(req.InstanceName, maxName))
+	set(&m.SourceHost, cut(req.SourceHost, maxName))
+	set(&m.DestHost, cut(req.DestHost, maxName))
+	set(&m.Message, cut(req.Message, maxText))
+
+	if err := h.ha.PutVMove(ctx, m); err != nil {
+		return recovery.VMove{}, err
+	}
+	h.vmoves.mu.Lock()
+	if place >= 0 {
+		h.vmoves.list[place] = m
+	} else {
+		h.vmoves.add(m)
+	}
+	h.vmoves.mu.Unlock()
+	if h.observe != nil {
+		h.observe(recovery.Event{Time: time.Now(), VMove: &m})
+	}
+	return m, nil
+}
+
+// mayBecome says whether a vmove may go from one status to another within its
+// round. A final one stays as it is, but a failed one may begin again in a
+// later attempt at the task.
+func mayBecome(from, to recovery.VMoveStatus, attempt int) bool {
+	switch {
+	case from == to:
+		return true
+	case from == recovery.VMoveFailed && (to == recovery.VMoveOngoing || to == recovery.VMovePending):
+		return attempt > 1
+	case from.Final():
+		return false
+	}
+	return to != recovery.VMovePending
+}
+
+func set(field *string, v string) {
+	if v != "" {
+		*field = v
+	}
+}

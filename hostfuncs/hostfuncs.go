@@ -1,0 +1,346 @@
+// Package hostfuncs is the hatch: it serves every op that a task may ask for,
+// bytes in, bytes out. It checks uses and grants, guards the changes of the
+// cloud (intents, undo list, fence proofs) and shares reads between tasks.
+//
+// It knows no wasm and no HTTP: the runtime calls TaskHost, and Cloud, Ledger,
+// HA and the key-value stores are handed in.
+package hostfuncs
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// Deps is what a Hatch works with. Cloud, Ledger, Library, Scratch and HA must
+// be there.
+type Deps struct {
+	Cloud   Cloud
+	Ledger  Ledger
+	Library LibraryKV
+	Scratch ScratchKV
+	HA      HA
+
+	// Observe receives log lines, progress and vmoves as they come, from many
+	// goroutines. May be nil.
+	Observe func(recovery.Event)
+	// Logger receives the hatch's own messages, and the tasks' log lines when
+	// Observe is nil. Defaults to zap.NewNop.
+	Logger *zap.Logger
+
+	Run     RunInfo
+	Options Options
+
+	// KnownRun tells of another run of this cluster whether it has ended, and
+	// whether it is known at all. Nil knows none.
+	KnownRun func(id string) (ended, known bool)
+}
+
+// RunInfo says for which run the Hatch works.
+type RunInfo struct {
+	ID               string
+	Cluster          string // part of the mark on disabled services
+	FailedHost       string // host name of the failed nova-compute; empty: no host failed
+	NotificationUUID string
+	Started          time.Time
+}
+
+// Options are the operator's settings. The zero value is usable.
+type Options struct {
+	// VerifyInterval is the time between two looks at Nova, start to start.
+	//
+	// Defaults to 1 second.
+	VerifyInterval time.Duration
+	// NovaTimeout bounds one request that changes something. It must not be
+	// shorter than the Cloud's own HTTP timeout.
+	//
+	// Defaults to 30 seconds.
+	NovaTimeout time.Duration
+	// OutcomeWait is how long to look for a change whose answer was lost before
+	// it counts as never arrived.
+	//
+	// Defaults to 60 seconds.
+	OutcomeWait time.Duration
+	// RequireFenceProof refuses evacuations without a proof that the failed host
+	// was fenced in this run.
+	RequireFenceProof bool
+}
+
+func (o Options) withDefaults() Options {
+	if o.VerifyInterval <= 0 {
+		o.VerifyInterval = time.Second
+	}
+	if o.NovaTimeout <= 0 {
+		o.NovaTimeout = 30 * time.Second
+	}
+	if o.OutcomeWait <= 0 {
+		o.OutcomeWait = 60 * time.Second
+	}
+	return o
+}
+
+// Hatch serves the ops of one run. Its TaskHosts share pollers, coalesced
+// reads and the per-server order of changes. It is safe for concurrent use.
+// Whoever made it closes it.
+type Hatch struct {
+	cloud   Cloud
+	ledger  Ledger
+	library LibraryKV
+	scratch ScratchKV
+	ha      HA
+	observe func(recovery.Event)
+	log     *zap.Logger
+	run     RunInfo
+	opt     Options
+	known   func(id string) (ended, known bool)
+
+	flights  flights                            // coalesced reads for guards
+	servers  watches[*hostView]                 // by compute host
+	services watches[[]recovery.ComputeService] // by compute host
+	owner    owner                              // of every goroutine that outlives an op
+
+	targets keyed // one change at a time for each server, service, aggregate host
+
+	unsettledMu sync.Mutex
+	unsettled   map[string]recovery.Intent // by op and target: outcome still unknown
+
+	recent  recent
+	vmoves  vmoves
+	libSize libSizes
+}
+
+// New makes the Hatch of one run. It panics when something in Deps is missing
+// that must be there.
+func New(d Deps) *Hatch {
+	if d.Cloud == nil || d.Ledger == nil || d.Library == nil || d.Scratch == nil || d.HA == nil {
+		panic("hostfuncs: New needs Cloud, Ledger, Library, Scratch and HA")
+	}
+	if d.Logger == nil {
+		d.Logger = zap.NewNop()
+	}
+	if d.KnownRun == nil {
+		d.KnownRun = func(string) (bool, bool) { return false, false }
+	}
+	h := &Hatch{
+		cloud: d.Cloud, ledger: d.Ledger, library: d.Library, scratch: d.Scratch, ha: d.HA,
+		observe: d.Observe, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun,
+		unsettled: map[string]recovery.Intent{},
+	}
+	h.owner.init()
+	h.flights.init(h)
+	h.servers.init(&h.owner, h.opt.VerifyInterval, h.look)
+	h.services.init(&h.owner, h.opt.VerifyInterval, func(ctx context.Context, k watchKey) ([]recovery.ComputeService, error) {
+		return h.cloud.Services(ctx, recovery.ServiceFilter{Host: k.host})
+	})
+	return h
+}
+
+// Close stops the pollers and waits for them. Ops that still wait end with
+// canceled. Calls after the first do nothing.
+func (h *Hatch) Close() { h.owner.close() }
+
+// TaskCall says which execution of which task a TaskHost serves.
+type TaskCall struct {
+	Task  recovery.Task
+	Flow  recovery.FlowKind
+	Phase recovery.Phase
+	Index int // place in the phase, from 0
+	Seq   int // number of the execution in the run, for progress events
+
+	Attempt        int // how often this place was started, from 1
+	Round          int // which repetition of main or fallback flow, from 1
+	IdempotencyKey string
+
+	// Place names the task's scratch keys. Empty: made of flow, phase, index,
+	// round and key, the same for every attempt and for the revert.
+	Place string
+
+	// Values holds the run's values: inputs and what earlier tasks provided. The
+	// task sees those that it requires or lists as optional. It is read-only.
+	Values map[string]json.RawMessage
+	// Options holds the values of the options that the manifest lists, by group.
+	Options map[string]map[string]any
+	Script  []abi.ScriptFile
+
+	Reverting    bool
+	Failure      string // in revert: why the flow failed
+	ReservedHost string
+
+	// Granted says whether the operator granted an op, or "provides:<name>" for
+	// a protected name. Nil grants the ops and no protected name.
+	Granted func(name string) bool
+
+	// AnswerBytes bounds one answer. Defaults to 1 MiB.
+	AnswerBytes int
+}
+
+func (c TaskCall) place() string {
+	if c.Place != "" {
+		return c.Place
+	}
+	return defaultPlace(c)
+}
+
+// TaskHost serves one execution of one task. It has the methods that the
+// runtime asks of a host and is safe for concurrent use.
+type TaskHost struct {
+	h      *Hatch
+	call   TaskCall
+	place  string
+	reads  map[string]bool       // names readable in scope run
+	writes map[string]bool       // names that may be put in scope run
+	allow  map[string]*abi.Error // by op; nil: allowed
+	record recovery.TaskRecord
+
+	input func() ([]byte, error)
+
+	kvMu    sync.Mutex     // one write of a value at a time
+	written map[string]int // bytes, by scope and name: what counts against the task
+	counted bool           // written holds what earlier attempts left under scratch/
+
+	mu       sync.Mutex
+	staged   map[string]stagedValue
+	progress []recovery.Progress
+}
+
+// Task makes the host side of one execution of a task. It needs no closing.
+func (h *Hatch) Task(c TaskCall) *TaskHost {
+	if c.AnswerBytes <= 0 {
+		c.AnswerBytes = 1 << 20
+	}
+	c.Attempt, c.Round = max(c.Attempt, 1), max(c.Round, 1)
+	t := &TaskHost{
+		h: h, call: c, place: c.place(),
+		reads: map[string]bool{}, writes: map[string]bool{},
+		allow:  make(map[string]*abi.Error, len(table)),
+		staged: map[string]stagedValue{}, written: map[string]int{},
+		record: recovery.TaskRecord{
+			Seq: c.Seq, Flow: c.Flow, Key: c.Task.Key, Class: c.Task.Class, Phase: c.Phase, Index: c.Index,
+			Round: c.Round, Attempt: c.Attempt, ReservedHost: c.ReservedHost,
+			Status: recovery.TaskRunning, Started: time.Now(),
+		},
+	}
+	for _, n := range c.Task.Requires {
+		t.reads[n] = true
+	}
+	for _, n := range c.Task.Optional {
+		t.reads[n] = true
+	}
+	for _, n := range c.Task.Provides {
+		t.writes[n] = true
+	}
+	for _, op := range abi.Ops() {
+		t.allow[op.Name] = c.refusal(op)
+	}
+	t.input = sync.OnceValues(t.encodeInput)
+	return t
+}
+
+// refusal says why the task may not use op; nil: it may.
+func (c TaskCall) refusal(op *abi.Op) *abi.Error {
+	if op.Free {
+		return nil
+	}
+	if !slices.ContainsFunc(c.Task.Uses, func(u string) bool { return u == op.Name || u == op.Group()+".*" }) {
+		return abi.Errorf(abi.ErrnoNotGranted, "%s: not among the uses of task %s in its manifest", op.Name, c.Task.Key)
+	}
+	if c.Granted != nil && !c.Granted(op.Name) {
+		return abi.Errorf(abi.ErrnoNotGranted, "%s: not granted to library %s; see [grants]", op.Name, c.Task.Library)
+	}
+	return nil
+}
+
+// Do serves one op. Refusals and failures are *abi.Error; the answer is JSON
+// and must not be changed. req is not kept.
+func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
+	refused, known := t.allow[op.Name]
+	serve := table[op.Name]
+	if !known || serve == nil {
+		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", op.Name)
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	if len(req) > maxRequest {
+		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
+	}
+	if ctx.Err() != nil {
+		return nil, toError(op.Name, over(ctx))
+	}
+	ans, err := serve(t, ctx, req)
+	if err != nil {
+		return nil, toError(op.Name, err)
+	}
+	if len(ans) > t.call.AnswerBytes {
+		return nil, tooLong(op.Name, t.call.AnswerBytes)
+	}
+	return ans, nil
+}
+
+// Log passes on one line that the task logged.
+func (t *TaskHost) Log(level abi.Level, msg string) {
+	if t.h.observe != nil {
+		t.h.observe(recovery.Event{Time: time.Now(), Log: &recovery.LogLine{Task: t.call.Task.Key, Level: level.String(), Message: msg}})
+		return
+	}
+	if ce := t.h.log.Check(zapLevel(level), "task log"); ce != nil {
+		ce.Write(zap.String("task", t.call.Task.Key), zap.String("message", msg))
+	}
+}
+
+// maxProgress is the number of progress messages kept; older ones go first.
+const maxProgress = 2000
+
+// Progress passes on how far the task is, in thousandths.
+func (t *TaskHost) Progress(permille int, msg string) {
+	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: cut(msg, maxText)}
+	t.mu.Lock()
+	if len(t.progress) >= maxProgress {
+		t.progress = slices.Clone(t.progress[len(t.progress)-maxProgress/2:])
+	}
+	t.progress = append(t.progress, p)
+	// Entries never change once appended, so that a reader may keep the slice.
+	seen := t.progress[:len(t.progress):len(t.progress)]
+	t.mu.Unlock()
+	if t.h.observe != nil {
+		r := t.record
+		r.Progress = seen
+		t.h.observe(recovery.Event{Time: p.Time, Task: &r})
+	}
+}
+
+// ProgressLog returns the progress messages so far.
+func (t *TaskHost) ProgressLog() []recovery.Progress {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.progress)
+}
+
+func zapLevel(l abi.Level) zapcore.Level {
+	switch l {
+	case abi.LevelDebug:
+		return zap.DebugLevel
+	case abi.LevelWarn:
+		return zap.WarnLevel
+	case abi.LevelError:
+		return zap.ErrorLevel
+	}
+	return zap.InfoLevel
+}
+
+// cut shortens s to at most n bytes without splitting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}

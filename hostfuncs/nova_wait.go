@@ -1,0 +1,383 @@
+package hostfuncs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// hostView is what one poll of a compute host saw.
+type hostView struct {
+	host    string
+	servers map[string]recovery.Server
+	// evacuations lists the evacuations away from the host, read when the first
+	// waiter needs them and shared by all of the same poll.
+	evacuations *lazy[map[string][]recovery.Migration]
+}
+
+// look makes a hostView: one list for all waiters of the host.
+func (h *Hatch) look(ctx context.Context, k watchKey) (*hostView, error) {
+	v := &hostView{host: k.host, evacuations: newLazy(&h.owner, func(ctx context.Context) (map[string][]recovery.Migration, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*h.opt.NovaTimeout)
+		defer cancel()
+		return h.evacuationsFrom(ctx, k.host)
+	})}
+	var err error
+	if k.host != "" {
+		v.servers, err = h.listHost(ctx, k.host)
+		return v, err
+	}
+	v.servers = map[string]recovery.Server{}
+	s, err := h.cloud.Server(ctx, k.id)
+	if err == nil {
+		v.servers[k.id] = s
+	} else if isNotFound(err) {
+		err = nil // whoever misses it reads it once more and finds out
+	}
+	return v, err
+}
+
+// until says when a wait for a server is over.
+type until struct {
+	id, kind, fromHost string
+	vmStates           []string
+}
+
+// What server_wait says of a server.
+const (
+	outcomeReached = "reached"
+	outcomeError   = "error"
+	outcomeDeleted = "deleted"
+)
+
+// judge gives the outcome, "" when the wait goes on.
+//
+// An evacuated server may be seen active, without task state and still on the
+// old host for a tenth of a second before its host changes; and one that was in
+// error before looks as if its evacuation had failed. So what counts as failure
+// is the server's newest evacuation, and the server's fault only without one.
+func (h *Hatch) judge(ctx context.Context, u until, s recovery.Server, v *hostView) (outcome, message string, err error) {
+	if s.VMState == stateDeleted {
+		return outcomeDeleted, "", nil
+	}
+	if s.TaskState != "" {
+		return "", "", nil
+	}
+	switch u.kind {
+	case "task_clear":
+		return outcomeReached, "", nil
+	case "vm_state":
+		if slices.Contains(u.vmStates, s.VMState) {
+			return outcomeReached, "", nil
+		}
+		if s.VMState == stateError {
+			return outcomeError, faultOf(s, "the server is in error"), nil
+		}
+		return "", "", nil
+	}
+	if s.Host != u.fromHost {
+		return outcomeReached, "", nil
+	}
+	if v.host != u.fromHost {
+		return "", "", nil // it came back; the next poll is of the right host
+	}
+	evacuations, err := v.evacuations.get(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	if m, ok := newest(evacuations[u.id]); ok {
+		if m.Status == "error" || m.Status == "failed" {
+			return outcomeError, faultOf(s, "evacuation "+migrationID(m)+" ended in "+m.Status), nil
+		}
+		return "", "", nil
+	}
+	if s.VMState == stateError && s.Fault != nil {
+		return outcomeError, faultOf(s, ""), nil
+	}
+	return "", "", nil
+}
+
+func faultOf(s recovery.Server, otherwise string) string {
+	if s.Fault != nil && s.Fault.Message != "" {
+		return cut(s.Fault.Message, maxText)
+	}
+	return otherwise
+}
+
+// newest gives the migration that was made last.
+func newest(ms []recovery.Migration) (recovery.Migration, bool) {
+	if len(ms) == 0 {
+		return recovery.Migration{}, false
+	}
+	return slices.MaxFunc(ms, func(a, b recovery.Migration) int { return a.ID - b.ID }), true
+}
+
+// serverWait implements abi.OpNovaServerWait.
+func serverWait(t *TaskHost, ctx context.Context, req abi.NovaServerWaitRequest) (json.RawMessage, error) {
+	h := t.h
+	fields, err := selectFields(req.Fields)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkID("server", req.ID); err != nil {
+		return nil, err
+	}
+	u := until{id: req.ID, kind: req.Until, fromHost: req.FromHost, vmStates: req.VMStates}
+	key := watchKey{}
+	switch {
+	case u.kind == "moved":
+		if u.fromHost == "" {
+			u.fromHost = h.run.FailedHost
+		}
+		if u.fromHost == "" {
+			return nil, fmt.Errorf("from_host: the run has no failed host, so name the host that the server leaves: %w", recovery.ErrInvalid)
+		}
+		key.host = u.fromHost
+	case u.kind == "vm_state" && len(u.vmStates) == 0:
+		return nil, fmt.Errorf("vm_states: name at least one: %w", recovery.ErrInvalid)
+	}
+
+	ctx, cancel := withTimeout(ctx, req.TimeoutSeconds)
+	defer cancel()
+	w := serverWaiter{h: h, u: u}
+	err = w.wait(ctx, key)
+	if err != nil {
+		return nil, w.giveUp(ctx, err, req.TimeoutSeconds)
+	}
+	out := append(append([]byte(`{"outcome":"`), w.outcome...), `","server":`...)
+	if w.seen.ID == "" {
+		w.seen.ID = u.id
+	}
+	if out, err = appendServer(out, &w.seen, fields); err != nil {
+		return nil, err
+	}
+	if w.message != "" {
+		text, err := json.Marshal(w.message)
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(out, `,"message":`...), text...)
+	}
+	return append(out, '}'), nil
+}
+
+// serverWaiter is one server_wait.
+type serverWaiter struct {
+	h *Hatch
+	u until
+
+	outcome, message string
+	seen             recovery.Server // last time
+	failure          error           // of the last look, nil when it worked
+}
+
+// wait ends with an outcome or an error. It begins with the host of key; with
+// an empty key, by reading the server once.
+func (w *serverWaiter) wait(ctx context.Context, key watchKey) error {
+	for key == (watchKey{}) {
+		began := time.Now()
+		over, err := w.readOne(ctx, &hostView{})
+		if over || err != nil {
+			return err
+		}
+		if w.failure == nil {
+			key = w.keyOf()
+			break
+		}
+		if pause(ctx, time.Until(began.Add(w.h.opt.VerifyInterval))); ctx.Err() != nil {
+			return over(ctx)
+		}
+	}
+	for {
+		next, err := w.watch(ctx, key)
+		if err != nil || w.outcome != "" {
+			return err
+		}
+		key = next
+	}
+}
+
+// keyOf names the watch that shows the server where it was seen last.
+func (w *serverWaiter) keyOf() watchKey {
+	if w.seen.Host == "" {
+		return watchKey{id: w.u.id}
+	}
+	return watchKey{host: w.seen.Host}
+}
+
+// watch follows one host until there is an outcome, or until the server is
+// found to be on another one.
+func (w *serverWaiter) watch(ctx context.Context, key watchKey) (next watchKey, err error) {
+	views, leave, err := w.h.servers.join(key)
+	if err != nil {
+		return key, err
+	}
+	defer leave()
+	for {
+		v, err := await(ctx, &w.h.owner, views)
+		if err != nil {
+			return key, err
+		}
+		if v.err != nil {
+			if w.failure = v.err; !passing(v.err) {
+				return key, v.err
+			}
+			continue
+		}
+		s, listed := v.val.servers[w.u.id]
+		var over bool
+		if listed {
+			over, err = w.take(ctx, s, v.val)
+		} else {
+			over, err = w.readOne(ctx, v.val)
+		}
+		if over || err != nil {
+			return key, err
+		}
+		if !listed && w.failure == nil && w.keyOf() != key {
+			return w.keyOf(), nil
+		}
+	}
+}
+
+// readOne reads the server by its id: it is not, or not any more, where it was
+// looked for.
+func (w *serverWaiter) readOne(ctx context.Context, v *hostView) (over bool, err error) {
+	began := time.Now()
+	s, err := w.h.cloud.Server(ctx, w.u.id)
+	switch {
+	case isNotFound(err):
+		w.outcome = outcomeDeleted
+		return true, nil
+	case err != nil:
+		return false, w.failed(ctx, err)
+	}
+	w.h.recent.one(s, began)
+	return w.take(ctx, s, v)
+}
+
+// take judges the server as it was seen.
+func (w *serverWaiter) take(ctx context.Context, s recovery.Server, v *hostView) (over bool, err error) {
+	w.seen, w.failure = s, nil
+	w.outcome, w.message, err = w.h.judge(ctx, w.u, s, v)
+	if err != nil {
+		return false, w.failed(ctx, err)
+	}
+	return w.outcome != "", nil
+}
+
+// failed remembers what may pass and returns what ends the wait.
+func (w *serverWaiter) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return over(ctx)
+	}
+	w.failure = err
+	if passing(err) {
+		return nil
+	}
+	return err
+}
+
+// giveUp explains a wait that ended by its own timeout.
+func (w *serverWaiter) giveUp(ctx context.Context, err error, seconds int64) error {
+	if context.Cause(ctx) != errWaited {
+		return err
+	}
+	last := "Nova did not answer"
+	if w.seen.ID != "" {
+		last = fmt.Sprintf("last seen on %s, vm_state %s, task_state %s", orNone(w.seen.Host), w.seen.VMState, orNone2(string(w.seen.TaskState)))
+	}
+	if w.failure != nil {
+		last += fmt.Sprintf("; last error: %v", w.failure)
+	}
+	return abi.Errorf(abi.ErrnoTimeout, "server %s: not %s after %d s; %s", w.u.id, w.u.text(), seconds, cut(last, maxText))
+}
+
+func (u until) text() string {
+	switch u.kind {
+	case "moved":
+		return "away from " + u.fromHost
+	case "vm_state":
+		return "in vm_state " + joinNames(u.vmStates)
+	}
+	return "without task_state"
+}
+
+func orNone2(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// errWaited ends a wait whose own time is over.
+var errWaited = fmt.Errorf("the time of the wait is over: %w", recovery.ErrTimeout)
+
+// withTimeout bounds ctx; 0 seconds are no bound.
+func withTimeout(ctx context.Context, seconds int64) (context.Context, context.CancelFunc) {
+	if seconds <= 0 {
+		return context.WithCancel(ctx)
+	}
+	const longest = int64(1<<63-1) / int64(time.Second)
+	return context.WithTimeoutCause(ctx, time.Duration(min(seconds, longest))*time.Second, errWaited)
+}
+
+type serviceAnswer struct {
+	Service recovery.ComputeService `json:"service"`
+}
+
+// serviceWait implements abi.OpNovaServiceWait.
+func serviceWait(t *TaskHost, ctx context.Context, req abi.NovaServiceWaitRequest) (serviceAnswer, error) {
+	if err := checkHost(req.Host, false); err != nil {
+		return serviceAnswer{}, err
+	}
+	if req.State == "" && req.Status == "" {
+		return serviceAnswer{}, fmt.Errorf("name state or status: %w", recovery.ErrInvalid)
+	}
+	binary := binaryOf(req.Binary)
+	ctx, cancel := withTimeout(ctx, req.TimeoutSeconds)
+	defer cancel()
+	views, leave, err := t.h.services.join(watchKey{host: req.Host})
+	if err != nil {
+		return serviceAnswer{}, err
+	}
+	defer leave()
+	last := "Nova did not answer"
+	for {
+		v, err := await(ctx, &t.h.owner, views)
+		if err != nil {
+			if context.Cause(ctx) == errWaited {
+				err = abi.Errorf(abi.ErrnoTimeout, "%s of %s: not %s after %d s; %s", binary, req.Host,
+					wanted(req.State, req.Status), req.TimeoutSeconds, cut(last, maxText))
+			}
+			return serviceAnswer{}, err
+		}
+		if v.err != nil {
+			if !passing(v.err) {
+				return serviceAnswer{}, v.err
+			}
+			last = "last error: " + v.err.Error()
+			continue
+		}
+		s, err := pickService(v.val, req.Host, binary)
+		if err != nil {
+			return serviceAnswer{}, err
+		}
+		if (req.State == "" || s.State == req.State) && (req.Status == "" || s.Status == req.Status) {
+			return serviceAnswer{s}, nil
+		}
+		last = fmt.Sprintf("last seen %s and %s", s.State, s.Status)
+	}
+}
+
+func wanted(state, status string) string {
+	if state != "" && status != "" {
+		return state + " and " + status
+	}
+	return state + status
+}

@@ -1,0 +1,88 @@
+package hostfuncs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// defaultPlace is the same for every attempt at c's place and for its revert.
+func defaultPlace(c TaskCall) string {
+	return fmt.Sprintf("%s/%s/%d/%d/%s", c.Flow, c.Phase, c.Index, c.Round, c.Task.Key)
+}
+
+// taskInput implements abi.OpTaskInput.
+func taskInput(t *TaskHost, _ context.Context, _ abi.TaskInputRequest) (json.RawMessage, error) {
+	return t.input()
+}
+
+func (t *TaskHost) encodeInput() ([]byte, error) {
+	in := abi.TaskInput{
+		Key: t.call.Task.Key, Flow: string(t.call.Flow), Phase: string(t.call.Phase),
+		RunID: t.h.run.ID, NotificationUUID: t.h.run.NotificationUUID,
+		Attempt: int64(t.call.Attempt), Round: int64(t.call.Round), IdempotencyKey: t.call.IdempotencyKey,
+		Reverting: t.call.Reverting, Failure: t.call.Failure,
+		Inputs: map[string]json.RawMessage{}, Options: map[string]map[string]json.RawMessage{},
+	}
+	for name := range t.reads {
+		if v, ok := t.call.Values[name]; ok {
+			in.Inputs[name] = v
+		}
+	}
+	for group, values := range t.call.Options {
+		m := make(map[string]json.RawMessage, len(values))
+		for name, v := range values {
+			b, err := json.Marshal(v)
+			if err != nil {
+				return nil, fmt.Errorf("option [%s] %s: %w", group, name, err)
+			}
+			m[name] = b
+		}
+		in.Options[group] = m
+	}
+	return json.Marshal(in)
+}
+
+// taskScript implements abi.OpTaskScript.
+func taskScript(t *TaskHost, _ context.Context, _ abi.TaskScriptRequest) (abi.TaskScriptAnswer, error) {
+	if len(t.call.Script) == 0 {
+		return abi.TaskScriptAnswer{}, fmt.Errorf("the module carries no script: %w", recovery.ErrNotFound)
+	}
+	return abi.TaskScriptAnswer{Files: t.call.Script}, nil
+}
+
+// taskSleep implements abi.OpTaskSleep.
+func taskSleep(t *TaskHost, ctx context.Context, req abi.TaskSleepRequest) (empty, error) {
+	const longest = int64(1<<63-1) / int64(time.Millisecond)
+	timer := time.NewTimer(time.Duration(min(req.Milliseconds, longest)) * time.Millisecond)
+	defer timer.Stop()
+	_, err := await(ctx, &t.h.owner, timer.C)
+	return empty{}, err
+}
+
+// Provided returns what the task put under names that its manifest provides.
+// The error names those that it promised and did not put.
+func (t *TaskHost) Provided() (map[string]json.RawMessage, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make(map[string]json.RawMessage, len(t.staged))
+	for name, v := range t.staged {
+		out[name] = v.value
+	}
+	var missing []string
+	for _, name := range t.call.Task.Provides {
+		if _, ok := out[name]; !ok {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("task %s: its manifest provides %s, which it did not put: %w",
+			t.call.Task.Key, joinNames(missing), recovery.ErrInvalid)
+	}
+	return maps.Clone(out), nil
+}
