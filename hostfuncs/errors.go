@@ -92,9 +92,9 @@ func unknown(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// over gives the reason why ctx ended, which matches ctx.Err() whatever cause
+// endOf gives the reason why ctx ended, which matches ctx.Err() whatever cause
 // was given.
-func over(ctx context.Context) error {
+func endOf(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) || errors.Is(cause, recovery.ErrTimeout) {
 		return cause

@@ -274,7 +274,7 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
 	}
 	if ctx.Err() != nil {
-		return nil, toError(op.Name, over(ctx))
+		return nil, toError(op.Name, endOf(ctx))
 	}
 	ans, err := serve(t, ctx, req)
 	if err != nil {

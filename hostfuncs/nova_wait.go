@@ -190,7 +190,7 @@ func (w *serverWaiter) wait(ctx context.Context, key watchKey) error {
 			break
 		}
 		if pause(ctx, time.Until(began.Add(w.h.opt.VerifyInterval))); ctx.Err() != nil {
-			return over(ctx)
+			return endOf(ctx)
 		}
 	}
 	for {
@@ -274,7 +274,7 @@ func (w *serverWaiter) take(ctx context.Context, s recovery.Server, v *hostView)
 // failed remembers what may pass and returns what ends the wait.
 func (w *serverWaiter) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return over(ctx)
+		return endOf(ctx)
 	}
 	w.failure = err
 	if passing(err) {

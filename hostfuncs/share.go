@@ -53,7 +53,7 @@ func await[T any](ctx context.Context, o *owner, c <-chan T) (T, error) {
 	case v := <-c:
 		return v, nil
 	case <-ctx.Done():
-		return zero, over(ctx)
+		return zero, endOf(ctx)
 	case <-o.life.Done():
 		return zero, recovery.ErrCanceled
 	}
@@ -291,6 +291,6 @@ func (k *keyed) lock(ctx context.Context, name string) (unlock func(), err error
 		return func() { e.free <- struct{}{}; leave() }, nil
 	case <-ctx.Done():
 		leave()
-		return nil, over(ctx)
+		return nil, endOf(ctx)
 	}
 }
