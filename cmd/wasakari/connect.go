@@ -134,7 +134,11 @@ func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, st
 	n := cfg.Nova
 	switch {
 	case name != "":
-		opt, err := openstack.OptionsFromClouds(name, w.environ)
+		var files []string
+		if file := w.env("OS_CLIENT_CONFIG_FILE"); file != "" {
+			files = []string{file}
+		}
+		opt, err := openstack.OptionsFromClouds(name, files...)
 		return opt, "cloud " + name, err
 	case w.env("OS_AUTH_URL") != "":
 		opt, err := openstack.OptionsFromEnv(w.environ)

@@ -301,4 +301,3 @@ func TestCrash(t *testing.T) {
 	}
 	t.Logf("killed %d times at %d requests", killed, requests)
 }
-

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
 	"github.com/wasakari/wasakari/hostfuncs"
 	"github.com/wasakari/wasakari/internal/runstate"
@@ -149,25 +150,14 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	if err != nil {
 		return err
 	}
-	run := recovery.Run{
-		ID: id.String(), Flows: kinds, Inputs: in, Status: recovery.StatusNew, Started: now.UTC(),
-		Modules: map[string]string{}, Plans: map[recovery.FlowKind]recovery.Flow{},
-	}
+	run := recovery.Run{ID: id.String(), Flows: kinds, Inputs: in, Status: recovery.StatusNew, Started: now.UTC()}
 	plans := map[recovery.FlowKind]*flow.Plan{}
 	for _, k := range kinds {
 		if plans[k], err = l.check(k, in); err != nil {
 			return &usageError{err}
 		}
-		if run.Plans[k], err = l.cfg.Flow(k); err != nil {
-			return err
-		}
-		for _, phase := range recovery.Phases() {
-			for _, ref := range run.Plans[k].Tasks(phase) {
-				task, _ := l.catalog.Task(ref.Key)
-				run.Modules[ref.Key] = task.Digest
-			}
-		}
 	}
+	flow.Pin(&run, plans)
 	if run.Command, err = json.Marshal(command{
 		ConfigFiles: f.configFiles, ConfigDirs: f.configDirs, TaskDirs: f.taskDirs, OSCloud: f.osCloud, Simulate: f.simulate,
 	}); err != nil {
@@ -179,10 +169,11 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	}
 	defer cl.close()
 	seg, hosts := segmentOf(in)
-	state, err := runstate.Create(l.stateDir, run, seg, hosts, runstate.Options{})
+	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts})
 	if err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
+	defer state.Close()
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
 }
 
@@ -198,48 +189,53 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	if len(f.inputs) > 0 || f.method != "" {
 		return usagef("--resume: inputs and recovery method are those of the run")
 	}
-	id := f.resume
 	// The state folder may stand in the configuration, which the journal
 	// names: flags and environment must do to find the journal.
 	dir, err := folder(f.stateDir, w, "XDG_STATE_HOME", ".local/state")
 	if err != nil {
 		return &usageError{err}
 	}
-	state, err := runstate.Open(dir, id)
+	state, err := runstate.Open(dir, f.resume, runstate.Options{})
 	if err != nil {
 		return &usageError{err}
 	}
-	run, err := state.Run(ctx)
+	defer state.Close()
+	run, err := state.Record(ctx)
 	if err != nil {
-		return errors.Join(err, state.Close())
+		return err
 	}
 	if run.Finished {
-		return errors.Join(usagef("run %s ended %s at %s; there is nothing to go on with", id, run.Status, run.Ended.Format(time.RFC3339)), state.Close())
+		return usagef("run %s ended %s at %s; there is nothing to go on with", run.ID, run.Status, run.Ended.Format(time.RFC3339))
 	}
 	if err := f.recall(run); err != nil {
-		return errors.Join(err, state.Close())
+		return err
 	}
 	l, err := f.load(ctx, w)
 	if err != nil {
-		return errors.Join(err, state.Close())
+		return err
 	}
 	defer l.close() //nolint:errcheck // what matters is in the journal
 	plans := map[recovery.FlowKind]*flow.Plan{}
 	for _, k := range run.Flows {
-		if plans[k], err = flow.Check(run.Plans[k], l.catalog, flow.CheckOptions{Inputs: run.Inputs, Granted: l.granted, Options: l.options}); err != nil {
-			return errors.Join(&usageError{err}, state.Close())
+		o := flow.CheckOptions{Inputs: run.Inputs, Granted: l.granted, Nearest: config.Nearest, Options: l.options}
+		if plans[k], err = flow.Check(run.Plans[k], l.catalog, o); err != nil {
+			return &usageError{err}
 		}
 	}
 	cl, err := f.connect(ctx, w, l.cfg, l.log, "")
 	if err != nil {
-		return errors.Join(err, state.Close())
+		return err
 	}
 	defer cl.close()
-	req, err := state.Resume(ctx)
+	history, err := state.History(ctx)
 	if err != nil {
-		return errors.Join(err, state.Close())
+		return err
 	}
-	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run, History: req.History, Values: req.Values, Resume: true})
+	values, err := state.Values(ctx)
+	if err != nil {
+		return err
+	}
+	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run, History: history, Values: values})
 }
 
 // recall fills in what the command that began the run was given, where this
@@ -275,10 +271,9 @@ type view interface {
 
 // drive runs the flow to its end, shows it, and reports.
 func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, state *runstate.Run, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) error {
-	defer state.Close() //nolint:errcheck // everything in it is durable already
 	v := f.view(ctx, w, cl, req)
 	hatch := hostfuncs.New(hostfuncs.Deps{
-		Cloud: cl.Client, Ledger: state, Library: state.Library(), Scratch: state.Scratch(), HA: state,
+		Cloud: cl.Client, Ledger: state, Library: runstate.NewLibrary(l.stateDir), Scratch: state.Scratch(), HA: state,
 		Observe: v.observe, Logger: l.log.Named("hostfuncs"),
 		Run: hostfuncs.RunInfo{
 			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
@@ -291,15 +286,13 @@ func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, sta
 		KnownRun: func(id string) (ended, known bool) { return runstate.Known(l.stateDir, id) },
 	})
 	defer hatch.Close()
-	if req.Resume {
-		if err := hatch.Settle(ctx); err != nil {
-			v.close()
-			return fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
-		}
+	if err := hatch.Settle(ctx); err != nil { // a new run has nothing to settle
+		v.close()
+		return fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
 	req.Plans, req.Journal, req.Observe, req.Logger = plans, state, v.observe, l.log.Named("flow")
 	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted}
-	req.Reserved, req.Undo = hatch.Reserved(), hatch
+	req.Reserved, req.Undo = reserved{hatch, cl}, hatch
 	run, runErr := flow.Run(ctx, req)
 	v.close()
 	return f.report(w, cl, state, run, runErr)
@@ -332,7 +325,11 @@ func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Reques
 func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.Run, runErr error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), undoWait)
 	defer cancel()
-	resumed, err := state.Resume(ctx)
+	history, err := state.History(ctx)
+	if err != nil {
+		return errors.Join(runErr, err)
+	}
+	values, err := state.Values(ctx)
 	if err != nil {
 		return errors.Join(runErr, err)
 	}
@@ -340,7 +337,7 @@ func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.
 	if err != nil {
 		return errors.Join(runErr, err)
 	}
-	r := newReport(run, cl.what, cl.Calls(), resumed.History, vmoves, resumed.Values)
+	r := newReport(run, cl.what, cl.Calls(), history, vmoves, values)
 	if r.Message == "" && runErr != nil {
 		r.Message = runErr.Error()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/wasakari/wasakari/abi"
@@ -39,12 +40,14 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 		return recovery.Outcome{Status: recovery.TaskFailed, Message: err.Error()}
 	}
 	host := r.hatch.Task(hostfuncs.TaskCall{
-		Task: call.Task, Flow: call.Flow, Phase: call.Phase, Attempt: call.Attempt, Round: call.Round,
+		Task: call.Task, Flow: call.Flow, Phase: call.Phase, Index: call.Index, Seq: call.Seq,
+		Attempt: call.Attempt, Round: call.Round,
 		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
 		Reverting: call.Reverting, Failure: call.Failure, ReservedHost: call.ReservedHost,
-		Granted: func(op string) bool { return r.granted(call.Task, op) },
+		Granted:     func(op string) bool { return r.granted(call.Task, op) },
+		AnswerBytes: r.cfg.Wasakari.AnswerMiB << 20,
 	})
-	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: r.limits(call.Task)})
+	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limits(module, call.Task)})
 	out := outcomeOf(ctx, result, err)
 	out.Progress = host.ProgressLog()
 	if out.Status == recovery.TaskSucceeded && !call.Reverting {
@@ -57,17 +60,10 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 
 // limits are what the task asks for, within the operator's ceilings. Standard
 // tasks have no wall limit: the flow's own waits bound them.
-func (r *runner) limits(t recovery.Task) runtime.Limits {
-	o := r.cfg.Wasakari
-	var l runtime.Limits
-	if t.Limits.MemoryMiB > 0 {
-		l.MemoryBytes = int64(min(t.Limits.MemoryMiB, o.MemoryMiBMax)) << 20
-	}
-	switch {
-	case t.Standard:
-		l.Timeout = runtime.NoTimeout
-	case t.Limits.Timeout > 0:
-		l.Timeout = min(t.Limits.Timeout, o.TaskTimeoutMax)
+func limits(m *runtime.Module, t recovery.Task) runtime.Limits {
+	l := m.Limits(t.Key)
+	if t.Standard {
+		l.Timeout = 0
 	}
 	return l
 }
@@ -95,6 +91,32 @@ func outcomeOf(ctx context.Context, result runtime.Result, err error) recovery.O
 		}
 	}
 	return out
+}
+
+// reserved gives out the reserved hosts of a run from the command line. It
+// serves flow.Reserved.
+type reserved struct {
+	*hostfuncs.Hatch
+	cloud hostfuncs.Cloud
+}
+
+// Claim refuses a host that could take no server.
+func (r reserved) Claim(ctx context.Context, host string) error {
+	services, err := r.cloud.Services(ctx, recovery.ServiceFilter{Host: host, Binary: "nova-compute"})
+	switch {
+	case err != nil:
+		return fmt.Errorf("reserved host %s: %w", host, err)
+	case len(services) == 0:
+		return fmt.Errorf("reserved host %s: no nova-compute service of that name: %w", host, recovery.ErrNotFound)
+	case services[0].State != "up":
+		return fmt.Errorf("reserved host %s: its nova-compute is %s: %w", host, services[0].State, recovery.ErrConflict)
+	}
+	return nil
+}
+
+// Settle ends a claim: the host is used up when something moved to it.
+func (r reserved) Settle(ctx context.Context, host string) error {
+	return r.SettleReserved(ctx, host)
 }
 
 // undoWait bounds what is done after the end of a run.

@@ -74,11 +74,14 @@ func checkOutput(output string) error {
 func printInfo(out io.Writer, file string, info *runtime.Info) error {
 	var b strings.Builder
 	m := info.Manifest
+	if m == nil {
+		m = &abi.Manifest{Library: "no manifest:", Version: info.ManifestProblem}
+	}
 	fmt.Fprintf(&b, "%s\n  library  %s %s\n", file, m.Library, m.Version)
 	if m.Summary != "" {
 		fmt.Fprintf(&b, "  summary  %s\n", m.Summary)
 	}
-	fmt.Fprintf(&b, "  digest   sha256:%s\n  size     %s\n", info.Digest, size(info.Size))
+	fmt.Fprintf(&b, "  digest   sha256:%s\n  size     %s\n", info.Digest, size(info.Bytes))
 	list := func(name string, items []string) {
 		if len(items) > 0 {
 			fmt.Fprintf(&b, "    %-9s %s\n", name, strings.Join(items, ", "))
@@ -96,15 +99,15 @@ func printInfo(out io.Writer, file string, info *runtime.Info) error {
 	}
 	b.WriteString("\n  imports\n")
 	for _, i := range info.Imports {
-		fmt.Fprintf(&b, "    %s\n", i)
+		fmt.Fprintf(&b, "    %s.%s %s\n", i.Module, i.Name, i.Signature)
 	}
 	b.WriteString("  exports\n")
 	for _, e := range info.Exports {
-		fmt.Fprintf(&b, "    %s\n", e)
+		fmt.Fprintf(&b, "    %s %s\n", e.Name, e.Signature)
 	}
 	b.WriteString("  sections\n")
 	for _, s := range info.Sections {
-		fmt.Fprintf(&b, "    %-24s %s\n", s.Name, size(s.Size))
+		fmt.Fprintf(&b, "    %-24s %s\n", s.Name, size(s.Bytes))
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
@@ -128,7 +131,7 @@ func optionNote(o abi.ManifestOption) string {
 	return ", " + strings.Join(notes, ", ")
 }
 
-func size[T int | int64 | uint32 | uint64](n T) string {
+func size(n int) string {
 	switch {
 	case n >= 1<<20:
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
