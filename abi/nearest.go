@@ -61,3 +61,6 @@ func meant(name string, known []string) string {
 	}
 	return ""
 }
+
+// Nearest gives the name of known that name was probably meant to be, or "".
+func Nearest(name string, known []string) string { return nearest(name, known) }

@@ -1,0 +1,6 @@
+;; Imports a function of WASI that this host does not have.
+(module
+  (import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "run") (result i32) (i32.const 0))
+)

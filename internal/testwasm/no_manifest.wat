@@ -1,0 +1,6 @@
+;; Has no manifest.
+;; manifest: none
+(module
+  (memory (export "memory") 1)
+  (func (export "run") (result i32) (i32.const 0))
+)

@@ -1,0 +1,7 @@
+;; A trap three calls deep: the stack of the error names the functions.
+(module
+  (memory (export "memory") 1)
+  (func $inner unreachable)
+  (func $outer (call $inner))
+  (func (export "run") (result i32) (call $outer) (i32.const 0))
+)

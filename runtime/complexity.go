@@ -1,0 +1,397 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Bounds on what a module may declare. They are checked before anything else
+// decodes the module: decoders allocate by these counts, and a file of a few
+// bytes may claim four thousand million of anything.
+const (
+	maxTypes        = 5000
+	maxTypeValues   = 1000 // parameters or results of one type
+	maxFunctions    = 50_000
+	maxImports      = 200
+	maxExports      = 200
+	maxGlobals      = 10_000
+	maxTables       = 100
+	maxTableEntries = 65_536 // at the start, in all tables
+	maxElements     = 10_000
+	maxElementItems = 131_072 // in all element segments
+	maxDataSegments = 100_000
+	maxLocals       = 2000 // parameters included
+	maxLocalNames   = 500_000
+)
+
+// Bounds on what makes the compiler slow. 92 KB of code with 2000 locals and
+// 5000 loops took it 57 s and 2 GB, and no context stopped it. Real guests are
+// well below: Go nests 551 deep and has tables of 1930 branches.
+const (
+	maxBody        = 512 << 10 // bytes
+	maxNesting     = 4096
+	maxBranches    = 10_000  // of one br_table
+	maxLocalBlocks = 500_000 // locals × (blocks + loops + ifs) of one function
+)
+
+// Figure is the largest of something in a module, and where it is.
+type Figure struct {
+	Value int64 `json:"value"`
+	Limit int64 `json:"limit"`
+	// Function is the index of the function, imports counted first; -1 when
+	// none has any.
+	Function int    `json:"function"`
+	Name     string `json:"name,omitempty"` // of the function, if the module tells
+}
+
+func (f *Figure) raise(value int64, function int) {
+	if value > f.Value || f.Function < 0 {
+		f.Value, f.Function = value, function
+	}
+}
+
+// Complexity holds the figures that admission bounds.
+type Complexity struct {
+	Body        Figure `json:"body_bytes"`
+	Locals      Figure `json:"locals"`
+	Nesting     Figure `json:"nesting"`
+	Branches    Figure `json:"br_table_branches"`
+	LocalBlocks Figure `json:"locals_times_blocks"`
+	// TableGrow is the first function that grows a table without a maximum of
+	// at most 65 536 entries; Limit and Value are unused.
+	TableGrow Figure `json:"table_grow"`
+}
+
+// tooMany is a count beyond its bound.
+type tooMany struct {
+	what        string
+	count, most uint64
+}
+
+func (e *tooMany) Error() string {
+	return fmt.Sprintf("it has %d %s; at most %d are admitted", e.count, e.what, e.most)
+}
+
+// malformed says what is wrong with a module's bytes and where.
+type malformed struct {
+	offset int
+	reason string
+}
+
+func (e *malformed) Error() string { return fmt.Sprintf("%s at byte %d", e.reason, e.offset) }
+
+// errTruncated is part of a module that ends too early.
+var errTruncated = errors.New("truncated")
+
+// reader decodes parts of a module. The first error sticks, and what is read
+// after it is zero, so loops have to look at err.
+type reader struct {
+	b    []byte
+	pos  int
+	base int // offset of b in the module
+	err  error
+}
+
+func (r *reader) fail(reason string) {
+	if r.err == nil {
+		r.err = &malformed{r.base + r.pos, reason}
+		r.pos = len(r.b)
+	}
+}
+
+func (r *reader) left() int { return len(r.b) - r.pos }
+
+func (r *reader) byte() byte {
+	if r.pos >= len(r.b) {
+		r.fail("unexpected end")
+		return 0
+	}
+	r.pos++
+	return r.b[r.pos-1]
+}
+
+// take gives the next n bytes.
+func (r *reader) take(n uint64) []byte {
+	if n > uint64(r.left()) {
+		r.fail("a length runs past the end")
+		return nil
+	}
+	b := r.b[r.pos:][:n]
+	r.pos += int(n)
+	return b
+}
+
+// sub gives a reader of the next n bytes.
+func (r *reader) sub(n uint64) *reader {
+	base := r.base + r.pos
+	b := r.take(n)
+	return &reader{b: b, base: base, err: r.err}
+}
+
+// u32 reads an unsigned number.
+func (r *reader) u32() uint32 {
+	var v uint64
+	for shift := 0; shift < 35; shift += 7 {
+		c := r.byte()
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			if v > 0xffffffff {
+				break
+			}
+			return uint32(v)
+		}
+	}
+	r.fail("a number is too long")
+	return 0
+}
+
+// skipNumber skips a signed or unsigned number of at most n bytes.
+func (r *reader) skipNumber(n int) {
+	for range n {
+		if r.byte() < 0x80 {
+			return
+		}
+	}
+	r.fail("a number is too long")
+}
+
+// count reads the length of a vector whose entries have at least least bytes.
+func (r *reader) count(what string, least int, most uint64) int {
+	n := uint64(r.u32())
+	if n > most {
+		if r.err == nil {
+			r.err = &tooMany{what, n, most}
+		}
+		return 0
+	}
+	if n*uint64(least) > uint64(r.left()) {
+		r.fail("there are fewer " + what + " than claimed")
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) name() string {
+	b := r.take(uint64(r.u32()))
+	if !utf8.Valid(b) {
+		r.fail("a name is not UTF-8")
+		return ""
+	}
+	return string(b)
+}
+
+// limits reads the limits of a memory or table. max is -1 when there is none.
+func (r *reader) limits() (least, most int64) {
+	flags := r.byte()
+	if flags > 1 {
+		r.fail("limits of an unknown kind (shared or 64-bit memories are not WebAssembly 2.0)")
+	}
+	least, most = int64(r.u32()), -1
+	if flags == 1 {
+		most = int64(r.u32())
+	}
+	return least, most
+}
+
+// constant skips a constant expression.
+func (r *reader) constant() {
+	for r.err == nil {
+		switch op := r.byte(); op {
+		case 0x0b: // end
+			return
+		case 0x41, 0x23, 0xd2, 0xd0: // i32.const, global.get, ref.func, ref.null
+			r.skipNumber(5)
+		case 0x42: // i64.const
+			r.skipNumber(10)
+		case 0x43: // f32.const
+			r.take(4)
+		case 0x44: // f64.const
+			r.take(8)
+		case 0xfd: // v128.const
+			if r.u32() != 12 {
+				r.fail("a constant expression does not end")
+			}
+			r.take(16)
+		default:
+			r.fail("a constant expression does not end")
+		}
+	}
+}
+
+// body is the code of one function.
+type body struct {
+	offset, size int
+	locals       int // declared ones
+}
+
+// bodyOf reads the head of a function's code.
+func (r *reader) bodyOf() body {
+	size := r.u32()
+	at := r.base + r.pos
+	in := r.sub(uint64(size))
+	groups := in.count("groups of locals", 2, maxLocals)
+	locals := uint64(0)
+	for range groups {
+		locals += uint64(in.u32())
+		if in.byte() == 0x63 || in.err != nil { // a typed reference is not WebAssembly 2.0
+			break
+		}
+	}
+	if locals > maxLocals && in.err == nil {
+		in.err = &tooMany{"locals in one function", locals, maxLocals}
+	}
+	if r.err == nil {
+		r.err = in.err
+	}
+	return body{offset: at, size: int(size), locals: int(min(locals, maxLocals))}
+}
+
+// measure walks the code of all functions. The module must be valid.
+func (l *layout) measure(wasm []byte) (Complexity, error) {
+	c := Complexity{
+		Body:        Figure{Limit: maxBody, Function: -1},
+		Locals:      Figure{Limit: maxLocals, Function: -1},
+		Nesting:     Figure{Limit: maxNesting, Function: -1},
+		Branches:    Figure{Limit: maxBranches, Function: -1},
+		LocalBlocks: Figure{Limit: maxLocalBlocks, Function: -1},
+		TableGrow:   Figure{Function: -1},
+	}
+	for i, b := range l.bodies {
+		function := l.importedFunctions + i
+		locals := b.locals
+		if i < len(l.functions) {
+			if t := l.functions[i]; int(t) < len(l.types) {
+				locals += len(l.types[t].params)
+			}
+		}
+		r := &reader{b: wasm[b.offset:][:b.size], base: b.offset}
+		for range r.u32() { // the groups of locals
+			r.u32()
+			r.byte()
+			if r.err != nil {
+				break
+			}
+		}
+		code := l.walk(r)
+		if r.err != nil {
+			return c, r.err
+		}
+		c.Body.raise(int64(b.size), function)
+		c.Locals.raise(int64(locals), function)
+		c.Nesting.raise(int64(code.nesting), function)
+		c.Branches.raise(int64(code.branches), function)
+		c.LocalBlocks.raise(int64(locals)*int64(code.blocks), function)
+		if code.grows && c.TableGrow.Function < 0 {
+			c.TableGrow.Function = function
+		}
+	}
+	for _, f := range []*Figure{&c.Body, &c.Locals, &c.Nesting, &c.Branches, &c.LocalBlocks, &c.TableGrow} {
+		f.Name = l.names[f.Function]
+	}
+	return c, nil
+}
+
+// code is what walk finds in a function.
+type code struct {
+	nesting, blocks, branches int
+	grows                     bool // a table that may get too large
+}
+
+// walk reads the instructions of one function, all of WebAssembly 2.0.
+func (l *layout) walk(r *reader) code {
+	var c code
+	depth := 1
+	for r.err == nil && depth > 0 {
+		op := r.byte()
+		switch {
+		case op == 0x02 || op == 0x03 || op == 0x04: // block, loop, if
+			r.skipNumber(5)
+			c.blocks++
+			depth++
+			c.nesting = max(c.nesting, depth-1)
+		case op == 0x0b: // end
+			depth--
+		case op <= 0x01 || op == 0x05 || op == 0x0f || op == 0x1a || op == 0x1b ||
+			op >= 0x45 && op <= 0xc4 || op == 0xd1:
+			// unreachable, nop, else, return, drop, select, numeric, ref.is_null
+		case op == 0x0e: // br_table
+			n := r.count("branches", 1, 1<<32)
+			for range n + 1 {
+				r.u32()
+			}
+			c.branches = max(c.branches, n)
+		case op == 0x0c || op == 0x0d || op == 0x10 || // br, br_if, call
+			op >= 0x20 && op <= 0x26 || op == 0xd2: // variables, tables, ref.func
+			r.u32()
+		case op == 0x11: // call_indirect
+			r.u32()
+			r.u32()
+		case op == 0x1c: // select of types
+			for range r.count("types", 1, maxTypeValues) {
+				r.byte()
+			}
+		case op >= 0x28 && op <= 0x3e: // loads and stores
+			r.u32()
+			r.u32()
+		case op == 0x3f || op == 0x40 || op == 0xd0: // memory.size, memory.grow, ref.null
+			r.byte()
+		case op == 0x41: // i32.const
+			r.skipNumber(5)
+		case op == 0x42: // i64.const
+			r.skipNumber(10)
+		case op == 0x43: // f32.const
+			r.take(4)
+		case op == 0x44: // f64.const
+			r.take(8)
+		case op == 0xfc:
+			c.grows = l.walkMisc(r) || c.grows
+		case op == 0xfd:
+			walkVector(r)
+		default:
+			r.fail(fmt.Sprintf("unknown instruction 0x%02x", op))
+		}
+	}
+	if r.err == nil && r.left() > 0 {
+		r.fail("code after the end of a function")
+	}
+	return c
+}
+
+// walkMisc reads an instruction with prefix 0xfc. It reports whether that may
+// make a table too large.
+func (l *layout) walkMisc(r *reader) (grows bool) {
+	switch op := r.u32(); {
+	case op <= 7: // saturating conversions
+	case op == 8 || op == 12 || op == 14 || op == 10: // memory.init, table.init, table.copy, memory.copy
+		r.u32()
+		r.u32()
+	case op == 9 || op == 11 || op == 13 || op == 16 || op == 17: // data.drop, memory.fill, elem.drop, table.size, table.fill
+		r.u32()
+	case op == 15: // table.grow
+		t := int(r.u32())
+		return t >= len(l.tables) || l.tables[t].most < 0 || l.tables[t].most > maxTableEntries
+	default:
+		r.fail(fmt.Sprintf("unknown instruction 0xfc %d", op))
+	}
+	return false
+}
+
+// walkVector reads an instruction with prefix 0xfd.
+func walkVector(r *reader) {
+	switch op := r.u32(); {
+	case op <= 11 || op == 92 || op == 93: // loads and stores
+		r.u32()
+		r.u32()
+	case op == 12 || op == 13: // v128.const, i8x16.shuffle
+		r.take(16)
+	case op >= 21 && op <= 34: // lanes
+		r.byte()
+	case op >= 84 && op <= 91: // loads and stores of a lane
+		r.u32()
+		r.u32()
+		r.byte()
+	case op > 0xff:
+		r.fail(fmt.Sprintf("unknown instruction 0xfd %d", op))
+	}
+}

@@ -1,0 +1,37 @@
+// Package runtime is the cell: it admits task modules and runs them in
+// sandboxes under limits. It is the only package that imports wazero, and it
+// knows no OpenStack: whatever a task asks for beyond its own sandbox goes to
+// the [Host] that the caller hands in.
+//
+// A module is admitted once and run as often as needed:
+//
+//	r, err := runtime.New(runtime.Config{CacheDir: dir, Logger: log})
+//	...
+//	m, err := r.Admit(ctx, "tasks/custom_pre_task.wasm", wasm)
+//	...
+//	res, err := m.Run(ctx, runtime.Call{Key: "custom_pre_task", Host: host})
+//
+// # Admission
+//
+// The bytes are hostile until shown otherwise. The steps, in this order, each
+// refusal an [AdmissionError] that says what, where and what to do:
+//
+//  1. size: size of the module, and every count that a decoder would allocate by
+//  2. validate: the original bytes are WebAssembly 2.0
+//  3. interface: known imports and signatures, the exports a task needs, no
+//     start function, no reserved name
+//  4. manifest: the custom section wasakari.task
+//  5. complexity: what would make the compiler slow
+//  6. instrument: the seam where metering rewrites the module
+//  7. compile: to machine code, through the cache
+//
+// # Sandboxes
+//
+// Each [Module.Run] makes a fresh instance with memory of its own, calls
+// _initialize and then run or revert, and closes it. Nothing of a run is left
+// for the next one. A guest that traps, exits, or runs out of memory or time
+// ends with an error that says so; the process goes on.
+//
+// Guests are interrupted at loop headers. A guest that recurses without a
+// loop is stopped only when it has used up its stack, which takes seconds.
+package runtime

@@ -1,0 +1,339 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/wasakari/wasakari/abi"
+)
+
+// hostFunction is one function of a host module: its signature in letters, i
+// for i32 and I for i64, the results after a colon, and what it does. The
+// arguments and results are on the stack.
+type hostFunction struct {
+	name      string
+	signature string
+	do        func(s *sandbox, mem api.Memory, stack []uint64)
+}
+
+// abiFunctions implement the six imports of package abi, where their contracts
+// are.
+var abiFunctions = []hostFunction{
+	{abi.Call, "iiiiii:I", abiCall},
+	{abi.Take, "ii:I", abiTake},
+	{abi.Submit, "iiii:I", abiSubmit},
+	{abi.Wait, "iii:I", abiWait},
+	{abi.Log, "iii:", abiLog},
+	{abi.SetProgress, "iii:", abiProgress},
+}
+
+// sandboxKey is the context key of the sandbox whose guest is running.
+type sandboxKey struct{}
+
+// provide instantiates a host module, once in each wazero.Runtime.
+func provide(ctx context.Context, rt wazero.Runtime, name string, functions []hostFunction) error {
+	b := rt.NewHostModuleBuilder(name)
+	for _, f := range functions {
+		params, results := valueTypes(f.signature)
+		do := f.do
+		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
+			do(ctx.Value(sandboxKey{}).(*sandbox), mod.Memory(), stack)
+		}), params, results).Export(f.name)
+	}
+	_, err := b.Instantiate(ctx)
+	return err
+}
+
+func valueTypes(signature string) (params, results []api.ValueType) {
+	p, r, _ := strings.Cut(signature, ":")
+	convert := func(letters string) []api.ValueType {
+		types := make([]api.ValueType, len(letters))
+		for i, l := range letters {
+			types[i] = api.ValueTypeI32
+			if l == 'I' {
+				types[i] = api.ValueTypeI64
+			}
+		}
+		return types
+	}
+	return convert(p), convert(r)
+}
+
+// view gives the guest's bytes at ptr, without copying. Anything outside its
+// memory is a trap that names import and argument.
+func view(mem api.Memory, function, argument string, ptr, n uint64) []byte {
+	b, ok := mem.Read(api.DecodeU32(ptr), api.DecodeU32(n))
+	if !ok {
+		panic(violation(fmt.Sprintf("%s: %s pointer 0x%x + %d bytes is outside memory, which has %d bytes",
+			function, argument, api.DecodeU32(ptr), api.DecodeU32(n), mem.Size())))
+	}
+	return b
+}
+
+func abiCall(s *sandbox, mem api.Memory, stack []uint64) {
+	name := view(mem, abi.Call, "op", stack[0], stack[1])
+	req := view(mem, abi.Call, "request", stack[2], stack[3])
+	out := view(mem, abi.Call, "answer", stack[4], stack[5])
+	answer, errno := s.call(name, req)
+	s.kept = answer
+	s.keeps = true
+	if errno != abi.ErrnoOK {
+		stack[0] = api.EncodeI64(-int64(errno))
+		return
+	}
+	stack[0] = uint64(s.handOver(out))
+}
+
+func abiTake(s *sandbox, mem api.Memory, stack []uint64) {
+	out := view(mem, abi.Take, "answer", stack[0], stack[1])
+	if !s.keeps {
+		stack[0] = api.EncodeI64(-int64(abi.ErrnoNotFound))
+		return
+	}
+	stack[0] = uint64(s.handOver(out))
+}
+
+// handOver copies the answer kept to out if it fits, and gives its length.
+func (s *sandbox) handOver(out []byte) int {
+	if len(s.kept) <= len(out) {
+		copy(out, s.kept)
+	}
+	return len(s.kept)
+}
+
+func abiSubmit(s *sandbox, mem api.Memory, stack []uint64) {
+	name := view(mem, abi.Submit, "op", stack[0], stack[1])
+	req := view(mem, abi.Submit, "request", stack[2], stack[3])
+	ticket, refusal := s.submit(name, req)
+	if refusal != nil {
+		// The contract has no room for a text here, so it goes to the log.
+		s.logLines(abi.LevelWarn, "submit: "+refusal.Error())
+		stack[0] = api.EncodeI64(-int64(refusal.Code))
+		return
+	}
+	stack[0] = uint64(ticket)
+}
+
+func abiWait(s *sandbox, mem api.Memory, stack []uint64) {
+	timeout := time.Duration(-1)
+	if ms := api.DecodeI32(stack[0]); ms >= 0 {
+		timeout = time.Duration(ms) * time.Millisecond
+	}
+	out := view(mem, abi.Wait, "answer", stack[1], stack[2])
+	s.kept, s.keeps = nil, false
+	t, errno := s.wait(timeout)
+	if errno != abi.ErrnoOK {
+		stack[0] = api.EncodeI64(-int64(errno))
+		return
+	}
+	s.kept, s.keeps = t.answer, true
+	low := uint64(abi.WaitError) | uint64(t.errno)
+	if t.errno == abi.ErrnoOK {
+		low = uint64(s.handOver(out))
+	}
+	stack[0] = uint64(t.id)<<32 | low
+}
+
+func abiLog(s *sandbox, mem api.Memory, stack []uint64) {
+	level := abi.Level(api.DecodeI32(stack[0]))
+	if level < abi.LevelDebug || level > abi.LevelError {
+		level = abi.LevelInfo
+	}
+	msg := view(mem, abi.Log, "message", stack[1], stack[2])
+	s.logLines(level, clip(msg, s.logRoom()))
+}
+
+func abiProgress(s *sandbox, mem api.Memory, stack []uint64) {
+	permille := int(api.DecodeI32(stack[0]))
+	msg := view(mem, abi.SetProgress, "message", stack[1], stack[2])
+	s.throttle()
+	s.host.Progress(max(0, min(permille, 1000)), printable(clip(msg, maxText)))
+}
+
+// maxText bounds a reason and a progress message, in bytes.
+const maxText = 4096
+
+// call does an op for a guest that waits for it. With an errno the answer is
+// the error document.
+func (s *sandbox) call(name, req []byte) ([]byte, abi.Errno) {
+	s.hostCalls++
+	s.throttle()
+	op, refusal := s.admit(name, req)
+	if refusal != nil {
+		return document(refusal)
+	}
+	if op.Kind == abi.Local {
+		return s.conclude(op, s.local(op, req))
+	}
+	t := s.begin(op, req)
+	s.park(-1, t.done)
+	s.check()
+	return t.answer, t.errno
+}
+
+// check stops the guest when the run is over.
+func (s *sandbox) check() {
+	if s.ctx.Err() != nil {
+		panic(errStopped)
+	}
+}
+
+// admit finds the op and checks the request's size.
+func (s *sandbox) admit(name, req []byte) (*abi.Op, *abi.Error) {
+	op := abi.LookupOp(name)
+	if op == nil {
+		return nil, unknownOp(name)
+	}
+	if len(req) > s.limits.RequestBytes {
+		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: %v", op.Name, s.limits.requestError(len(req)))
+	}
+	return op, nil
+}
+
+type outcome struct {
+	answer []byte
+	err    error
+}
+
+// local does a Local op: what the runtime serves itself, or the host, at once.
+func (s *sandbox) local(op *abi.Op, req []byte) outcome {
+	switch op {
+	case opCancel:
+		return s.cancelTicket(req)
+	case opReason:
+		return s.setReason(req)
+	}
+	answer, err := s.host.Do(s.ctx, op, req)
+	return outcome{answer, err}
+}
+
+// The ops that the runtime serves itself.
+var (
+	opCancel = abi.LookupOp([]byte(abi.OpTaskCancel))
+	opReason = abi.LookupOp([]byte(abi.OpTaskReason))
+)
+
+var emptyAnswer = []byte("{}")
+
+func (s *sandbox) setReason(req []byte) outcome {
+	var r abi.TaskReasonRequest
+	if err := abi.DecodeRequest(abi.OpTaskReason, req, &r); err != nil {
+		return outcome{err: err}
+	}
+	s.reason = printableLines(clip([]byte(r.Reason), maxText))
+	return outcome{answer: emptyAnswer}
+}
+
+// conclude turns what the host said into an answer or an error document.
+func (s *sandbox) conclude(op *abi.Op, o outcome) ([]byte, abi.Errno) {
+	if o.err != nil {
+		return document(refusalOf(op, o.err))
+	}
+	if len(o.answer) > s.limits.AnswerBytes {
+		return document(abi.Errorf(abi.ErrnoTooLarge, "%s: %v", op.Name, s.limits.answerError(len(o.answer))))
+	}
+	return o.answer, abi.ErrnoOK
+}
+
+// refusalOf gives the error in the words of the ABI.
+func refusalOf(op *abi.Op, err error) *abi.Error {
+	var e *abi.Error
+	switch {
+	case errors.As(err, &e) && e.Code > abi.ErrnoOK:
+		return e
+	case errors.Is(err, context.Canceled):
+		return abi.Errorf(abi.ErrnoCanceled, "%s: canceled", op.Name)
+	case errors.Is(err, context.DeadlineExceeded):
+		return abi.Errorf(abi.ErrnoTimeout, "%s: %v", op.Name, err)
+	}
+	return abi.Errorf(abi.ErrnoUnavailable, "%s: %v", op.Name, err)
+}
+
+// document writes an error document.
+func document(e *abi.Error) ([]byte, abi.Errno) {
+	doc, err := json.Marshal(e)
+	if err != nil { // only strings and a number are in it
+		doc = []byte(`{"code":"unavailable","message":"the error could not be written"}`)
+	}
+	return doc, e.Code
+}
+
+func unknownOp(name []byte) *abi.Error {
+	shown := printable(clip(name, 64))
+	if near := abi.NearestOp(name); near != "" {
+		return abi.Errorf(abi.ErrnoInvalid, "no op %q; did you mean %s?", shown, near)
+	}
+	return abi.Errorf(abi.ErrnoInvalid, "no op %q", shown)
+}
+
+// throttle waits for the turn of an op.
+func (s *sandbox) throttle() {
+	for {
+		wait := s.pace.take()
+		if wait == 0 {
+			return
+		}
+		s.park(wait, nil)
+	}
+}
+
+// park sleeps for d, for ever when it is negative, but at most until early is
+// ready, which it then reports. It does not return when the run is over.
+func (s *sandbox) park(d time.Duration, early <-chan struct{}) bool {
+	var expired <-chan time.Time
+	if d >= 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case <-expired:
+		return false
+	case <-early:
+		return true
+	case <-s.ctx.Done():
+		panic(errStopped)
+	}
+}
+
+// clip takes at most n bytes, whole characters only, as valid UTF-8.
+func clip(b []byte, n int) string {
+	if len(b) > n {
+		b = b[:max(n, 0)]
+		for i := 0; i < utf8.UTFMax-1 && len(b) > 0; i++ {
+			if r, width := utf8.DecodeLastRune(b); r != utf8.RuneError || width != 1 {
+				break
+			}
+			b = b[:len(b)-1]
+		}
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+// printable replaces control characters: what a guest writes ends on an
+// operator's terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// printableLines is printable, but leaves line ends.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = printable(strings.TrimSuffix(l, "\r"))
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,523 @@
+package runtime
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/wasakari/wasakari/abi"
+)
+
+// Info is what can be said about a module without compiling it.
+type Info struct {
+	Source string `json:"source"`
+	Digest string `json:"digest"` // sha256 of the bytes, hex
+	Bytes  int    `json:"bytes"`
+
+	Sections []SectionInfo `json:"sections"`
+	Imports  []ImportInfo  `json:"imports"`
+	Exports  []ExportInfo  `json:"exports"`
+
+	// Types, Functions (own ones), Globals, Data and Elements count what the
+	// module declares.
+	Types     int `json:"types"`
+	Functions int `json:"functions"`
+	Globals   int `json:"globals"`
+	Data      int `json:"data_segments"`
+	Elements  int `json:"element_segments"`
+	// TableEntries is the size of all tables at the start.
+	TableEntries int64 `json:"table_entries"`
+	// MemoryMin is the size of the memory at the start in bytes, MemoryMax the
+	// largest that the module declares, -1 when it declares none.
+	MemoryMin int64 `json:"memory_min_bytes"`
+	MemoryMax int64 `json:"memory_max_bytes"`
+
+	Complexity Complexity `json:"complexity"`
+
+	// Manifest is nil when the module has none that can be read;
+	// ManifestProblem then says why.
+	Manifest        *abi.Manifest `json:"manifest,omitempty"`
+	ManifestProblem string        `json:"manifest_problem,omitempty"`
+	// Script lists the files of the custom section wasakari.script.
+	Script []string `json:"script,omitempty"`
+
+	hasRevert, initialize bool
+}
+
+// SectionInfo describes one section.
+type SectionInfo struct {
+	Name  string `json:"name"` // custom sections: custom "name"
+	Bytes int    `json:"bytes"`
+}
+
+// ImportInfo describes one import.
+type ImportInfo struct {
+	Module string `json:"module"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"` // func, table, memory or global
+	// Signature is that of a function, such as (i32, i32) -> i64.
+	Signature string `json:"signature,omitempty"`
+}
+
+// ExportInfo describes one export.
+type ExportInfo struct {
+	Name      string `json:"name"`
+	Kind      string `json:"kind"`
+	Signature string `json:"signature,omitempty"`
+}
+
+// Inspect tells about a module without compiling or running it. It refuses
+// with an *AdmissionError what is not a module or declares too much; what
+// later steps of admission would refuse is in the Info.
+func Inspect(source string, wasm []byte) (*Info, error) {
+	l, err := scan(source, wasm)
+	if err != nil {
+		return nil, err
+	}
+	info := l.info(source, wasm)
+	if info.Complexity, err = l.measure(wasm); err != nil {
+		return nil, refuse(source, StepValidate, "not valid WebAssembly: "+err.Error(), hintInvalid)
+	}
+	if info.Manifest, err = abi.ReadManifest(wasm); err != nil {
+		info.ManifestProblem = err.Error()
+	}
+	script, err := readScript(wasm)
+	if err != nil {
+		return nil, refuse(source, StepManifest, err.Error(), hintScript)
+	}
+	for _, f := range script {
+		info.Script = append(info.Script, f.Name)
+	}
+	return info, nil
+}
+
+// signature is the type of a function, one byte for each value.
+type signature struct{ params, results []byte }
+
+func (s signature) String() string {
+	list := func(types []byte) string {
+		names := make([]string, len(types))
+		for i, t := range types {
+			names[i] = api.ValueTypeName(api.ValueType(t))
+		}
+		return strings.Join(names, ", ")
+	}
+	text := "(" + list(s.params) + ")"
+	switch len(s.results) {
+	case 0:
+		return text
+	case 1:
+		return text + " -> " + list(s.results)
+	}
+	return text + " -> (" + list(s.results) + ")"
+}
+
+// The kinds of import and export.
+const (
+	kindFunction = iota
+	kindTable
+	kindMemory
+	kindGlobal
+)
+
+var kindNames = [...]string{"func", "table", "memory", "global"}
+
+type imported struct {
+	module, name string
+	kind         byte
+	typ          uint32 // of a function
+}
+
+type exported struct {
+	name  string
+	kind  byte
+	index uint32
+}
+
+type table struct{ least, most int64 }
+
+// layout is what scan finds in a module.
+type layout struct {
+	sections          []SectionInfo
+	types             []signature
+	imports           []imported
+	importedFunctions int
+	functions         []uint32 // types of own functions
+	tables            []table
+	memoryMin         int64 // pages
+	memoryMax         int64
+	memories          int
+	globals           int
+	exports           []exported
+	start             bool
+	elements, data    int
+	elementItems      int
+	bodies            []body
+	names             map[int]string
+	isGo              bool // compiled by Go
+}
+
+var sectionNames = [...]string{
+	"custom", "type", "import", "function", "table", "memory", "global",
+	"export", "start", "element", "code", "data", "data count",
+}
+
+// scan reads the structure of a module, all but the instructions. It allocates
+// no more than a small multiple of the module's size, whatever that claims.
+func scan(source string, wasm []byte) (*layout, error) {
+	// The list of sections comes first: it tells apart what is no module, what
+	// is a component, and what was cut off.
+	if _, err := abi.CustomSections(wasm); err != nil {
+		return nil, refuseSections(source, err)
+	}
+	l := &layout{memoryMax: -1, names: map[int]string{}}
+	const head = 8
+	r := &reader{b: wasm[head:], base: head}
+	for r.left() > 0 && r.err == nil {
+		l.section(r)
+	}
+	var many *tooMany
+	switch {
+	case r.err == nil:
+		return l, nil
+	case errors.As(r.err, &many):
+		return nil, refuse(source, StepSize, many.Error(), "make it smaller, or split it into several modules")
+	}
+	return nil, refuse(source, StepValidate, "not valid WebAssembly: "+r.err.Error(), hintInvalid)
+}
+
+func (l *layout) section(r *reader) {
+	id := r.byte()
+	size := r.u32()
+	in := r.sub(uint64(size))
+	if r.err != nil {
+		return
+	}
+	if int(id) >= len(sectionNames) {
+		in.fail(fmt.Sprintf("section %d, which is not WebAssembly 2.0", id))
+	}
+	name := sectionNames[min(int(id), len(sectionNames)-1)]
+	switch id {
+	case 0:
+		custom := in.name()
+		name = fmt.Sprintf("custom %q", custom)
+		l.custom(custom, in)
+	case 1:
+		for range in.count("types", 3, maxTypes) {
+			l.typ(in)
+		}
+	case 2:
+		for range in.count("imports", 4, maxImports) {
+			l.importOf(in)
+		}
+	case 3:
+		for range in.count("functions", 1, maxFunctions) {
+			l.functions = append(l.functions, in.u32())
+		}
+	case 4:
+		for range in.count("tables", 3, maxTables) {
+			l.table(in)
+		}
+	case 5:
+		for range in.count("memories", 2, 1) {
+			l.memory(in)
+		}
+	case 6:
+		l.globals += in.count("globals", 4, maxGlobals)
+		for range l.globals {
+			in.byte() // type
+			in.byte() // mutability
+			in.constant()
+		}
+	case 7:
+		for range in.count("exports", 3, maxExports) {
+			l.exports = append(l.exports, exported{in.name(), in.byte(), in.u32()})
+		}
+	case 8:
+		l.start = true
+		in.u32()
+	case 9:
+		l.elements += in.count("element segments", 3, maxElements)
+		for range l.elements {
+			l.element(in)
+		}
+	case 10:
+		for range in.count("function bodies", 3, maxFunctions) {
+			l.bodies = append(l.bodies, in.bodyOf())
+		}
+	case 11:
+		l.data += in.count("data segments", 2, maxDataSegments)
+		for range l.data {
+			l.dataOf(in)
+		}
+	case 12:
+		in.u32()
+	}
+	l.sections = append(l.sections, SectionInfo{Name: name, Bytes: int(size)})
+	if in.err == nil && in.left() > 0 {
+		in.fail("more bytes in section " + name + " than it needs")
+	}
+	r.err = in.err
+}
+
+func (l *layout) typ(r *reader) {
+	if form := r.byte(); form != 0x60 && r.err == nil {
+		r.fail(fmt.Sprintf("a type of form 0x%02x, which is not WebAssembly 2.0", form))
+	}
+	params := r.take(uint64(r.count("parameters of one type", 1, maxTypeValues)))
+	results := r.take(uint64(r.count("results of one type", 1, maxTypeValues)))
+	l.types = append(l.types, signature{params, results})
+}
+
+func (l *layout) importOf(r *reader) {
+	i := imported{module: r.name(), name: r.name(), kind: r.byte()}
+	switch i.kind {
+	case kindFunction:
+		i.typ = r.u32()
+		l.importedFunctions++
+	case kindTable:
+		l.table(r)
+	case kindMemory:
+		l.memory(r)
+	case kindGlobal:
+		r.byte()
+		r.byte()
+	default:
+		r.fail(fmt.Sprintf("an import of kind %d, which is not WebAssembly 2.0", i.kind))
+	}
+	l.imports = append(l.imports, i)
+}
+
+func (l *layout) table(r *reader) {
+	r.byte() // element type
+	least, most := r.limits()
+	l.tables = append(l.tables, table{least, most})
+	total := uint64(0)
+	for _, t := range l.tables {
+		total += uint64(t.least)
+	}
+	if total > maxTableEntries && r.err == nil {
+		r.err = &tooMany{"table entries", total, maxTableEntries}
+	}
+}
+
+func (l *layout) memory(r *reader) {
+	l.memoryMin, l.memoryMax = r.limits()
+	l.memories++
+}
+
+func (l *layout) element(r *reader) {
+	flags := r.u32()
+	if flags > 7 {
+		r.fail("an element segment of an unknown kind")
+		return
+	}
+	if flags&1 == 0 { // active
+		if flags&2 != 0 {
+			r.u32() // table
+		}
+		r.constant()
+	}
+	if flags&3 != 0 {
+		r.byte() // kind or type
+	}
+	items := r.count("items in one element segment", 1, maxElementItems)
+	if l.elementItems += items; l.elementItems > maxElementItems && r.err == nil {
+		r.err = &tooMany{"items in element segments", uint64(l.elementItems), maxElementItems}
+		return
+	}
+	for range items {
+		if flags&4 != 0 {
+			r.constant()
+		} else {
+			r.u32()
+		}
+	}
+}
+
+func (l *layout) dataOf(r *reader) {
+	flags := r.u32()
+	if flags > 2 {
+		r.fail("a data segment of an unknown kind")
+		return
+	}
+	if flags == 2 {
+		r.u32() // memory
+	}
+	if flags != 1 {
+		r.constant()
+	}
+	r.take(uint64(r.u32()))
+}
+
+func (l *layout) custom(name string, r *reader) {
+	switch name {
+	case "name":
+		l.nameSection(r)
+	case "go:buildid":
+		l.isGo = true
+	}
+	r.pos = len(r.b)
+}
+
+// nameSection reads function names, and checks what else wazero decodes.
+func (l *layout) nameSection(r *reader) {
+	locals := uint64(0)
+	for r.left() > 0 && r.err == nil {
+		id := r.byte()
+		in := r.sub(uint64(r.u32()))
+		switch id {
+		case 0:
+			in.name()
+		case 1:
+			for range in.count("function names", 2, maxFunctions+maxImports) {
+				index, name := in.u32(), in.name()
+				l.names[int(index)] = name
+			}
+		case 2:
+			for range in.count("functions with named locals", 2, maxFunctions+maxImports) {
+				in.u32()
+				n := in.count("names of locals", 2, maxLocalNames)
+				if locals += uint64(n); locals > maxLocalNames && in.err == nil {
+					in.err = &tooMany{"names of locals", locals, maxLocalNames}
+				}
+				for range n {
+					in.u32()
+					in.name()
+				}
+			}
+		default:
+			in.pos = len(in.b)
+		}
+		if in.err == nil && in.left() > 0 {
+			in.fail("more bytes in the name section than it needs")
+		}
+		if r.err == nil {
+			r.err = in.err
+		}
+	}
+}
+
+// signatureOf gives the type of a function by its index, imports first.
+func (l *layout) signatureOf(index uint32) (signature, bool) {
+	i := int(index)
+	if i < l.importedFunctions {
+		for _, im := range l.imports {
+			if im.kind != kindFunction {
+				continue
+			}
+			if i == 0 {
+				return l.typeOf(im.typ)
+			}
+			i--
+		}
+	}
+	i -= l.importedFunctions
+	if i < 0 || i >= len(l.functions) {
+		return signature{}, false
+	}
+	return l.typeOf(l.functions[i])
+}
+
+func (l *layout) typeOf(index uint32) (signature, bool) {
+	if int(index) >= len(l.types) {
+		return signature{}, false
+	}
+	return l.types[index], true
+}
+
+func (l *layout) export(name string) (exported, bool) {
+	for _, e := range l.exports {
+		if e.name == name {
+			return e, true
+		}
+	}
+	return exported{}, false
+}
+
+func (l *layout) info(source string, wasm []byte) *Info {
+	digest := sha256.Sum256(wasm)
+	info := &Info{
+		Source: source, Digest: hex.EncodeToString(digest[:]), Bytes: len(wasm),
+		Sections: l.sections,
+		Imports:  make([]ImportInfo, 0, len(l.imports)),
+		Exports:  make([]ExportInfo, 0, len(l.exports)),
+		Types:    len(l.types), Functions: len(l.functions), Globals: l.globals,
+		Data: l.data, Elements: l.elements,
+		MemoryMin: l.memoryMin * pageBytes, MemoryMax: -1,
+	}
+	if l.memoryMax >= 0 {
+		info.MemoryMax = l.memoryMax * pageBytes
+	}
+	for _, t := range l.tables {
+		info.TableEntries += t.least
+	}
+	for _, i := range l.imports {
+		shown := ImportInfo{Module: printable(i.module), Name: printable(i.name), Kind: kindNames[i.kind]}
+		if sig, ok := l.typeOf(i.typ); ok && i.kind == kindFunction {
+			shown.Signature = sig.String()
+		}
+		info.Imports = append(info.Imports, shown)
+	}
+	for _, e := range l.exports {
+		shown := ExportInfo{Name: printable(e.name), Kind: "unknown"}
+		if int(e.kind) < len(kindNames) {
+			shown.Kind = kindNames[e.kind]
+		}
+		if sig, ok := l.signatureOf(e.index); ok && e.kind == kindFunction {
+			shown.Signature = sig.String()
+		}
+		info.Exports = append(info.Exports, shown)
+	}
+	revert, ok := l.export(abi.Revert)
+	info.hasRevert = ok && revert.kind == kindFunction
+	_, info.initialize = l.export(abi.Initialize)
+	return info
+}
+
+// maxScript bounds the custom section wasakari.script, in bytes.
+const maxScript = 1 << 20
+
+// readScript reads the files of the custom section wasakari.script, nil when
+// there is none.
+func readScript(wasm []byte) ([]abi.ScriptFile, error) {
+	list, err := abi.CustomSections(wasm)
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	for _, s := range list {
+		if s.Name != abi.ScriptSection {
+			continue
+		}
+		if data != nil {
+			return nil, fmt.Errorf("two custom sections %s", abi.ScriptSection)
+		}
+		data = s.Data
+	}
+	if data == nil {
+		return nil, nil
+	}
+	if len(data) > maxScript {
+		return nil, fmt.Errorf("custom section %s has %d bytes; at most %d are taken", abi.ScriptSection, len(data), maxScript)
+	}
+	var doc struct {
+		Files []abi.ScriptFile `json:"files"`
+	}
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("custom section %s: %w", abi.ScriptSection, err)
+	}
+	seen := map[string]bool{}
+	for _, f := range doc.Files {
+		if f.Name == "" || seen[f.Name] {
+			return nil, fmt.Errorf("custom section %s: file name %q is empty or there twice", abi.ScriptSection, f.Name)
+		}
+		seen[f.Name] = true
+	}
+	return doc.Files, nil
+}

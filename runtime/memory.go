@@ -1,0 +1,56 @@
+package runtime
+
+import (
+	"fmt"
+
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// pageBytes is the size of a WebAssembly page.
+const pageBytes = 64 << 10
+
+// memory allocates the linear memory of one sandbox and enforces the task's
+// limit: wazero's own limit belongs to the whole Runtime.
+type memory struct {
+	limit int64
+	// size is the peak too: linear memory never shrinks.
+	size int64
+	// refused is the size that the guest last asked for in vain, 0 when it
+	// never did.
+	refused int64
+	area    area
+}
+
+var (
+	_ experimental.MemoryAllocator = (*memory)(nil)
+	_ experimental.LinearMemory    = (*memory)(nil)
+)
+
+// Allocate implements experimental.MemoryAllocator. A module has at most one
+// memory, so it is called at most once.
+func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
+	reserve := min(uint64(m.limit), most)
+	if err := m.area.reserve(int(reserve)); err != nil {
+		panic(fmt.Errorf("reserving %s of address space: %w", size(int64(reserve)), err)) // recovered where the instance is made
+	}
+	return m
+}
+
+// Reallocate implements experimental.LinearMemory.
+func (m *memory) Reallocate(n uint64) []byte {
+	if n > uint64(m.limit) {
+		m.refused = int64(n)
+		return nil
+	}
+	buf, err := m.area.commit(int(n))
+	if err != nil {
+		m.refused = int64(n)
+		return nil
+	}
+	m.size = int64(n)
+	return buf
+}
+
+// Free implements experimental.LinearMemory. It may be called again: wazero
+// forgets to when a guest traps after its time is up, so the sandbox does too.
+func (m *memory) Free() { m.area.release() }

@@ -1,0 +1,139 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/wasakari/wasakari/abi"
+)
+
+// Module is an admitted and compiled module. It is safe for concurrent use;
+// each run has a sandbox of its own.
+type Module struct {
+	runtime  *Runtime
+	wazero   wazero.Runtime
+	compiled wazero.CompiledModule
+	source   string
+	manifest *abi.Manifest
+	script   []abi.ScriptFile
+	info     *Info
+
+	mu      sync.Mutex
+	closing bool
+	closed  bool
+	active  sync.WaitGroup // runs
+	// stragglers waits for reads that outlive their run.
+	stragglers sync.WaitGroup
+}
+
+// Manifest returns what the module says about its tasks. Callers must not
+// change it.
+func (m *Module) Manifest() *abi.Manifest { return m.manifest }
+
+// Digest returns the sha256 of the module's bytes, hex.
+func (m *Module) Digest() string { return m.info.Digest }
+
+// Source returns the name under which the module was admitted.
+func (m *Module) Source() string { return m.source }
+
+// Script returns the files of the custom section wasakari.script, nil when
+// there is none: what op task.script answers.
+func (m *Module) Script() []abi.ScriptFile { return slices.Clone(m.script) }
+
+// HasRevert reports whether the module exports revert.
+func (m *Module) HasRevert() bool { return m.info.hasRevert }
+
+// Info returns what Inspect says about the module. Callers must not change it.
+func (m *Module) Info() *Info { return m.info }
+
+// Limits returns the limits of a task of the module: those of the Runtime's
+// Config, or what its manifest asks for within the ceilings.
+func (m *Module) Limits(key string) Limits {
+	t := m.manifest.Task(key)
+	if t == nil {
+		return m.runtime.limits
+	}
+	return m.runtime.limits.For(t.Limits, m.runtime.ceilings)
+}
+
+// Run runs a task of the module in a fresh sandbox.
+//
+// With an error the task has failed: a *TrapError, an *ExitError, a
+// *LimitError, ErrOpenTickets, or what ended ctx; all match by errors.As and
+// errors.Is. Without one, Result.Exit is the task's own outcome. Changes that
+// the task began are followed to their end before Run returns, whatever
+// becomes of the task.
+func (m *Module) Run(ctx context.Context, call Call) (Result, error) {
+	return m.execute(ctx, call, abi.Run)
+}
+
+// Revert undoes a task of the module in a fresh sandbox, like Run. The module
+// must export revert, see HasRevert.
+func (m *Module) Revert(ctx context.Context, call Call) (Result, error) {
+	if !m.info.hasRevert {
+		return Result{Exit: abi.ExitFailed}, fmt.Errorf("task %s: module %s exports no %s", call.Key, m.source, abi.Revert)
+	}
+	return m.execute(ctx, call, abi.Revert)
+}
+
+// enter notes a run, which ends with active.Done.
+func (m *Module) enter() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closing {
+		return errors.New("the module is closed")
+	}
+	m.active.Add(1)
+	return nil
+}
+
+// Close lets go of the module. New runs are refused; those that go on are
+// waited for as long as ctx allows, so cancel their contexts first. When Close
+// gives up it returns the context's error, and may be called again.
+func (m *Module) Close(ctx context.Context) error {
+	m.mu.Lock()
+	m.closing = true
+	m.mu.Unlock()
+
+	idle := make(chan struct{})
+	go func() { // ends with the last run and read, which end by themselves
+		m.active.Wait()
+		m.stragglers.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		return fmt.Errorf("module %s is still running: %w", m.source, ctx.Err())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	m.runtime.forget(m)
+	// With a cache, closing the Runtime leaves the code in memory.
+	return errors.Join(m.compiled.Close(ctx), m.wazero.Close(ctx))
+}
+
+// provideImports instantiates the host modules that the module imports.
+func (m *Module) provideImports(ctx context.Context, l *layout) error {
+	for _, host := range []struct {
+		name      string
+		functions []hostFunction
+	}{{abi.ImportModule, abiFunctions}, {wasiModule, wasiFunctions}} {
+		if !l.importsModule(host.name) {
+			continue
+		}
+		if err := provide(ctx, m.wazero, host.name, host.functions); err != nil {
+			return fmt.Errorf("host module %s: %w", host.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,260 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/abi"
+)
+
+// Call says what a run of a module is given.
+type Call struct {
+	// Key is the task's entry-point key, which the module must list.
+	Key string
+	// Host answers the task. It is used until Run returns, and longer only by
+	// reads that do not heed their context.
+	Host Host
+	// Limits of this run. The zero value takes those of the Runtime's Config;
+	// see [Module.Limits] for what the manifest asks for.
+	Limits Limits
+}
+
+// Result tells about a run. It is filled as far as the run came, also with an
+// error.
+type Result struct {
+	// Exit is what the task returned; ExitFailed with an error.
+	Exit abi.Exit
+	// Reason is what the task gave as its reason by task.reason.
+	Reason string
+	// HostCalls counts the ops that the task asked for.
+	HostCalls int
+	// MemoryPeak is the size of its linear memory at the end, in bytes, which
+	// is its peak.
+	MemoryPeak int64
+	// Took is the time from instantiation to the end, changes that were
+	// followed included.
+	Took time.Duration
+}
+
+// sandbox is one instance of a module, alive for one run of one task. But for
+// the desk, it belongs to the goroutine that runs the guest.
+type sandbox struct {
+	ctx    context.Context // ends with the run
+	host   Host
+	limits Limits
+	log    *zap.Logger
+	memory memory
+	pace   pace
+	desk   desk
+
+	kept  []byte // the answer kept for take
+	keeps bool
+
+	reason    string
+	hostCalls int
+	logs      logBook
+	streams   [2]stream // standard output and error
+	tail      []byte    // end of both, for errors
+	start     time.Time // zero of the guest's monotonic clock
+}
+
+// sandboxContext carries the sandbox to the host functions.
+type sandboxContext struct {
+	context.Context
+	sandbox *sandbox
+}
+
+func (c sandboxContext) Value(key any) any {
+	if key == (sandboxKey{}) {
+		return c.sandbox
+	}
+	return c.Context.Value(key)
+}
+
+// execute runs one exported function of the module in a fresh sandbox.
+func (m *Module) execute(ctx context.Context, call Call, function string) (Result, error) {
+	failed := Result{Exit: abi.ExitFailed}
+	if m.manifest.Task(call.Key) == nil {
+		return failed, fmt.Errorf("module %s lists no task %q", m.source, call.Key)
+	}
+	if err := m.enter(); err != nil {
+		return failed, fmt.Errorf("task %s: %w", call.Key, err)
+	}
+	defer m.active.Done()
+
+	limits := call.Limits.orElse(m.runtime.limits)
+	if least := m.info.MemoryMin; least > limits.MemoryBytes {
+		return failed, fmt.Errorf("task %s: %w", call.Key, limits.memoryError("the module starts with "+size(least)))
+	}
+	if limits.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limits.Timeout, limits.timeoutError())
+		defer cancel()
+	}
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &sandbox{
+		ctx:    runCtx,
+		host:   call.Host,
+		limits: limits,
+		log:    m.runtime.log.With(zap.String("task", call.Key)),
+		memory: memory{limit: limits.MemoryBytes},
+		pace:   pace{perSecond: limits.HostCallsPerSecond},
+		desk:   newDesk(),
+		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},
+		start:  time.Now(),
+	}
+	exit, err := s.enter(m, function)
+	cancel()
+	s.desk.drain(&m.stragglers, s.log)
+	result := Result{
+		Exit:       exit,
+		Reason:     s.reason,
+		HostCalls:  s.hostCalls,
+		MemoryPeak: s.memory.size,
+		Took:       time.Since(s.start),
+	}
+	if err != nil {
+		result.Exit = abi.ExitFailed
+		return result, fmt.Errorf("task %s: %w", call.Key, err)
+	}
+	return result, nil
+}
+
+// enter instantiates the module, prepares it and calls function.
+func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
+	if s.ctx.Err() != nil {
+		return 0, s.ended(s.ctx)
+	}
+	ctx := sandboxContext{s.ctx, s}
+	defer s.memory.Free()
+	mod, err := s.instantiate(ctx, m)
+	if err != nil {
+		return 0, err
+	}
+	// Nothing to close but the memory, so this cannot fail.
+	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
+	defer s.flushStreams()
+	if m.info.initialize {
+		if _, err := mod.ExportedFunction(abi.Initialize).Call(ctx); err != nil {
+			return 0, fmt.Errorf("%s: %w", abi.Initialize, s.failure(s.ctx, err))
+		}
+	}
+	var stack [1]uint64
+	if err := mod.ExportedFunction(function).CallWithStack(ctx, stack[:]); err != nil {
+		return 0, s.failure(s.ctx, err)
+	}
+	exit := abi.Exit(api.DecodeI32(stack[0]))
+	switch exit {
+	case abi.ExitSucceeded:
+		return exit, s.desk.unfinished()
+	case abi.ExitFailed, abi.ExitNothingToDo, abi.ExitIgnored:
+		return exit, nil
+	}
+	return 0, fmt.Errorf("%s returned %d; an outcome is 0 (succeeded), 1 (failed), 2 (nothing to do) or 3 (ignored)", function, exit)
+}
+
+// instantiate makes the instance. wazero panics when an allocator fails.
+func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("instantiating: %v", p)
+		}
+	}()
+	ctx = experimental.WithMemoryAllocator(ctx, &s.memory)
+	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	if err != nil {
+		return nil, fmt.Errorf("instantiating: %w", err)
+	}
+	return mod, nil
+}
+
+// logBook counts what a task logs.
+type logBook struct {
+	lines, bytes int // left
+	full         bool
+}
+
+// logRoom is how many bytes of a message can matter.
+func (s *sandbox) logRoom() int { return s.logs.bytes + 1 }
+
+// logLines logs text, each of its lines by itself.
+func (s *sandbox) logLines(level abi.Level, text string) {
+	text = strings.TrimSuffix(text, "\n")
+	for line := range strings.SplitSeq(text, "\n") {
+		if s.logs.full {
+			return
+		}
+		line = printable(strings.TrimSuffix(line, "\r"))
+		if s.logs.lines < 1 || s.logs.bytes < len(line) {
+			s.logs.full = true
+			limit := &LimitError{Limit: "log", Value: fmt.Sprintf("%d lines", max(s.limits.LogLines, 0)), Option: optionLines}
+			if s.logs.lines > 0 {
+				limit.Value, limit.Option = size(int64(max(s.limits.LogBytes, 0))), optionLog
+			}
+			s.host.Log(abi.LevelWarn, limit.Error()+"; further lines are dropped")
+			return
+		}
+		s.logs.lines--
+		s.logs.bytes -= len(line)
+		s.host.Log(level, line)
+	}
+}
+
+// maxTail bounds the output kept for errors, and a line of it, in bytes.
+const maxTail = 8 << 10
+
+// stream is standard output or error: bytes up to the next line end.
+type stream struct{ line []byte }
+
+// write takes what a guest wrote to stream i.
+func (s *sandbox) write(i int, p []byte) {
+	s.tail = append(s.tail, p[max(0, len(p)-maxTail):]...)
+	s.tail = s.tail[max(0, len(s.tail)-maxTail):]
+	st := &s.streams[i]
+	for len(p) > 0 {
+		n := min(len(p), maxTail-len(st.line))
+		ends := false
+		for k, c := range p[:n] {
+			if c == '\n' {
+				n, ends = k+1, true
+				break
+			}
+		}
+		st.line = append(st.line, p[:n]...)
+		p = p[n:]
+		if ends || len(st.line) >= maxTail {
+			s.flush(i)
+		}
+	}
+}
+
+func (s *sandbox) flush(i int) {
+	st := &s.streams[i]
+	if len(st.line) == 0 {
+		return
+	}
+	level := abi.LevelInfo
+	if i == 1 {
+		level = abi.LevelWarn
+	}
+	s.logLines(level, clip(st.line, len(st.line)))
+	st.line = st.line[:0]
+}
+
+// flushStreams logs what was written without a line end.
+func (s *sandbox) flushStreams() {
+	for i := range s.streams {
+		s.flush(i)
+	}
+}
+
+// output is the end of what the guest wrote, for errors.
+func (s *sandbox) output() string { return printableLines(clip(s.tail, len(s.tail))) }

@@ -1,0 +1,280 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/abi"
+)
+
+// readGrace is how long a run waits at its end for reads that do not heed
+// their context.
+const readGrace = 250 * time.Millisecond
+
+// ticket is an op in flight, or done and not yet delivered.
+type ticket struct {
+	id     uint32 // 0: of a synchronous call
+	op     *abi.Op
+	cancel context.CancelFunc // ends a read; nil for other ops
+	done   chan struct{}      // closed when settled
+
+	// What follows belongs to the desk's mutex until done is closed.
+	settled bool
+	gaveUp  bool // by task.cancel
+	answer  []byte
+	errno   abi.Errno
+}
+
+// desk holds the tickets of one sandbox.
+type desk struct {
+	mu        sync.Mutex
+	last      uint32
+	open      map[uint32]*ticket // not yet delivered
+	finished  []*ticket          // settled and not yet delivered, in that order
+	abandoned int                // ops that still run although their ticket was cancelled
+	// news holds a token when a ticket was settled since wait or poll_oneoff
+	// last looked.
+	news chan struct{}
+
+	reads, changes sync.WaitGroup
+	reading        int // reads that run
+}
+
+func newDesk() desk {
+	return desk{open: map[uint32]*ticket{}, news: make(chan struct{}, 1)}
+}
+
+// begin starts a Read or Change op with a copy of the request.
+func (s *sandbox) begin(op *abi.Op, req []byte) *ticket {
+	t := &ticket{op: op, done: make(chan struct{})}
+	s.run(t, req)
+	return t
+}
+
+func (s *sandbox) run(t *ticket, req []byte) {
+	d := &s.desk
+	req = bytes.Clone(req)
+	if t.op.Kind == abi.Change {
+		ctx := context.WithoutCancel(s.ctx)
+		d.changes.Go(func() { s.settle(t, s.ask(ctx, t.op, req), false) })
+		return
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	t.cancel = cancel
+	d.mu.Lock()
+	d.reading++
+	d.mu.Unlock()
+	d.reads.Go(func() {
+		defer cancel()
+		s.settle(t, s.ask(ctx, t.op, req), false)
+		d.mu.Lock()
+		d.reading--
+		d.mu.Unlock()
+	})
+}
+
+// ask lets the host do an op. A panic of the host, which here would end the
+// process, becomes an error.
+func (s *sandbox) ask(ctx context.Context, op *abi.Op, req []byte) (o outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("host panicked", zap.String("op", op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			o = outcome{err: errors.New("internal error of the host, see its log")}
+		}
+	}()
+	answer, err := s.host.Do(ctx, op, req)
+	return outcome{answer, err}
+}
+
+// settle notes the outcome of a ticket. The first one holds.
+func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
+	answer, errno := s.conclude(t.op, o)
+	d := &s.desk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t.settled {
+		if !gaveUp { // the op that was given up has ended
+			d.abandoned--
+		}
+		return
+	}
+	t.settled, t.gaveUp, t.answer, t.errno = true, gaveUp, answer, errno
+	close(t.done)
+	if gaveUp {
+		d.abandoned++
+	}
+	if t.id == 0 {
+		return
+	}
+	d.finished = append(d.finished, t)
+	select {
+	case d.news <- struct{}{}:
+	default:
+	}
+}
+
+// submit starts an op and returns its ticket.
+func (s *sandbox) submit(name, req []byte) (uint32, *abi.Error) {
+	s.hostCalls++
+	s.throttle()
+	op, refusal := s.admit(name, req)
+	if refusal != nil {
+		return 0, refusal
+	}
+	d := &s.desk
+	d.mu.Lock()
+	inFlight := len(d.open) + d.abandoned
+	d.mu.Unlock()
+	if inFlight >= s.limits.Tickets {
+		return 0, abi.Errorf(abi.ErrnoQuota, "%s: %v", op.Name, s.limits.ticketsError(inFlight))
+	}
+	if d.last == math.MaxInt32 {
+		return 0, abi.Errorf(abi.ErrnoQuota, "%s: the sandbox has used up its ticket numbers", op.Name)
+	}
+	d.last++
+	t := &ticket{id: d.last, op: op, done: make(chan struct{})}
+	d.mu.Lock()
+	d.open[t.id] = t
+	d.mu.Unlock()
+	if op.Kind == abi.Local {
+		s.settle(t, s.local(op, req), false)
+	} else {
+		s.run(t, req)
+	}
+	return t.id, nil
+}
+
+// wait delivers the next settled ticket. A negative timeout waits as long as
+// the task may run.
+func (s *sandbox) wait(timeout time.Duration) (*ticket, abi.Errno) {
+	d := &s.desk
+	var deadline time.Time
+	if timeout > 0 {
+		deadline = time.Now().Add(timeout)
+	}
+	for {
+		s.check()
+		if t, open := d.next(); t != nil {
+			return t, abi.ErrnoOK
+		} else if open == 0 {
+			return nil, abi.ErrnoNotFound
+		}
+		left := timeout
+		if timeout >= 0 {
+			if left = time.Until(deadline); timeout == 0 || left <= 0 {
+				return nil, abi.ErrnoTimeout
+			}
+		}
+		s.park(left, d.news)
+	}
+}
+
+// next takes the ticket that was settled first, or says how many are open.
+func (d *desk) next() (*ticket, int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.finished) == 0 {
+		return nil, len(d.open)
+	}
+	t := d.finished[0]
+	d.finished[0] = nil
+	d.finished = d.finished[1:]
+	delete(d.open, t.id)
+	if len(d.finished) == 0 {
+		d.finished = nil
+		select {
+		case <-d.news:
+		default:
+		}
+	}
+	return t, len(d.open)
+}
+
+// cancelTicket gives up waiting for a ticket: a read is cancelled, a change
+// goes on. What is done already is delivered as it is.
+func (s *sandbox) cancelTicket(req []byte) outcome {
+	var r abi.TaskCancelRequest
+	if err := abi.DecodeRequest(abi.OpTaskCancel, req, &r); err != nil {
+		return outcome{err: err}
+	}
+	d := &s.desk
+	var t *ticket
+	settled := false
+	if r.Ticket > 0 && r.Ticket <= math.MaxInt32 {
+		d.mu.Lock()
+		if t = d.open[uint32(r.Ticket)]; t != nil {
+			settled = t.settled
+		}
+		d.mu.Unlock()
+	}
+	if t == nil {
+		return outcome{err: abi.Errorf(abi.ErrnoNotFound, "no ticket %d is open", r.Ticket)}
+	}
+	if !settled {
+		s.settle(t, outcome{err: abi.Errorf(abi.ErrnoCanceled, "%s: the task gave up waiting", t.op.Name)}, true)
+		if t.cancel != nil {
+			t.cancel()
+		}
+	}
+	return outcome{answer: emptyAnswer}
+}
+
+// unfinished says which tickets the guest neither waited for nor cancelled.
+func (d *desk) unfinished() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var left []uint32
+	for id, t := range d.open {
+		if !t.gaveUp {
+			left = append(left, id)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	slices.Sort(left)
+	const most = 5
+	var names []string
+	for _, id := range left[:min(most, len(left))] {
+		names = append(names, fmt.Sprintf("%s (ticket %d)", d.open[id].op.Name, id))
+	}
+	if len(left) > most {
+		names = append(names, fmt.Sprintf("%d more", len(left)-most))
+	}
+	return fmt.Errorf("%w: %s; wait for each ticket before returning 0", ErrOpenTickets, strings.Join(names, ", "))
+}
+
+// drain waits for what is in flight, after the run's context was cancelled:
+// for changes to their end, for reads a moment. Reads that do not heed their
+// context are left to the module, whose Close waits for them.
+func (d *desk) drain(stragglers *sync.WaitGroup, log *zap.Logger) {
+	d.changes.Wait()
+	d.mu.Lock()
+	reading := d.reading
+	d.mu.Unlock()
+	if reading == 0 {
+		return
+	}
+	idle := make(chan struct{})
+	stragglers.Go(func() {
+		d.reads.Wait()
+		close(idle)
+	})
+	timer := time.NewTimer(readGrace)
+	defer timer.Stop()
+	select {
+	case <-idle:
+	case <-timer.C:
+		log.Warn("reads go on although their task has ended", zap.Int("reads", reading))
+	}
+}
