@@ -1,6 +1,7 @@
 package abi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,11 +154,13 @@ func (m *Manifest) Validate() error { return joined(m.problems()) }
 
 // Encode gives the JSON that ParseManifest reads.
 func (m *Manifest) Encode() []byte {
-	b, err := json.Marshal(m)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(m); err != nil {
 		panic("abi: manifest: " + err.Error()) // a default that is no JSON: a mistake of the caller
 	}
-	return b
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // Task gives the task with this key, nil when there is none.
