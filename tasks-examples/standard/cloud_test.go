@@ -21,14 +21,14 @@ const (
 type cloud struct {
 	mu        sync.Mutex
 	servers   []*wasakari.Server
-	moved     map[string]bool // evacuation under way
 	dead      bool            // the failed host's service is down
 	disabled  map[string]bool // by host/binary
 	services  []string        // host/binary
 	aggs      []wasakari.Aggregate
 	vmoves    []wasakari.VMove
 	round     int64
-	calls     []string // "op server", in order
+	calls     []string          // "op server", in order
+	requests  map[string]string // the latest of each op
 	faults    map[string]error
 	outcomes  map[string]wasakari.NovaServerWaitAnswer // of a wait: "until server"
 	onCall    func(call string)                        // under no lock
@@ -37,9 +37,9 @@ type cloud struct {
 
 func newCloud(servers ...wasakari.Server) *cloud {
 	c := &cloud{
-		moved: map[string]bool{}, dead: true, disabled: map[string]bool{}, round: 1,
+		dead: true, disabled: map[string]bool{}, round: 1,
 		services: []string{failed + "/nova-compute", other + "/nova-compute", spare + "/nova-compute"},
-		faults:   map[string]error{}, outcomes: map[string]wasakari.NovaServerWaitAnswer{}, lockOwner: map[string]string{},
+		faults:   map[string]error{}, outcomes: map[string]wasakari.NovaServerWaitAnswer{}, lockOwner: map[string]string{}, requests: map[string]string{},
 	}
 	for _, s := range servers {
 		if s.Host == "" {
@@ -133,11 +133,8 @@ func requestID(status int) string {
 // do answers one op.
 func (c *cloud) do(op string, req []byte) (any, error) {
 	var r struct {
-		ID, Host, Binary, State, Status, Until, Reason string
-		FromHost                                       string   `json:"from_host"`
-		VMStates                                       []string `json:"vm_states"`
+		ID, Host, Binary, State, Status, Until string
 		wasakari.HAVMovePutRequest
-		AggregateID int64 `json:"-"`
 	}
 	var raw map[string]any
 	if err := json.Unmarshal(req, &raw); err != nil {
@@ -145,7 +142,6 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 	}
 	str := func(name string) string { s, _ := raw[name].(string); return s }
 	r.ID, r.Host, r.Binary, r.State, r.Status, r.Until = str("id"), str("host"), str("binary"), str("state"), str("status"), str("until")
-	r.FromHost = str("from_host")
 	about := r.ID
 	switch {
 	case strings.HasPrefix(op, "ha.vmove_put"):
@@ -176,6 +172,7 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, call)
+	c.requests[op] = string(req)
 	if err := c.faults[call]; err != nil {
 		return nil, err
 	}
@@ -284,7 +281,7 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 	case "ha.vmove_list":
 		return c.listVMoves(raw["latest"] == true), nil
 	case "ha.vmove_put":
-		return c.putVMove(r.HAVMovePutRequest), nil
+		return c.putVMove(r.HAVMovePutRequest)
 	}
 	return nil, refuse("invalid", "unknown op "+op, 0)
 }
@@ -316,13 +313,16 @@ func (c *cloud) listVMoves(latest bool) wasakari.HAVMoveListAnswer {
 	return ans
 }
 
-func (c *cloud) putVMove(r wasakari.HAVMovePutRequest) wasakari.VMove {
+func (c *cloud) putVMove(r wasakari.HAVMovePutRequest) (any, error) {
 	i := slices.IndexFunc(c.vmoves, func(v wasakari.VMove) bool { return v.InstanceUUID == r.InstanceUUID && v.Attempt == c.round })
 	if i < 0 {
 		c.vmoves = append(c.vmoves, wasakari.VMove{InstanceUUID: r.InstanceUUID, Attempt: c.round})
 		i = len(c.vmoves) - 1
 	}
 	v := &c.vmoves[i]
+	if v.Status != "" && v.Status != "pending" && r.Status == "pending" {
+		return nil, refuse("conflict", "it is "+v.Status, 0)
+	}
 	v.Status = r.Status
 	if r.InstanceName != "" {
 		v.InstanceName = r.InstanceName
@@ -336,5 +336,5 @@ func (c *cloud) putVMove(r wasakari.HAVMovePutRequest) wasakari.VMove {
 	if r.Message != "" {
 		v.Message = r.Message
 	}
-	return *v
+	return *v, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	wasakari "github.com/wasakari/wasakari/sdk/go"
+
 	"github.com/wasakari/wasakari/tasks-examples/standard/evacuate"
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
+
 	"github.com/wasakari/wasakari/tasks-examples/standard/evacuate"
 )
 

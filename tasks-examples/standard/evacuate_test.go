@@ -292,11 +292,7 @@ func TestEvacuateTrouble(t *testing.T) {
 					c.lockOwner["a"] = "run"
 				}
 			}
-			set := opts{"attempt": 1}
-			for k, v := range tt.set {
-				set[k] = v
-			}
-			got := run(t, c, evacuateTask, set)
+			got := run(t, c, evacuateTask, tt.set)
 			if tt.status == "failed" {
 				check(t, got, wasakaritest.Failed, "Failed to evacuate instances 'a' from host 'compute-1'")
 			} else {
@@ -484,8 +480,10 @@ func TestEvacuateReservedHost(t *testing.T) {
 			},
 			progress: []step{
 				{100, "Enabling reserved host: 'compute-4'"},
-				{200, "Add host compute-4 to aggregate rack"}, {300, "Added host compute-4 to aggregate rack"},
-				{200, "Add host compute-4 to aggregate ssd"}, {300, "Added host compute-4 to aggregate ssd"},
+				{200, "Add host compute-4 to aggregate rack"},
+				{300, "Added host compute-4 to aggregate rack"},
+				{200, "Add host compute-4 to aggregate ssd"},
+				{300, "Added host compute-4 to aggregate ssd"},
 				{300, "Host 'compute-4' already has been added to aggregate 'here'."},
 			},
 		},
@@ -494,7 +492,8 @@ func TestEvacuateReservedHost(t *testing.T) {
 			fault: map[string]error{"nova.aggregate_add_host compute-4": refuse("conflict", "already there", 409)},
 			calls: []string{"nova.aggregate_list compute-1", "nova.aggregate_add_host compute-4", "nova.service_enable compute-4"},
 			progress: []step{
-				{100, "Enabling reserved host: 'compute-4'"}, {200, "Add host compute-4 to aggregate rack"},
+				{100, "Enabling reserved host: 'compute-4'"},
+				{200, "Add host compute-4 to aggregate rack"},
 				{300, "Host 'compute-4' already has been added to aggregate 'rack'."},
 			},
 		},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
+
 	"github.com/wasakari/wasakari/tasks-examples/standard/evacuate"
 )
 
@@ -28,12 +29,6 @@ func main() {}
 // seconds reads a limit; 0 means none, to Masakari and to the host alike.
 func seconds(t *wasakari.Task, name string) int64 {
 	return t.OptionInt("DEFAULT", name)
-}
-
-// end tells the reason as the last progress message and gives it as the error.
-func end(t *wasakari.Task, reason string) error {
-	t.Progress(1000, "%s", reason)
-	return errors.New(reason)
 }
 
 // because adds what Nova says to a reason; a limit that passed says nothing more.

@@ -17,14 +17,18 @@ func startInstance(t *wasakari.Task) error {
 	}
 	// An attempt that was interrupted may have started it.
 	again := t.Attempt() > 1
-	if s.VMState != "stopped" && !(again && s.VMState == "active") {
-		return end(t, fmt.Sprintf("Invalid state for Instance %s. Expected state: 'STOPPED', Actual state: '%s'", id, s.VMState))
-	}
-	if s.VMState == "stopped" {
-		_, err = t.Nova().ServerStart(t.Context(), wasakari.NovaServerStartRequest{ID: id})
-		if err != nil && !(again && errors.Is(err, wasakari.ErrConflict) && s.TaskState == "powering-on") {
+	switch {
+	case s.VMState == "stopped":
+		_, err := t.Nova().ServerStart(t.Context(), wasakari.NovaServerStartRequest{ID: id})
+		starting := again && s.TaskState == "powering-on" && errors.Is(err, wasakari.ErrConflict)
+		if err != nil && !starting {
 			return fmt.Errorf("start instance %s: %w", id, err)
 		}
+	case s.VMState == "active" && again:
+	default:
+		reason := fmt.Sprintf("Invalid state for Instance %s. Expected state: 'STOPPED', Actual state: '%s'", id, s.VMState)
+		t.Progress(1000, "%s", reason)
+		return errors.New(reason)
 	}
 	t.Progress(1000, "Instance started: '%s'", id)
 	return nil

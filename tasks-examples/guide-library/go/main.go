@@ -5,7 +5,7 @@ package main
 
 import (
 	"fmt"
-	"hash/fnv"
+	"hash/crc32"
 	"strings"
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
@@ -30,9 +30,7 @@ func main() {}
 // so that the task run again after an interruption opens no second one.
 func openTicket(t *wasakari.Task) error {
 	tk := ticket{Queue: t.OptionString("guide_library", "ticket_queue"), Host: t.InputString("host_name")}
-	number := fnv.New32a()
-	number.Write([]byte(t.IdempotencyKey()))
-	tk.ID = fmt.Sprintf("%s-%08x", tk.Queue, number.Sum32())
+	tk.ID = fmt.Sprintf("%s-%08x", tk.Queue, crc32.ChecksumIEEE([]byte(t.IdempotencyKey())))
 	note(t, tk, "host %s failed", tk.Host)
 	t.Progress(1000, "Opened ticket %s", tk.ID)
 	return t.KV().Put(t.Context(), "recovery_ticket", tk)

@@ -42,6 +42,8 @@ type result struct {
 
 func ignored(reason string) result { return result{status: "ignored", message: reason} }
 
+func failed(why string) result { return result{status: "failed", message: why} }
+
 var gone = ignored("deleted meanwhile")
 
 // move recovers one server and says how that ended. An error means that the
@@ -50,7 +52,7 @@ func (e *evacuation) move(ctx context.Context, w work) (result, error) {
 	s := w.server
 	switch {
 	case w.failed != nil:
-		return result{status: "failed", message: text(w.failed)}, nil
+		return failed(text(w.failed)), nil
 	case w.gone || s.VMState == "deleted":
 		return gone, nil
 	case s.Host == "":
@@ -111,10 +113,6 @@ func (m *mover) lock(ctx context.Context, s wasakari.Server, tried bool) bool {
 	return err == nil && ans.Locked
 }
 
-func failed(format string, args ...any) (result, error) {
-	return result{status: "failed", message: fmt.Sprintf(format, args...)}, nil
-}
-
 // run brings the server to another host and then into the state wanted.
 func (m *mover) run(ctx context.Context, s wasakari.Server, away bool) (result, error) {
 	underWay := false
@@ -124,7 +122,7 @@ func (m *mover) run(ctx context.Context, s wasakari.Server, away bool) (result, 
 		case canceled(ctx, err):
 			return result{}, err
 		case err != nil:
-			return failed("%s", m.stuck(ctx, err))
+			return failed(m.stuck(ctx, err)), nil
 		case ans.Outcome == "deleted":
 			return gone, nil
 		}
@@ -150,17 +148,17 @@ func (m *mover) run(ctx context.Context, s wasakari.Server, away bool) (result, 
 				if r.message != "" {
 					why = r.message + noteSep + why
 				}
-				return failed("%s", why)
+				return failed(why), nil
 			}
 			ans = wasakari.NovaServerWaitAnswer{Outcome: "reached", Server: now}
 		case err != nil:
-			return failed("%s", text(err))
+			return failed(text(err)), nil
 		}
 		switch ans.Outcome {
 		case "deleted":
 			return gone, nil
 		case "error":
-			return failed("%s", reason(ans))
+			return failed(reason(ans)), nil
 		}
 		s = ans.Server
 	} else if s.TaskState != "" {
@@ -169,7 +167,7 @@ func (m *mover) run(ctx context.Context, s wasakari.Server, away bool) (result, 
 		case canceled(ctx, err):
 			return result{}, err
 		case err != nil:
-			return failed("%s", m.stuck(ctx, err))
+			return failed(m.stuck(ctx, err)), nil
 		case ans.Outcome == "deleted":
 			return gone, nil
 		}
@@ -202,8 +200,7 @@ func (m *mover) evacuate(ctx context.Context, vmState string) (done bool, r resu
 			return true, gone, nil
 		}
 	}
-	r, _ = failed("%s", text(err))
-	return true, r, nil
+	return true, failed(text(err)), nil
 }
 
 // settle brings a server that has moved into the state wanted.

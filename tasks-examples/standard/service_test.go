@@ -1,0 +1,153 @@
+package main_test
+
+import (
+	"testing"
+
+	"github.com/wasakari/wasakari/sdk/go/wasakaritest"
+)
+
+func TestDisableComputeService(t *testing.T) {
+	begin := step{0, "Disabling compute service on host: 'compute-1'"}
+	tests := []struct {
+		name     string
+		alive    bool
+		unknown  bool
+		fault    map[string]error
+		calls    []string
+		outcome  wasakaritest.Outcome
+		reason   string
+		progress []step
+	}{
+		{
+			name: "down", calls: []string{"nova.service_disable compute-1", "nova.service_wait compute-1 down"}, outcome: wasakaritest.Succeeded,
+			progress: []step{begin, {1000, "Disabled compute service on host: 'compute-1'"}},
+		},
+		{
+			name: "still up", alive: true, calls: []string{"nova.service_disable compute-1", "nova.service_wait compute-1 down"},
+			outcome: wasakaritest.Failed, reason: "Nova still sees compute-1 up; is it fenced?", progress: []step{begin},
+		},
+		{
+			name: "no such service", unknown: true, calls: []string{"nova.service_disable compute-1"},
+			outcome: wasakaritest.Failed, reason: "no service nova-compute on host 'compute-1' found in Nova",
+		},
+		{
+			name: "refused", fault: map[string]error{"nova.service_disable compute-1": refuse("conflict", "run 7 holds it", 0)},
+			calls:   []string{"nova.service_disable compute-1"},
+			outcome: wasakaritest.Failed, reason: "disable compute service on host 'compute-1': nova.service_disable: conflict: run 7 holds it",
+		},
+		{
+			name: "wait refused", fault: map[string]error{"nova.service_wait compute-1 down": refuse("unavailable", "erred", 500)},
+			calls:   []string{"nova.service_disable compute-1", "nova.service_wait compute-1 down"},
+			outcome: wasakaritest.Failed, reason: "compute service of host compute-1: 500 erred (req-17)",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloud()
+			c.dead, c.faults = !tt.alive, tt.fault
+			if tt.unknown {
+				c.services = nil
+			}
+			check(t, run(t, c, "disable_compute_service_task", nil), tt.outcome, tt.reason, tt.progress...)
+			equal(t, "calls", c.calls, tt.calls)
+		})
+	}
+}
+
+// Reasons and limits are the operator's.
+func TestOptionsReachNova(t *testing.T) {
+	set := opts{
+		"host_failure.service_disable_reason": "host", "process_failure.service_disable_reason": "process",
+		"instance_failure.process_all_instances": true, "DEFAULT.wait_period_after_service_update": 11,
+		"DEFAULT.wait_period_after_evacuation": 12, "DEFAULT.wait_period_after_power_off": 13, "DEFAULT.wait_period_after_power_on": 0,
+	}
+	tests := []struct{ key, op, want string }{
+		{"disable_compute_service_task", "nova.service_disable", `{"host":"compute-1","reason":"host"}`},
+		{"disable_compute_service_task", "nova.service_wait", `{"host":"compute-1","state":"down","timeout_s":11}`},
+		{"disable_compute_node_task", "nova.service_disable", `{"host":"compute-1","binary":"nova-compute","reason":"process"}`},
+		{"confirm_compute_node_disabled_task", "nova.service_wait", `{"host":"compute-1","binary":"nova-compute","status":"disabled","timeout_s":11}`},
+		{"evacuate_instances_task", "nova.service_wait", `{"host":"compute-1","state":"down","timeout_s":11}`},
+		{"evacuate_instances_task", "nova.server_wait", `{"id":"a","until":"moved","from_host":"compute-1","timeout_s":12,` + fields},
+		{"stop_instance_task", "nova.server_wait", `{"id":"a","until":"vm_state","vm_states":["stopped"],"timeout_s":13,` + fields},
+		{"confirm_instance_active_task", "nova.server_wait", `{"id":"a","until":"vm_state","vm_states":["active"],` + fields},
+	}
+	for _, tt := range tests {
+		t.Run(tt.key+" "+tt.op, func(t *testing.T) {
+			c := newCloud(vm("a", "active")).pending("a")
+			run(t, c, tt.key, set)
+			if got := c.requests[tt.op]; got != tt.want {
+				t.Errorf("request %s\nwant    %s", got, tt.want)
+			}
+		})
+	}
+}
+
+const fields = `"fields":["id","name","locked","fault","OS-EXT-STS:vm_state","OS-EXT-STS:task_state","OS-EXT-STS:power_state",` +
+	`"OS-EXT-SRV-ATTR:host","OS-EXT-SRV-ATTR:hypervisor_hostname"]}`
+
+func TestDisableComputeNode(t *testing.T) {
+	begin := step{0, "Disabling compute service on host: 'compute-1'"}
+	tests := []struct {
+		name     string
+		process  string
+		already  bool
+		fault    map[string]error
+		calls    []string
+		outcome  wasakaritest.Outcome
+		reason   string
+		progress []step
+	}{
+		{
+			name: "enabled", process: "nova-compute", calls: []string{"nova.service_list compute-1", "nova.service_disable compute-1"},
+			outcome: wasakaritest.Succeeded, progress: []step{begin, {1000, "Disabled compute service on host: 'compute-1'"}},
+		},
+		{
+			name: "disabled already", process: "nova-compute", already: true, calls: []string{"nova.service_list compute-1"},
+			outcome: wasakaritest.Succeeded, progress: []step{begin, {1000, "Skipping recovery for process nova-compute as it is already disabled"}},
+		},
+		{
+			name: "no such service", process: "libvirtd", calls: []string{"nova.service_list compute-1"},
+			outcome: wasakaritest.Failed, reason: "no service libvirtd on host 'compute-1' found in Nova",
+		},
+		{
+			name: "list refused", process: "nova-compute", fault: map[string]error{"nova.service_list compute-1": refuse("forbidden", "Policy", 403)},
+			calls: []string{"nova.service_list compute-1"}, outcome: wasakaritest.Failed,
+			reason: "service nova-compute on host 'compute-1': nova.service_list: forbidden: Policy (HTTP 403, req-17)",
+		},
+		{
+			name: "disable refused", process: "nova-compute", fault: map[string]error{"nova.service_disable compute-1": refuse("conflict", "run 7 holds it", 0)},
+			calls: []string{"nova.service_list compute-1", "nova.service_disable compute-1"}, outcome: wasakaritest.Failed,
+			reason: "disable service nova-compute on host 'compute-1': nova.service_disable: conflict: run 7 holds it",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloud()
+			c.disabled["compute-1/nova-compute"] = tt.already
+			c.faults = tt.fault
+			check(t, run(t, c, "disable_compute_node_task", opts{"process_name": tt.process}), tt.outcome, tt.reason, tt.progress...)
+			equal(t, "calls", c.calls, tt.calls)
+		})
+	}
+}
+
+func TestConfirmComputeNodeDisabled(t *testing.T) {
+	begin := step{0, "Confirming compute service is disabled on host: 'compute-1'"}
+	c := newCloud()
+	check(t, run(t, c, "confirm_compute_node_disabled_task", nil), wasakaritest.Failed, "Failed to disable service nova-compute",
+		begin, step{1000, "Failed to disable service nova-compute"})
+	c.disabled["compute-1/nova-compute"] = true
+	check(t, run(t, c, "confirm_compute_node_disabled_task", nil), wasakaritest.Succeeded, "",
+		begin, step{1000, "Confirmed compute service is disabled on host: 'compute-1'"})
+}
+
+func TestNoOp(t *testing.T) {
+	c := newCloud()
+	got := run(t, c, "no_op", nil)
+	check(t, got, wasakaritest.Succeeded, "")
+	equal(t, "log", got.logs, []string{"info Custom task executed successfully..!!"})
+	equal(t, "calls", c.calls, nil)
+	if len(got.progress) != 0 {
+		t.Errorf("progress %v, want none", got.progress)
+	}
+}
