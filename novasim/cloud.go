@@ -209,14 +209,12 @@ func (c *Cloud) Start(ctx context.Context, addr string) (*Server, error) {
 		return nil, errors.New("simulated cloud: closed")
 	}
 	c.serving[s] = struct{}{}
-	c.running.Add(1)
-	go func() {
-		defer c.running.Done()
+	c.running.Go(func() {
 		defer close(s.served)
 		stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 		defer stop()
 		_ = s.http.Serve(l)
-	}()
+	})
 	return s, nil
 }
 

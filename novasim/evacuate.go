@@ -66,9 +66,8 @@ func (k *call) evacuate(s *server, raw json.RawMessage) answer {
 	}
 	// Two at a time ruin the server. One that is stuck at a target that does
 	// not run does so only when that target wakes up.
-	if slices.ContainsFunc(s.open, (*evacuation).running) {
-		e.second, s.ruined = true, true
-	}
+	e.second = slices.ContainsFunc(s.open, (*evacuation).running)
+	s.ruined = e.second
 	s.open = append(s.open, e)
 	e.m = c.migration(s, "evacuation")
 	e.act = c.record(k, s, "evacuate", "rebuild_server")

@@ -31,17 +31,17 @@ func TestFaultCounting(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.match, func(t *testing.T) {
 			s := setup(t, one("")+"faults: [{match: {path: /flavors, "+tt.match+"}, do: {status: 503}}]\n", novasim.Options{})
-			got := ""
+			var got strings.Builder
 			for range len(tt.want) {
 				s.want(200, "", "GET", "/v2.1/limits", "") // counts for nothing
 				if s.do("GET", "/v2.1/flavors", "").status == 503 {
-					got += "x"
+					got.WriteString("x")
 				} else {
-					got += "."
+					got.WriteString(".")
 				}
 			}
-			if got != tt.want {
-				t.Errorf("faults at %s, want %s", got, tt.want)
+			if got.String() != tt.want {
+				t.Errorf("faults at %s, want %s", got.String(), tt.want)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestFaultMatching(t *testing.T) {
 				}
 			}
 			want := map[string]bool{}
-			for _, name := range strings.Fields(tt.want) {
+			for name := range strings.FieldsSeq(tt.want) {
 				want[name] = true
 			}
 			if !reflect.DeepEqual(got, want) {

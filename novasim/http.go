@@ -112,9 +112,7 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	case k.plan.answer != nil:
 		a = *k.plan.answer
 	default:
-		c.mu.Lock()
 		a = k.handle()
-		c.mu.Unlock()
 	}
 	if c.opt.OnRequest != nil {
 		c.opt.OnRequest(k.seq, false, r)
@@ -204,8 +202,10 @@ func (c *Cloud) requestLatency(k *call) time.Duration {
 	return c.draw(*span, "request latency", kind, number(k.seq))
 }
 
-// handle answers the request. Cloud.mu is held.
+// handle answers the request.
 func (k *call) handle() answer {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
 	if k.service == "identity" {
 		return k.keystone()
 	}

@@ -62,6 +62,17 @@ func TestEvacuateTwiceAtATimeRuinsTheServer(t *testing.T) {
 	}
 }
 
+func TestEvacuateOfRuinedServerFromItsNextHost(t *testing.T) {
+	s := setup(t, one("")+slow, novasim.Options{ManualTime: true})
+	s.act(200, "", evacuate)
+	s.act(200, "", evacuate)
+	s.Advance(time.Minute)
+	must(t, s.FailHost("compute-2"))
+	s.act(200, "", evacuate)
+	s.Advance(time.Minute)
+	s.is("compute-3", "ACTIVE", "active", "")
+}
+
 func TestEvacuateSecondWhileFirstIsStuckAtHangingTarget(t *testing.T) {
 	for _, wake := range []struct {
 		name string

@@ -3,6 +3,7 @@ package novasim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"sort"
@@ -11,7 +12,7 @@ import (
 	"time"
 )
 
-// Nova writes times in three ways.
+// The two ways in which Nova writes times.
 const (
 	timeZ     = "2006-01-02T15:04:05Z"
 	timeMicro = "2006-01-02T15:04:05.000000"
@@ -55,8 +56,6 @@ func orNullTime(t time.Time, layout string) null {
 	}
 	return orNull(t.UTC().Format(layout))
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // nova answers a request to Nova.
 func (k *call) nova() answer {
@@ -152,17 +151,9 @@ func (c *Cloud) pageLimit() int {
 
 // next is the links field of a list that may go on.
 func (k *call) next(q url.Values, marker string) []link {
-	q = url.Values(mapsClone(q))
+	q = maps.Clone(q)
 	q.Set("marker", marker)
 	return []link{{Rel: "next", Href: k.base + k.r.URL.Path + "?" + q.Encode()}}
-}
-
-func mapsClone(q url.Values) map[string][]string {
-	m := make(map[string][]string, len(q)+1)
-	for key, v := range q {
-		m[key] = v
-	}
-	return m
 }
 
 type link struct {

@@ -399,9 +399,9 @@ func (k *call) getAction(s *server, requestID string) answer {
 		if k.token.admin() || k.version >= 51 {
 			e := eventView{Event: act.event, StartTime: v.StartTime, FinishTime: orNullTime(act.finished, timeMicro), Result: orNull(act.result)}
 			if k.token.admin() {
-				e.Traceback = ptr("")
+				e.Traceback = new("")
 				if k.version >= 62 {
-					e.Host = ptr(act.host)
+					e.Host = new(act.host)
 				}
 			}
 			v.Events = &[]eventView{e}

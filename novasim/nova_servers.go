@@ -310,7 +310,7 @@ func (k *call) serverView(s *server, single bool) *serverView {
 	}
 	switch v.Status {
 	case "ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING":
-		v.Progress = ptr(0)
+		v.Progress = new(0)
 	case "ERROR", "DELETED": // only then Nova shows the fault
 		v.Fault = s.fault
 	}
@@ -318,15 +318,15 @@ func (k *call) serverView(s *server, single bool) *serverView {
 		v.Host, v.Hypervisor = orNull(s.hostName()), orNull(s.hostName())
 		v.InstanceName = orNull(fmt.Sprintf("instance-%08x", s.number))
 		if k.version >= 3 {
-			v.ReservationID, v.LaunchIndex, v.Hostname = orNull("r-"+s.id[:8]), ptr(0), orNull(s.name)
-			v.Kernel, v.Ramdisk, v.RootDevice, v.UserData = ptr(""), ptr(""), orNull("/dev/vda"), orNull(s.userData)
+			v.ReservationID, v.LaunchIndex, v.Hostname = orNull("r-"+s.id[:8]), new(0), orNull(s.name)
+			v.Kernel, v.Ramdisk, v.RootDevice, v.UserData = new(""), new(""), orNull("/dev/vda"), orNull(s.userData)
 		}
 		if k.version >= 16 {
-			v.HostStatus = ptr(c.hostStatus(s))
+			v.HostStatus = new(c.hostStatus(s))
 		}
 	}
 	if k.version >= 9 {
-		v.Locked = ptr(s.locked)
+		v.Locked = new(s.locked)
 	}
 	if k.version >= 26 {
 		v.Tags = &s.tags

@@ -2,6 +2,7 @@ package novasim_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,9 +35,7 @@ func TestMicroversions(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := map[string]string{"X-Auth-Token": s.token}
-			for k, v := range tt.headers {
-				h[k] = v
-			}
+			maps.Copy(h, tt.headers)
 			r, err := s.tryHeaders("GET", "/v2.1/servers", h)
 			must(t, err)
 			if r.status != tt.status || r.message() != tt.message {

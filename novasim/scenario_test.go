@@ -141,8 +141,7 @@ func TestReadmeNamesEveryField(t *testing.T) {
 			return
 		}
 		seen[typ] = true
-		for i := range typ.NumField() {
-			f := typ.Field(i)
+		for f := range typ.Fields() {
 			key := f.Tag.Get("yaml")
 			if key == "" {
 				continue

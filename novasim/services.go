@@ -2,6 +2,7 @@ package novasim
 
 import (
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ func (k *call) serviceView(s *service) serviceView {
 		v.State = "up"
 	}
 	if k.version >= 11 {
-		v.ForcedDown = ptr(s.forcedDown)
+		v.ForcedDown = new(s.forcedDown)
 	}
 	return v
 }
@@ -367,7 +368,7 @@ func (k *call) routeHypervisors(seg []string) answer {
 			d := &hypervisorDetail{Type: "fake", Version: 1000, HostIP: "192.0.2." + number(i%254+1)}
 			d.Service.ID, d.Service.Host, d.Service.Reason = sv.ID, h.name, sv.Reason
 			if k.version < 88 {
-				d.Running = ptr(h.held)
+				d.Running = new(h.held)
 			}
 			v.hypervisorDetail = d
 		}
@@ -452,6 +453,16 @@ func (k *call) migrationView(m *migration) migrationView {
 	}
 }
 
+// migrationFilter makes the test that the query asks for.
+func migrationFilter(q url.Values) func(*migration) bool {
+	id, source, kind, status, host := q.Get("instance_uuid"), q.Get("source_compute"), q.Get("migration_type"), q.Get("status"), q.Get("host")
+	is := func(want, got string) bool { return want == "" || want == got }
+	return func(m *migration) bool {
+		return is(id, m.server.id) && is(source, m.source.name) && is(kind, m.kind) && is(status, m.status) &&
+			(is(host, m.source.name) || m.dest != nil && host == m.dest.name)
+	}
+}
+
 func (k *call) routeMigrations(seg []string) answer {
 	c := k.c
 	switch {
@@ -473,28 +484,19 @@ func (k *call) routeMigrations(seg []string) answer {
 		p.limit, p.marker = len(c.migrations)+1, ""
 	}
 	waiting := p.marker != ""
+	wanted := migrationFilter(q)
 	views, more := []migrationView{}, false
 	for _, m := range slices.Backward(c.migrations) {
 		if waiting {
 			waiting = m.uuid != p.marker
 			continue
 		}
-		v := k.migrationView(m)
-		matches := true
-		for key, value := range map[string]string{
-			"instance_uuid": v.Server, "source_compute": m.source.name, "migration_type": m.kind, "status": m.status,
-		} {
-			matches = matches && (q.Get(key) == "" || q.Get(key) == value)
-		}
-		if h := q.Get("host"); h != "" && h != m.source.name && h != v.Dest.s {
-			matches = false
-		}
 		switch {
-		case !matches:
+		case !wanted(m):
 		case len(views) == p.limit:
 			more = true
 		default:
-			views = append(views, v)
+			views = append(views, k.migrationView(m))
 		}
 		if more {
 			break
