@@ -182,3 +182,17 @@ func TestVersionDocuments(t *testing.T) {
 		}
 	}
 }
+
+func TestTokensAreBounded(t *testing.T) {
+	s := setup(t, one(""), novasim.Options{})
+	first := s.token
+	for range 10_000 {
+		s.want(201, "", "POST", "/v3/auth/tokens", passwordLogin("admin", "novasim", "lab"))
+	}
+	s.want(401, "", "GET", "/v2.1/servers", "") // the oldest has made room
+	s.token = s.login("admin", "novasim", "lab")
+	if s.token == first {
+		t.Error("a token came twice")
+	}
+	s.want(200, "", "GET", "/v2.1/servers", "")
+}

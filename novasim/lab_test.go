@@ -527,3 +527,40 @@ func TestMicroversionAboveMaximum(t *testing.T) {
 		t.Errorf("body is %s", r.body)
 	}
 }
+
+func TestTargetWakesUpAfterAnotherWasQuicker(t *testing.T) {
+	s := setup(t, one("")+`faults: [{match: {action: evacuate, nth: 1}, do: {evacuation_target: hangs}}]`, novasim.Options{})
+	s.act(200, "", evacuate) // hangs on compute-2, spawning
+	s.act(200, "", evacuate)
+	s.is("compute-3", "ACTIVE", "active", "")
+	must(t, s.HealHost("compute-2"))
+	s.is("compute-3", "REBUILD", "error", "rebuilding")
+}
+
+func TestDeletedDuringEvacuation(t *testing.T) {
+	for _, at := range []time.Duration{0, 1500 * time.Millisecond, 2500 * time.Millisecond, 4500 * time.Millisecond} {
+		s := setup(t, one("")+slow, novasim.Options{ManualTime: true})
+		s.act(200, "", evacuate)
+		s.Advance(at)
+		s.want(204, "", "DELETE", "/v2.1/servers/"+serverID, "")
+		s.Advance(time.Minute)
+		if st := s.server(); !st.Deleted || st.Host != "" {
+			t.Errorf("deleted after %s: server is %+v", at, st)
+		}
+		if got := s.Migrations()[0].Status; got != "failed" && got != "error" {
+			t.Errorf("deleted after %s: migration is %s", at, got)
+		}
+	}
+}
+
+func TestForcedDownHostIsDownAtOnce(t *testing.T) {
+	s := setup(t, "service_down_time: 1h\n"+one(""), novasim.Options{ManualTime: true})
+	must(t, s.HealHost("compute-1"))
+	must(t, s.FailHost("compute-1"))
+	s.act(400, "Compute service of compute-1 is still in use.", evacuate)
+	must(t, s.ForceDown("compute-1", true))
+	s.act(200, "", evacuate)
+	if err := s.ForceDown("nowhere", true); err == nil {
+		t.Error("ForceDown of an unknown host: no error")
+	}
+}

@@ -577,3 +577,96 @@ func TestBodyTooLarge(t *testing.T) {
 	s := setup(t, one(""), novasim.Options{})
 	s.act(413, "Request is too large.", `{"lock": {"locked_reason": "`+strings.Repeat("x", 1<<20)+`"}}`)
 }
+
+func TestStatusByState(t *testing.T) {
+	tests := []struct{ vm, task, want string }{
+		{"active", "", "ACTIVE"},
+		{"active", "powering-off", "ACTIVE"},
+		{"active", "rebuild_block_device_mapping", "REBUILD"},
+		{"active", "rebooting", "REBOOT"},
+		{"active", "rebooting_hard", "HARD_REBOOT"},
+		{"active", "migrating", "MIGRATING"},
+		{"active", "resize_prep", "RESIZE"},
+		{"active", "updating_password", "PASSWORD"},
+		{"stopped", "", "SHUTOFF"},
+		{"stopped", "rebuilding", "REBUILD"},
+		{"stopped", "resize_finish", "RESIZE"},
+		{"error", "", "ERROR"},
+		{"error", "rebuild_spawning", "REBUILD"},
+		{"paused", "", "PAUSED"},
+		{"paused", "migrating", "MIGRATING"},
+		{"suspended", "", "SUSPENDED"},
+		{"rescued", "", "RESCUE"},
+		{"resized", "", "VERIFY_RESIZE"},
+		{"resized", "resize_reverting", "REVERT_RESIZE"},
+		{"building", "spawning", "BUILD"},
+		{"soft-delete", "", "SOFT_DELETED"},
+		{"shelved", "", "SHELVED"},
+		{"shelved_offloaded", "", "SHELVED_OFFLOADED"},
+	}
+	for _, tt := range tests {
+		extra := ", vm_state: " + tt.vm
+		if tt.task != "" {
+			extra += ", task_state: " + tt.task
+		}
+		c, err := novasim.New(parse(t, one(extra)), novasim.Options{})
+		must(t, err)
+		if got := c.Servers()[0].Status; got != tt.want {
+			t.Errorf("%s, task %q: status %s, want %s", tt.vm, tt.task, got, tt.want)
+		}
+		must(t, c.Close())
+	}
+}
+
+func TestInstanceActionsPaging(t *testing.T) {
+	s := setup(t, one(""), novasim.Options{})
+	s.act(202, "", `{"lock": null}`)
+	s.act(202, "", `{"unlock": null}`)
+	s.act(202, "", `{"os-resetState": {"state": "active"}}`)
+	path := "/v2.1/servers/" + serverID + "/os-instance-actions"
+	var doc struct {
+		InstanceActions []struct {
+			Action    string
+			RequestID string `json:"request_id"`
+		}
+		Links []struct{ Href string }
+	}
+	s.want(200, "", "GET", path+"?limit=2", "").json(t, &doc)
+	if len(doc.InstanceActions) != 2 || doc.InstanceActions[0].Action != "resetState" || doc.InstanceActions[1].Action != "unlock" || len(doc.Links) != 1 {
+		t.Fatalf("page is %+v", doc)
+	}
+	marker := doc.InstanceActions[1].RequestID
+	s.want(200, "", "GET", path+"?marker="+marker, "").json(t, &doc)
+	if len(doc.InstanceActions) != 1 || doc.InstanceActions[0].Action != "lock" {
+		t.Errorf("next page is %+v", doc)
+	}
+	s.want(400, "marker [x] not found", "GET", path+"?marker=x", "")
+	s.want(404, "Action req-x could not be found for instance "+serverID, "GET", path+"/req-x", "")
+}
+
+func TestHostStatus(t *testing.T) {
+	s := setup(t, one(""), novasim.Options{})
+	status := func() string {
+		var doc struct {
+			Server struct {
+				HostStatus string `json:"host_status"`
+			}
+		}
+		s.want(200, "", "GET", "/v2.1/servers/"+serverID, "").json(t, &doc)
+		return doc.Server.HostStatus
+	}
+	for _, step := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return nil }, "UNKNOWN"},
+		{func() error { return s.HealHost("compute-1") }, "UP"},
+		{func() error { return s.DisableService("compute-1", true, "x") }, "MAINTENANCE"},
+		{func() error { return s.ForceDown("compute-1", true) }, "DOWN"},
+	} {
+		must(t, step.do())
+		if got := status(); got != step.want {
+			t.Errorf("host_status is %s, want %s", got, step.want)
+		}
+	}
+}
