@@ -87,11 +87,11 @@ type TaskCall struct {
 	Key  string
 	Task recovery.Task
 	// Values are the inputs of the flow in this phase and what earlier tasks
-	// provided. The map is the callee's to keep; the documents are shared and
+	// provided; in Revert also what the task itself provided. The map is the callee's to keep; the documents are shared and
 	// must not be changed. Which of them the task may read is told by Reads.
 	Values map[string]json.RawMessage
 	// Reads lists, sorted, those of Values that the task requires or names as
-	// optional.
+	// optional, and in Revert also those that it provided.
 	Reads []string
 	// ReservedHost is the host being tried; empty outside main and post of the
 	// reserved-host flow.

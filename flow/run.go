@@ -236,7 +236,7 @@ func (r *executor) run(ctx context.Context) (recovery.Run, error) {
 	r.log.Info("run started", zap.Bool("resumed", len(r.History) > 0))
 	r.observeRun()
 
-	err := r.flows(ctx)
+	status, err := r.flows(ctx)
 	left := r.undo(ctx)
 	if left != nil {
 		r.notes = append(r.notes, leftMark+left.Error())
@@ -247,12 +247,11 @@ func (r *executor) run(ctx context.Context) (recovery.Run, error) {
 		r.observeRun()
 		return r.Run, fmt.Errorf("run %s: %w", r.Run.ID, errors.Join(err, left))
 	}
-	r.Run.Message = strings.Join(r.notes, "; ")
-	r.Run.Ended = time.Now().UTC()
-	r.Run.Finished = true
+	running := r.Run
+	r.Run.Status, r.Run.Message = status, strings.Join(r.notes, "; ")
+	r.Run.Ended, r.Run.Finished = time.Now().UTC(), true
 	if err := r.end(ctx); err != nil {
-		r.Run.Finished = false
-		return r.Run, err
+		return running, err
 	}
 	return r.Run, nil
 }
@@ -292,41 +291,39 @@ func (r *executor) undo(ctx context.Context) error {
 	return err
 }
 
-// flows runs one flow after the other until one ends well, and sets the run's
-// status. Only a stop is an error.
-func (r *executor) flows(ctx context.Context) error {
+// flows runs one flow after the other until one ends well, and returns the
+// status of the run. Only a stop is an error.
+func (r *executor) flows(ctx context.Context) (recovery.NotificationStatus, error) {
 	for i, kind := range r.Run.Flows {
 		if i > 0 {
+			r.log.Info("flow falls back", zap.String("flow", string(kind)))
 			r.round++
 			if err := r.setValues(ctx, r.round, nil); err != nil {
-				return err
+				return "", err
 			}
-			r.log.Info("flow falls back", zap.String("flow", string(kind)))
 		}
 		r.values, r.done = make(map[string]json.RawMessage), nil
 		end, err := r.flow(ctx, r.Plans[kind])
 		if err != nil {
-			return err
+			return "", err
 		}
 		r.log.Info("flow ended", zap.String("flow", string(kind)), zap.String("status", string(end.status)))
 		if end.message != "" {
 			r.notes = append(r.notes, end.message)
 		}
-		switch end.status {
-		case recovery.TaskFailed:
-			r.Run.Status = recovery.StatusFailed
+		if end.status == recovery.TaskFailed {
 			continue
-		case recovery.TaskIgnored:
-			r.Run.Status = recovery.StatusIgnored
-		default:
-			r.Run.Status = recovery.StatusFinished
+		}
+		status := recovery.StatusFinished
+		if end.status == recovery.TaskIgnored {
+			status = recovery.StatusIgnored
 		}
 		if i > 0 {
-			r.notes = append(r.notes, fmt.Sprintf("flow %s %s", kind, r.Run.Status))
+			r.notes = append(r.notes, fmt.Sprintf("flow %s %s", kind, status))
 		}
-		return nil
+		return status, nil
 	}
-	return nil
+	return recovery.StatusFailed, nil
 }
 
 // flow runs one flow to its end.

@@ -199,12 +199,7 @@ func (r *executor) revertOne(ctx context.Context, e *execution, failure string) 
 	call := r.call(e.step, e.rec, values)
 	call.Reverting, call.Failure, call.Attempt = true, failure, rv.Attempt
 	call.IdempotencyKey += "/revert"
-	for _, name := range e.step.Task.Provides {
-		if _, ok := values[name]; ok {
-			call.Reads = append(call.Reads, name)
-		}
-	}
-	slices.Sort(call.Reads)
+	call.Reads = reads(values, e.step.Task.Requires, e.step.Task.Optional, e.step.Task.Provides)
 	out := r.Runner.Revert(ctx, call)
 
 	// The record in the journal is not shared with the one that changes.
@@ -234,14 +229,13 @@ func (r *executor) call(s Step, rec recovery.TaskRecord, values map[string]json.
 		Key: s.Key, Task: s.Task, Values: maps.Clone(values), ReservedHost: rec.ReservedHost,
 	}
 	c.IdempotencyKey = c.RunID + "/" + c.Place()
-	for _, name := range slices.Concat(s.Task.Requires, s.Task.Optional) {
-		if _, ok := values[name]; ok {
-			c.Reads = append(c.Reads, name)
-		}
-	}
-	slices.Sort(c.Reads)
-	c.Reads = slices.Compact(c.Reads)
+	c.Reads = reads(values, s.Task.Requires, s.Task.Optional)
 	return c
+}
+
+// reads lists, sorted, the names of all lists that have a value.
+func reads(values map[string]json.RawMessage, lists ...[]string) []string {
+	return slices.Sorted(maps.Keys(pick(values, slices.Concat(lists...))))
 }
 
 // inputs returns what the flow seeds in a phase.
