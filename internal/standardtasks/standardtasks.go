@@ -1,10 +1,8 @@
 // Package standardtasks holds the nine standard tasks as the module that
-// internal/standardtasks/gen builds from tasks-examples/standard.
+// make standard builds from tasks-examples/standard.
 package standardtasks
 
 import _ "embed"
-
-//go:generate go run ./gen
 
 //go:embed standard.wasm
 var module []byte
