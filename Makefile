@@ -63,7 +63,7 @@ test: build ## every test, with the race detector, in random order
 
 .PHONY: crash
 crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run
-	$(GO) test -tags crash -count=1 -timeout 60m -v -run TestCrash ./cmd/wasakari
+	WASAKARI_CRASH_EVERY=1 $(GO) test -count=1 -timeout 60m -v -run TestCrash ./cmd/wasakari
 
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
