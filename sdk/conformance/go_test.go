@@ -80,6 +80,7 @@ func TestGo(t *testing.T) {
 	}
 
 	tests := []struct {
+		name   string // default: key and export
 		key    string
 		export string
 		setUp  func(h *host)
@@ -113,11 +114,29 @@ func TestGo(t *testing.T) {
 		},
 		{key: "chain", setUp: func(h *host) { h.ops[abi.OpNovaServerGet] = echo }},
 		{
+			name: "chain with three tickets", key: "chain",
+			setUp: func(h *host) { h.ops[abi.OpNovaServerGet], h.limit = echo, 3 },
+		},
+		{
+			name: "many with one ticket", key: "many",
+			setUp: func(h *host) { h.ops[abi.OpNovaServerGet], h.limit = echo, 1 },
+		},
+		{
 			key:   "timeout",
 			setUp: func(h *host) { h.ops[abi.OpNovaServerWait] = never },
 			check: func(t *testing.T, h *host) {
 				if got, want := h.canceled, []int32{1}; !slices.Equal(got, want) {
 					t.Errorf("cancelled tickets = %v, want %v", got, want)
+				}
+			},
+		},
+		{
+			// The calls beyond the first queue for its ticket, and give up there.
+			key:   "timeouts",
+			setUp: func(h *host) { h.ops[abi.OpNovaServerWait], h.limit = never, 1 },
+			check: func(t *testing.T, h *host) {
+				if h.tickets < 1 || h.tickets > 3 {
+					t.Errorf("tickets = %d, want 1 to 3", h.tickets)
 				}
 			},
 		},
@@ -215,14 +234,17 @@ func TestGo(t *testing.T) {
 		{
 			key: "unheard", exit: abi.ExitFailed,
 			reason: "task unheard: the module has no handler for it, only for: after_func, busy, cancel, chain, given, ignored, " +
-				"large, leaves_open, many, nothing, panics, refused, sleep, timeout",
+				"large, leaves_open, many, nothing, panics, refused, sleep, timeout, timeouts",
 		},
 	}
 	for _, tt := range tests {
 		if tt.export == "" {
 			tt.export = abi.Run
 		}
-		t.Run(tt.key+"/"+tt.export, func(t *testing.T) {
+		if tt.name == "" {
+			tt.name = tt.key + " " + tt.export
+		}
+		t.Run(tt.name, func(t *testing.T) {
 			h := newHost(tt.key)
 			if tt.setUp != nil {
 				tt.setUp(h)

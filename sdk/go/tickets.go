@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -47,10 +48,11 @@ type tickets struct {
 	mu      sync.Mutex // covers what follows
 	pending map[int32]*pendingCall
 	driving bool
-	parked  int    // goroutines that wait in await
-	timed   int    // of those, how many have a deadline
-	given   int    // open tickets whose goroutine gave up
-	submits uint64 // tickets so far
+	parked  int             // goroutines that wait in await
+	timed   int             // of those, how many have a deadline
+	given   int             // open tickets whose goroutine gave up
+	submits uint64          // tickets so far
+	queued  []chan struct{} // goroutines that wait until a ticket is free
 	drained chan struct{}
 }
 
@@ -77,32 +79,78 @@ func (x *tickets) do(ctx context.Context, op string, req []byte) (*bytes.Buffer,
 	if local(op) {
 		return x.call(op, req)
 	}
-	x.mu.Lock()
-	ticket := x.imp.submit(op, req)
-	if ticket <= 0 {
-		x.mu.Unlock()
-		return nil, refused(op, -ticket)
+	id, c, err := x.submit(ctx, op, req)
+	if err != nil {
+		return nil, err
 	}
-	id := int32(ticket)
+	select {
+	case r := <-c.done:
+		return r.answer, r.err
+	case <-ctx.Done():
+		return x.giveUp(ctx, id, c)
+	}
+}
+
+// submit opens a ticket. When the host has as many open as the task may have,
+// it waits for one of them to end.
+func (x *tickets) submit(ctx context.Context, op string, req []byte) (int32, *pendingCall, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	ticket := x.imp.submit(op, req)
+	for ticket == -int64(errnoQuota) && len(x.pending) > 0 {
+		if err := x.queue(ctx); err != nil {
+			return 0, nil, fmt.Errorf("%s: %w", op, err)
+		}
+		ticket = x.imp.submit(op, req)
+	}
+	if ticket <= 0 {
+		x.wake()
+		return 0, nil, refused(op, -ticket)
+	}
 	c := &pendingCall{op: op, done: make(chan result, 1)}
 	if d, ok := ctx.Deadline(); ok {
 		c.deadline = d
 		x.timed++
 	}
-	x.pending[id] = c
+	x.pending[int32(ticket)] = c
 	x.submits++
 	x.parked++
 	if !x.driving {
 		x.driving = true
 		go x.drive()
 	}
-	x.mu.Unlock()
+	return int32(ticket), c, nil
+}
 
+// queue waits until a ticket was delivered. It is called with mu held, and
+// lets go of it meanwhile.
+func (x *tickets) queue(ctx context.Context) error {
+	turn := make(chan struct{})
+	x.queued = append(x.queued, turn)
+	x.mu.Unlock()
+	var err error
 	select {
-	case r := <-c.done:
-		return r.answer, r.err
+	case <-turn:
 	case <-ctx.Done():
-		return x.giveUp(ctx, id, c)
+		err = ctx.Err()
+	}
+	x.mu.Lock()
+	if err == nil {
+		return nil
+	}
+	if i := slices.Index(x.queued, turn); i >= 0 {
+		x.queued = slices.Delete(x.queued, i, i+1)
+	} else {
+		x.wake() // it was this one's turn already
+	}
+	return err
+}
+
+// wake lets the first of those that queue go on. It is called with mu held.
+func (x *tickets) wake() {
+	if len(x.queued) > 0 {
+		close(x.queued[0])
+		x.queued = slices.Delete(x.queued, 0, 1)
 	}
 }
 
@@ -212,7 +260,7 @@ func refused(op string, number int64) error {
 	case errnoInvalid:
 		e.Message = "the host does not know the op or does not take the request"
 	case errnoQuota:
-		e.Message = "too many calls are open or were made in this second"
+		e.Message = "the task may have no more calls open"
 	case errnoTooLarge:
 		e.Message = "the request is larger than the task's limit"
 	}
@@ -327,6 +375,7 @@ func (x *tickets) deliver(id int32, c *pendingCall, r result) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.pending, id)
+	x.wake()
 	if !c.gaveUp {
 		x.unpark(c)
 		c.done <- r

@@ -19,6 +19,13 @@ func init() {
 	wasakari.Handle("many", many)
 	wasakari.Handle("chain", chain)
 	wasakari.Handle("timeout", timeout)
+	wasakari.Handle("timeouts", func(t *wasakari.Task) error {
+		errs := make(chan error)
+		for range 3 {
+			go func() { errs <- timeout(t) }()
+		}
+		return errors.Join(<-errs, <-errs, <-errs)
+	})
 	wasakari.Handle("cancel", cancel)
 	wasakari.Handle("sleep", sleep)
 	wasakari.Handle("after_func", afterFunc)
