@@ -31,25 +31,21 @@ var errnoNames = [...]string{
 	errnoQuota:       "quota",
 }
 
-// local reports whether the host answers op at once.
-func local(op string) bool {
-	switch op {
-	case "task.input",
-		"task.script",
-		"task.reason",
-		"task.cancel",
-		"kv.get",
-		"kv.put",
-		"kv.delete",
-		"kv.list",
-		"ha.segment_get",
-		"ha.host_list",
-		"ha.host_update",
-		"ha.vmove_list",
-		"ha.vmove_put":
-		return true
-	}
-	return false
+// localOps are those that the host answers at once.
+var localOps = map[string]bool{
+	"task.input":     true,
+	"task.script":    true,
+	"task.reason":    true,
+	"task.cancel":    true,
+	"kv.get":         true,
+	"kv.put":         true,
+	"kv.delete":      true,
+	"kv.list":        true,
+	"ha.segment_get": true,
+	"ha.host_list":   true,
+	"ha.host_update": true,
+	"ha.vmove_list":  true,
+	"ha.vmove_put":   true,
 }
 
 // ServerGet does nova.server_get. Reads a server. Errors: invalid,

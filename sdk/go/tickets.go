@@ -76,7 +76,7 @@ func (x *tickets) log(level int32, msg string)         { x.imp.log(level, msg) }
 func (x *tickets) progress(permille int32, msg string) { x.imp.progress(permille, msg) }
 
 func (x *tickets) do(ctx context.Context, op string, req []byte) (*bytes.Buffer, error) {
-	if local(op) {
+	if localOps[op] {
 		return x.call(op, req)
 	}
 	id, c, err := x.submit(ctx, op, req)

@@ -186,15 +186,13 @@ func (sc *schema) sdkOps() ([]byte, error) {
 	for _, e := range sc.Errnos {
 		s.f("\terrno%s: %q,\n", goName(e.Name), e.Name)
 	}
-	s.f("}\n\n// local reports whether the host answers op at once.\nfunc local(op string) bool {\n\tswitch op {\n\tcase ")
-	sep := ""
+	s.f("}\n\n// localOps are those that the host answers at once.\nvar localOps = map[string]bool{\n")
 	for _, o := range sc.Ops {
 		if o.Kind == "local" {
-			s.f("%s%q", sep, o.Name)
-			sep = ",\n\t\t"
+			s.f("\t%q: true,\n", o.Name)
 		}
 	}
-	s.f(":\n\t\treturn true\n\t}\n\treturn false\n}\n\n")
+	s.f("}\n\n")
 	for _, o := range sc.Ops {
 		if o.group() == "task" || o.group() == "kv" {
 			continue

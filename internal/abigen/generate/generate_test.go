@@ -1,0 +1,108 @@
+package generate_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/wasakari/wasakari/internal/abigen/generate"
+)
+
+const markers = "prose\n<!-- generated:errnos -->\nold\n<!-- /generated:errnos -->\nmore prose\n" +
+	"<!-- generated:ops -->\n<!-- /generated:ops -->\n<!-- generated:documents -->\n<!-- /generated:documents -->\n"
+
+// checkout makes a folder with these two files.
+func checkout(t *testing.T, schema, page string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range map[string]string{"abi/schema.json": schema, "sdk/ABI.md": page} {
+		path := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// schemaOf puts ops and documents into a schema.
+func schemaOf(ops, defs string) string {
+	return `{"errnos":[{"name":"not_found","errno":2,"doc":"Not there."}],"ops":[` + ops + `],"$defs":{` + defs + `}}`
+}
+
+const (
+	emptyObject = `{"type":"object","properties":{},"required":[]}`
+	getOp       = `{"name":"nova.server_get","kind":"read","doc":"Reads a server.","errors":["not_found"],` +
+		`"request":{"type":"object","properties":{"id":{"type":"string","description":"UUID."},` +
+		`"locked":{"type":"boolean"},"kind":{"type":"string","description":"Kind.","enum":["a","b"]},"timeout_s":{"type":"integer","minimum":0}},"required":["id"]},` +
+		`"answer":{"$ref":"#/$defs/Server"}}`
+	serverDef = `"Server":{"type":"object","description":"A server.","properties":{` +
+		`"OS-EXT-STS:vm_state":{"type":["string","null"],"description":"State | of it."},"fault":{"$ref":"#/$defs/Server"},"any":{}},"required":[]}`
+)
+
+func TestFiles(t *testing.T) {
+	files, err := generate.Files(checkout(t, schemaOf(getOp, serverDef), markers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ file, want string }{
+		{"abi/ops_gen.go", "ErrnoNotFound Errno = 2"},
+		{"abi/ops_gen.go", `OpNovaServerGet = "nova.server_get"`},
+		{"abi/ops_gen.go", "{Name: OpNovaServerGet, Kind: Read},"},
+		{"abi/types_gen.go", "\tID string `json:\"id\"`"},
+		{"abi/types_gen.go", "\tLocked *bool `json:\"locked,omitempty\"`"},
+		{"abi/types_gen.go", "\tKind string `json:\"kind,omitempty\" enum:\"a,b\"`"},
+		{"abi/types_gen.go", "// Kind. One of a, b."},
+		{"abi/types_gen.go", "\tTimeoutSeconds int64 `json:\"timeout_s,omitempty\" min:\"0\"`"},
+		{"abi/types_gen.go", "type NovaServerGetAnswer = Server"},
+		{"abi/types_gen.go", "\tVMState string `json:\"OS-EXT-STS:vm_state,omitempty\"`"},
+		{"abi/types_gen.go", "\tFault *Server         `json:\"fault,omitempty\"`"},
+		{"sdk/go/types_gen.go", "\tKind string `json:\"kind,omitempty\"`"},
+		{"sdk/go/ops_gen.go", "func (g Nova) ServerGet(ctx context.Context, req NovaServerGetRequest) (NovaServerGetAnswer, error) {"},
+		{"sdk/ABI.md", "prose\n<!-- generated:errnos -->\n| Errno | `code` | Means |\n| ---: | --- | --- |\n| 2 | `not_found` | Not there. |\n<!-- /generated:errnos -->\nmore prose\n"},
+		{"sdk/ABI.md", "| `OS-EXT-STS:vm_state` | string or null, optional | State \\| of it. |"},
+		{"sdk/ABI.md", "Answer: [`Server`](#server).\n\nErrors: `not_found`.\n"},
+	}
+	for _, tt := range tests {
+		got := string(files[tt.file])
+		if !strings.Contains(unaligned(got), unaligned(tt.want)) {
+			t.Errorf("%s lacks %q:\n%s", tt.file, tt.want, got)
+		}
+	}
+	if len(files) != 5 {
+		t.Errorf("%d files, want 5", len(files))
+	}
+}
+
+// unaligned undoes gofmt's columns.
+func unaligned(s string) string { return regexp.MustCompile(`[ \t]+`).ReplaceAllString(s, " ") }
+
+func TestFilesMistakes(t *testing.T) {
+	op := func(kind, request, errs string) string {
+		return `{"name":"kv.get","kind":"` + kind + `","doc":"","request":` + request + `,"answer":` + emptyObject + `,"errors":[` + errs + `]}`
+	}
+	tests := []struct{ name, schema, page, want string }{
+		{"not JSON", `{`, markers, "abi/schema.json: unexpected end of JSON input"},
+		{"unknown kind", schemaOf(op("write", emptyObject, ""), ""), markers, `abi/schema.json: kv.get: kind "write": want local, read or change`},
+		{"unknown error", schemaOf(op("local", emptyObject, `"lost"`), ""), markers, `abi/schema.json: kv.get: error "lost" is not there`},
+		{"dangling reference", schemaOf(op("local", `{"$ref":"#/$defs/Lost"}`, ""), ""), markers, "abi/schema.json: kv.get request: #/$defs/Lost is not there"},
+		{
+			"required and no property", schemaOf(op("local", `{"type":"object","properties":{},"required":["id"]}`, ""), ""), markers,
+			"abi/schema.json: kv.get request: id is required and no property",
+		},
+		{"no answer", schemaOf(`{"name":"kv.get","kind":"local","request":`+emptyObject+`}`, ""), markers, "abi/schema.json: kv.get: request or answer is missing"},
+		{"no marker", schemaOf("", ""), strings.ReplaceAll(markers, "<!-- /generated:ops -->", ""), `sdk/ABI.md: the markers "<!-- generated:ops -->" and "<!-- /generated:ops -->" are not there in this order`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := generate.Files(checkout(t, tt.schema, tt.page))
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("error\n got %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
