@@ -312,8 +312,8 @@ func (c Complexity) check(source string) error {
 				fmt.Sprintf("%s has %d %s; at most %d are admitted", f.where(), f.Value, f.what, f.Limit), hintSimplify)
 		}
 	}
-	if c.TableGrow.Function >= 0 {
-		return refuse(source, StepComplexity, fmt.Sprintf("%s grows a table that has no maximum of at most %d entries", c.TableGrow.where(), maxTableEntries),
+	if c.tableGrow.Function >= 0 {
+		return refuse(source, StepComplexity, fmt.Sprintf("%s grows a table that has no maximum of at most %d entries", c.tableGrow.where(), maxTableEntries),
 			"declare a maximum for the table")
 	}
 	return nil

@@ -58,9 +58,10 @@ type Complexity struct {
 	Nesting     Figure `json:"nesting"`
 	Branches    Figure `json:"br_table_branches"`
 	LocalBlocks Figure `json:"locals_times_blocks"`
-	// TableGrow is the first function that grows a table without a maximum of
-	// at most 65 536 entries; Limit and Value are unused.
-	TableGrow Figure `json:"table_grow"`
+
+	// tableGrow is the first function that grows a table without a maximum of
+	// at most maxTableEntries; only Function and Name are used.
+	tableGrow Figure
 }
 
 // tooMany is a count beyond its bound.
@@ -255,7 +256,7 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 		Nesting:     Figure{Limit: maxNesting, Function: -1},
 		Branches:    Figure{Limit: maxBranches, Function: -1},
 		LocalBlocks: Figure{Limit: maxLocalBlocks, Function: -1},
-		TableGrow:   Figure{Function: -1},
+		tableGrow:   Figure{Function: -1},
 	}
 	for i, b := range l.bodies {
 		function := l.importedFunctions + i
@@ -282,11 +283,11 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 		c.Nesting.raise(int64(code.nesting), function)
 		c.Branches.raise(int64(code.branches), function)
 		c.LocalBlocks.raise(int64(locals)*int64(code.blocks), function)
-		if code.grows && c.TableGrow.Function < 0 {
-			c.TableGrow.Function = function
+		if code.grows && c.tableGrow.Function < 0 {
+			c.tableGrow.Function = function
 		}
 	}
-	for _, f := range []*Figure{&c.Body, &c.Locals, &c.Nesting, &c.Branches, &c.LocalBlocks, &c.TableGrow} {
+	for _, f := range []*Figure{&c.Body, &c.Locals, &c.Nesting, &c.Branches, &c.LocalBlocks, &c.tableGrow} {
 		f.Name = l.names[f.Function]
 	}
 	return c, nil

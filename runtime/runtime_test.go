@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -162,4 +163,13 @@ func drive(t *testing.T, h *host, l runtime.Limits, data []byte, calls func(at u
 	}
 	res, err := run(t, "drive", h, l)
 	return got, res, err
+}
+
+func readFile(t testing.TB, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -106,7 +107,7 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		limits: limits,
 		log:    m.runtime.log.With(zap.String("task", call.Key)),
 		memory: memory{limit: limits.MemoryBytes},
-		pace:   pace{perSecond: limits.HostCallsPerSecond},
+		pace:   pace{perSecond: min(max(limits.HostCallsPerSecond, 1), int(time.Second))},
 		desk:   newDesk(),
 		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},
 		start:  time.Now(),
@@ -182,8 +183,9 @@ type logBook struct {
 	full         bool
 }
 
-// logRoom is how many bytes of a message can matter.
-func (s *sandbox) logRoom() int { return s.logs.bytes + 1 }
+// logRoom is how many bytes of a message can matter: longer ones run into one
+// of the limits, whatever part of them is line ends.
+func (s *sandbox) logRoom() int { return s.logs.bytes + 2*s.logs.lines + 1 }
 
 // logLines logs text, each of its lines by itself.
 func (s *sandbox) logLines(level abi.Level, text string) {
@@ -218,19 +220,19 @@ type stream struct{ line []byte }
 func (s *sandbox) write(i int, p []byte) {
 	s.tail = append(s.tail, p[max(0, len(p)-maxTail):]...)
 	s.tail = s.tail[max(0, len(s.tail)-maxTail):]
+	if s.logs.full {
+		return
+	}
 	st := &s.streams[i]
 	for len(p) > 0 {
 		n := min(len(p), maxTail-len(st.line))
-		ends := false
-		for k, c := range p[:n] {
-			if c == '\n' {
-				n, ends = k+1, true
-				break
-			}
+		k := bytes.IndexByte(p[:n], '\n')
+		if k >= 0 {
+			n = k + 1
 		}
 		st.line = append(st.line, p[:n]...)
 		p = p[n:]
-		if ends || len(st.line) >= maxTail {
+		if k >= 0 || len(st.line) >= maxTail {
 			s.flush(i)
 		}
 	}

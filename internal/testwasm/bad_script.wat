@@ -1,5 +1,5 @@
 ;; Carries a script that is not JSON.
 (module
   (memory (export "memory") 1)
-  (func (export "run") (result i32) (i32.const 0))
+  (func $run (export "run") (result i32) (i32.const 0))
 )

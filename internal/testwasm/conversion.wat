@@ -1,5 +1,5 @@
 ;; Converts NaN to an integer.
 (module
   (memory (export "memory") 1)
-  (func (export "run") (result i32) (i32.trunc_f32_s (f32.const nan)))
+  (func $run (export "run") (result i32) (i32.trunc_f32_s (f32.const nan)))
 )

@@ -4,7 +4,7 @@
   (import "wasakari_v1" "call" (func $call (param i32 i32 i32 i32 i32 i32) (result i64)))
   (memory (export "memory") 3)
   (data (i32.const 0) "task.input\00\00kv.get{}")
-  (func (export "run") (result i32)
+  (func $run (export "run") (result i32)
     (local $n i64)
     (drop (call $call (i32.const 0) (i32.const 10) (i32.const 18) (i32.const 2) (i32.const 64) (i32.const 8)))
     (local.set $n (i64.load (i32.const 64)))

@@ -115,7 +115,7 @@
     (if (i64.eq (local.get $n) (i64.const 52)) (then (return (i64.extend_i32_u (call $sock_shutdown (i32.load offset=8 (local.get $p)) (i32.load offset=16 (local.get $p)))))))
     unreachable)
 
-  (func (export "run") (result i32)
+  (func $run (export "run") (result i32)
     (local $pc i32) (local $out i32)
     (drop (call $call (i32.const 0) (i32.const 10) (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 65536)))
     (local.set $pc (i32.const 1024))

@@ -2,5 +2,5 @@
 (module
   (import "wasakari_v2" "call" (func))
   (memory (export "memory") 1)
-  (func (export "run") (result i32) (i32.const 0))
+  (func $run (export "run") (result i32) (i32.const 0))
 )

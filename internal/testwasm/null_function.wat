@@ -3,5 +3,5 @@
   (memory (export "memory") 1)
   (table 1 funcref)
   (type $t (func (result i32)))
-  (func (export "run") (result i32) (call_indirect (type $t) (i32.const 0)))
+  (func $run (export "run") (result i32) (call_indirect (type $t) (i32.const 0)))
 )

@@ -7,7 +7,7 @@
   (data $d "abc")
   (global $g (mut v128) (v128.const i64x2 1 2))
   (func $f)
-  (func (export "run") (result i32)
+  (func $run (export "run") (result i32)
     (local $v v128) (local $x i32)
     (memory.init $d (i32.const 0) (i32.const 0) (i32.const 3))
     (data.drop $d)

@@ -1,6 +1,6 @@
 ;; Its revert returns nothing.
 (module
   (memory (export "memory") 1)
-  (func (export "run") (result i32) (i32.const 0))
+  (func $run (export "run") (result i32) (i32.const 0))
   (func (export "revert"))
 )

@@ -3,5 +3,5 @@
   (memory (export "memory") 1)
   (func $start)
   (start $start)
-  (func (export "run") (result i32) (i32.const 0))
+  (func $run (export "run") (result i32) (i32.const 0))
 )

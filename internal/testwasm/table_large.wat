@@ -2,5 +2,5 @@
 (module
   (memory (export "memory") 1)
   (table 65537 funcref)
-  (func (export "run") (result i32) (i32.const 0))
+  (func $run (export "run") (result i32) (i32.const 0))
 )

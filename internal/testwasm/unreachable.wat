@@ -3,5 +3,5 @@
   (memory (export "memory") 1)
   (func $inner unreachable)
   (func $outer (call $inner))
-  (func (export "run") (result i32) (call $outer) (i32.const 0))
+  (func $run (export "run") (result i32) (call $outer) (i32.const 0))
 )

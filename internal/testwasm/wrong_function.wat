@@ -5,5 +5,5 @@
   (elem (i32.const 0) $f)
   (func $f)
   (type $t (func (result i32)))
-  (func (export "run") (result i32) (call_indirect (type $t) (i32.const 0)))
+  (func $run (export "run") (result i32) (call_indirect (type $t) (i32.const 0)))
 )

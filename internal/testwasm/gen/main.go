@@ -3,7 +3,8 @@
 //
 // A module gets the manifest of manifest.json. A line ";; manifest: none" or
 // ";; manifest: two" in its source says otherwise, a file NAME.raw.json is
-// taken as it is, and a file NAME.script.json becomes its script.
+// taken as it is, and a file NAME.script.json becomes its script. A line
+// ";; section: NAME" adds an empty custom section.
 package main
 
 import (
@@ -88,6 +89,11 @@ func module(ctx context.Context, source string, manifest *abi.Manifest) error {
 	}
 	if script != nil {
 		wasm = custom(wasm, abi.ScriptSection, bytes.TrimSpace(script))
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, ";; section: "); ok {
+			wasm = custom(wasm, strings.TrimSpace(name), nil)
+		}
 	}
 	return os.WriteFile(out, wasm, 0o600)
 }
