@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -87,6 +88,7 @@ type write struct {
 type openMode struct {
 	create   bool // it is empty and becomes a database
 	readOnly bool
+	trusted  bool // its pages were verified before
 	noSync   bool
 	wait     time.Duration // for the lock
 }
@@ -120,16 +122,17 @@ func tryOpen(name, path string, m openMode) (db *bbolt.DB, f *os.File, err error
 		if err != nil {
 			return nil, err
 		}
-		info, err := f.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s: %w: no regular file", path, ErrDamaged)
-		}
-		if err == nil && info.Size() == 0 && !m.create {
-			err = fmt.Errorf("%s: %w: it is empty", path, ErrDamaged)
-		}
-		if err != nil {
-			_ = f.Close()
+		if err := lock(f, m.readOnly); err != nil {
 			return nil, err
+		}
+		if !m.create && !m.trusted {
+			info, err := f.Stat()
+			if err == nil {
+				err = verify(f, info.Size())
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
 		}
 		return f, nil
 	}
@@ -140,13 +143,13 @@ func tryOpen(name, path string, m openMode) (db *bbolt.DB, f *os.File, err error
 	switch {
 	case err == nil:
 		return db, f, nil
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bbolterrors.ErrTimeout):
 		err = ErrBusy
-	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch):
 		err = fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
 	if f != nil {
-		_ = f.Close() // gives the lock back, also after a panic
+		release(f) // bbolt does not after a panic
 	}
 	return nil, nil, fmt.Errorf("%s: %w", name, err)
 }
@@ -185,7 +188,7 @@ func open(ctx context.Context, name, path string, m openMode) (*file, error) {
 
 func closeDB(db *bbolt.DB, f *os.File) {
 	if err := safely(db.Close); err != nil {
-		_ = f.Close()
+		release(f)
 	}
 }
 
@@ -266,7 +269,7 @@ func (s *file) close() {
 		close(s.stop)
 		<-s.done
 		if s.broken != nil {
-			_ = s.f.Close() // bbolt's own locks may still be held
+			release(s.f) // bbolt's own locks may still be held
 			return
 		}
 		closeDB(s.db, s.f)
@@ -368,7 +371,7 @@ func (s *file) view(ctx context.Context, do func(*bbolt.Tx) error) error {
 
 func view(db *bbolt.DB, do func(*bbolt.Tx) error) error {
 	err := safely(func() error { return db.View(do) })
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
 		return fs.ErrClosed
 	}
 	return err

@@ -92,6 +92,9 @@ func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVV
 type Library struct {
 	dir  string
 	turn chan struct{} // one op of this process at a time
+	// trusted is true when the pages of the file were looked through once. The
+	// turn guards it.
+	trusted bool
 }
 
 // NewLibrary returns the store in the state folder dir. Nothing is made before
@@ -168,7 +171,9 @@ func (l *Library) read(ctx context.Context, do func(*bbolt.Tx) error) error {
 	if _, err := os.Lstat(l.path()); errors.Is(err, fs.ErrNotExist) {
 		return do(nil)
 	}
-	return readFile(ctx, libraryName, l.path(), libraryLockWait, do)
+	err := readFile(ctx, libraryName, l.path(), openMode{trusted: l.trusted, wait: libraryLockWait}, do)
+	l.trusted = l.trusted || err == nil
+	return err
 }
 
 func (l *Library) write(ctx context.Context, do func(*bbolt.Tx) error) error {
@@ -188,10 +193,11 @@ func (l *Library) write(ctx context.Context, do func(*bbolt.Tx) error) error {
 			return err
 		}
 	}
-	s, err := open(ctx, libraryName, l.path(), openMode{wait: libraryLockWait})
+	s, err := open(ctx, libraryName, l.path(), openMode{trusted: l.trusted, wait: libraryLockWait})
 	if err != nil {
 		return err
 	}
+	l.trusted = true
 	defer s.close()
 	return s.update(ctx, do)
 }

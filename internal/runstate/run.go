@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -184,7 +183,7 @@ func look(dir, id string) Entry {
 	path, err := runPath(dir, id)
 	if err == nil {
 		var run recovery.Run
-		err = readFile(context.Background(), "run "+id, path, 0, func(tx *bbolt.Tx) error { return getMeta(tx, keyRun, &run) })
+		err = readFile(context.Background(), "run "+id, path, openMode{}, func(tx *bbolt.Tx) error { return getMeta(tx, keyRun, &run) })
 		if err == nil {
 			e.Run = run
 			return e
@@ -199,8 +198,9 @@ func look(dir, id string) Entry {
 }
 
 // readFile opens a file for one read that shares the lock with other readers.
-func readFile(ctx context.Context, name, path string, wait time.Duration, do func(*bbolt.Tx) error) error {
-	db, f, err := openDB(ctx, name, path, openMode{readOnly: true, wait: wait})
+func readFile(ctx context.Context, name, path string, m openMode, do func(*bbolt.Tx) error) error {
+	m.readOnly = true
+	db, f, err := openDB(ctx, name, path, m)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package runstate
-
-import "io/fs"
-
-// owned is not looked at where folders have no owner as unix knows one.
-func owned(fs.FileInfo) bool { return true }
