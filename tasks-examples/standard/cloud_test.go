@@ -30,6 +30,7 @@ type cloud struct {
 	calls     []string          // "op server", in order
 	requests  map[string]string // the latest of each op
 	faults    map[string]error
+	read      *wasakari.Server                         // answer of server_get, if not the server
 	outcomes  map[string]wasakari.NovaServerWaitAnswer // of a wait: "until server"
 	onCall    func(call string)                        // under no lock
 	lockOwner map[string]string
@@ -195,6 +196,9 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 		}
 		return ans, nil
 	case "nova.server_get":
+		if c.read != nil {
+			return *c.read, nil
+		}
 		return *s, nil
 	case "nova.server_lock":
 		if c.lockOwner[s.ID] == "owner" {

@@ -106,7 +106,8 @@ func TestEvacuateTrouble(t *testing.T) {
 	tests := []struct {
 		name    string
 		server  wasakari.Server
-		absent  bool // Nova does not know the server
+		absent  bool             // Nova does not know the server
+		read    *wasakari.Server // what reading it shows, if not what it is
 		fault   map[string]error
 		outcome map[string]wasakari.NovaServerWaitAnswer
 		set     opts
@@ -158,6 +159,17 @@ func TestEvacuateTrouble(t *testing.T) {
 			name: "timeout", server: vm("a", "active"), fault: map[string]error{"nova.server_wait a moved": refuse("timeout", "", 0)},
 			calls: []string{"lock", "evacuate", "wait moved", "get", "unlock"}, status: "failed",
 			message: "was active; timeout after 90 s: Nova shows it on compute-1 in vm_state active, task_state rebuilding, it may still complete the move",
+		},
+		{
+			name: "moved just after the limit", server: vm("a", "active"), fault: map[string]error{"nova.server_wait a moved": refuse("timeout", "", 0)},
+			read: &wasakari.Server{ID: "a", VMState: "active", Host: other}, calls: []string{"lock", "evacuate", "wait moved", "get", "unlock"},
+			status: "succeeded", dest: other, message: "was active; evacuated",
+		},
+		{
+			name: "moving just after the limit", server: vm("a", "stopped"), fault: map[string]error{"nova.server_wait a moved": refuse("timeout", "", 0)},
+			read:  &wasakari.Server{ID: "a", VMState: "stopped", TaskState: "powering-off", Host: other},
+			calls: []string{"lock", "evacuate", "wait moved", "get", "unlock"}, status: "failed",
+			message: "was stopped; timeout after 90 s: Nova shows it on compute-2 in vm_state stopped, task_state powering-off, it may still complete the move",
 		},
 		{
 			name: "wait fails", server: vm("a", "active"), fault: map[string]error{"nova.server_wait a moved": nova},
@@ -284,7 +296,7 @@ func TestEvacuateTrouble(t *testing.T) {
 				servers = append(servers, tt.server)
 			}
 			c := newCloud(servers...).pending("a", "b")
-			c.faults, c.outcomes = tt.fault, tt.outcome
+			c.faults, c.outcomes, c.read = tt.fault, tt.outcome, tt.read
 			c.vmoves[0].Message = tt.note
 			if tt.ongoing {
 				c.vmoves[0].Status = "ongoing"
@@ -443,6 +455,19 @@ func TestEvacuateCanceled(t *testing.T) {
 	}
 	if a, b := c.vmove(t, "a"), c.vmove(t, "b"); a.Status != "ongoing" || a.Message != "was active" || b.Status != "pending" {
 		t.Errorf("vmoves %+v %+v", a, b)
+	}
+}
+
+func TestEvacuateCanceledBeforeItBegan(t *testing.T) {
+	for _, call := range []string{"nova.service_wait compute-1 down", "nova.server_get a"} {
+		c := newCloud(wasakari.Server{ID: "a", VMState: "active", Host: other}).pending("a")
+		c.faults[call] = refuse("canceled", "interrupted", 0)
+		if got := run(t, c, evacuateTask, nil); got.outcome != wasakaritest.Failed {
+			t.Errorf("%s: ended %s, want %s", call, got.outcome, wasakaritest.Failed)
+		}
+		if a := c.vmove(t, "a"); a.Status != "pending" {
+			t.Errorf("%s: vmove %+v", call, a)
+		}
 	}
 }
 

@@ -164,6 +164,11 @@ func TestPrepare(t *testing.T) {
 			records: []string{"a pending"},
 		},
 		{
+			name: "next round, deleted by its owner", round: 2, servers: []wasakari.Server{{ID: "a", VMState: "error", TaskState: "deleting"}, vm("b", "active")},
+			vmoves:  []wasakari.VMove{{InstanceUUID: "a", Status: "failed", Attempt: 1, Message: "was paused; No valid host was found."}},
+			records: []string{"a ignored it is in task_state deleting", "b pending"},
+		},
+		{
 			name: "next round, all moved", round: 2, servers: []wasakari.Server{{ID: "a", VMState: "active", Host: other}},
 			vmoves:  []wasakari.VMove{{InstanceUUID: "a", Status: "succeeded", Attempt: 1}},
 			outcome: wasakaritest.NothingToDo, reason: nothing,
