@@ -172,7 +172,7 @@ func (l *Library) read(ctx context.Context, do func(*bbolt.Tx) error) error {
 		return do(nil)
 	}
 	err := readFile(ctx, libraryName, l.path(), openMode{trusted: l.trusted, wait: libraryLockWait}, do)
-	l.trusted = l.trusted || err == nil
+	l.trusted = l.trusted || err == nil || errors.Is(err, recovery.ErrNotFound)
 	return err
 }
 
