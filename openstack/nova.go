@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -236,8 +237,8 @@ func (c *Client) Hypervisors(ctx context.Context, host string) ([]recovery.Hyper
 	return found, err
 }
 
-// Migrations lists moves of servers, evacuations among them. A Nova before 2.59
-// does not tell their UUID.
+// Migrations lists moves of servers, evacuations among them, newest first. A
+// Nova before 2.59 does not tell their UUID.
 func (c *Client) Migrations(ctx context.Context, f recovery.MigrationFilter) ([]recovery.Migration, error) {
 	q := query("instance_uuid", f.InstanceUUID, "source_compute", f.SourceCompute, "migration_type", f.Type, "status", f.Status)
 	id := func(m recovery.Migration) string { return number(m.ID) }
@@ -246,7 +247,10 @@ func (c *Client) Migrations(ctx context.Context, f recovery.MigrationFilter) ([]
 		// What is older than the column has no UUID.
 		id = func(m recovery.Migration) string { return cmp.Or(m.UUID, number(m.ID)) }
 	}
-	return all(ctx, c, "list migrations", "os-migrations", q, c.at(migrationVersion), "migrations", id)
+	found, err := all(ctx, c, "list migrations", "os-migrations", q, c.at(migrationVersion), "migrations", id)
+	// Before 2.59 Nova promises no order.
+	slices.SortStableFunc(found, func(a, b recovery.Migration) int { return cmp.Compare(b.ID, a.ID) })
+	return found, err
 }
 
 // all collects every page.

@@ -67,9 +67,9 @@ func (e *lostError) Unwrap() error { return e.err }
 // transport bounds each request, counts, and repeats reads.
 //
 // It speaks HTTP/1.1 only: with one request on a connection at a time there is
-// no stream whose fate a closing server leaves open. What net/http repeats of
-// its own accord is a request that it had not written a byte of, on an idle
-// connection that was closed meanwhile; that does not send a change twice.
+// no stream whose fate a closing server leaves open. On an idle connection that
+// was closed meanwhile net/http repeats, of its own accord, reads, and changes
+// only when it had not written a byte of them; that sends no change twice.
 type transport struct {
 	next    http.RoundTripper
 	timeout time.Duration
@@ -148,7 +148,8 @@ func (t *transport) once(req *http.Request, k kind) (*http.Response, error) {
 	defer cancel()
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-		if !sent.Swap(true) && k != login {
+		sent.Store(true)
+		if k != login {
 			t.calls.Add(1)
 		}
 	}})
@@ -201,14 +202,16 @@ func (o Options) httpClient() (http.Client, *transport, error) {
 	t := &transport{
 		timeout: o.Timeout, backoff: o.Backoff, log: o.Logger,
 		next: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-			TLSClientConfig:        cfg,
-			TLSHandshakeTimeout:    10 * time.Second,
-			MaxIdleConns:           256,
-			MaxIdleConnsPerHost:    64,
-			MaxConnsPerHost:        128,
-			IdleConnTimeout:        time.Minute,
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+			TLSClientConfig:     cfg,
+			TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConns:        256,
+			MaxIdleConnsPerHost: 64,
+			MaxConnsPerHost:     128,
+			// Below the 5 s after which web servers close an idle connection: a
+			// change that meets a closed one has an unknown outcome.
+			IdleConnTimeout:        4 * time.Second,
 			MaxResponseHeaderBytes: 1 << 20,
 		},
 	}
