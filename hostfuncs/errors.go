@@ -43,15 +43,15 @@ func toError(op string, err error) *abi.Error {
 	if e, ok := errors.AsType[*abi.Error](err); ok {
 		return e
 	}
-	e := abi.Errorf(abi.ErrnoUnavailable, "%s: %v", op, err)
+	code, text := abi.ErrnoUnavailable, err.Error()
 	for _, row := range errnos {
 		if errors.Is(err, row.is) {
-			e.Code = row.code
-			// The code says it already.
-			e.Message = strings.TrimSuffix(e.Message, ": "+row.is.Error())
+			// The code says the sentinel's text already.
+			code, text = row.code, strings.TrimSuffix(text, ": "+row.is.Error())
 			break
 		}
 	}
+	e := abi.Errorf(code, "%s: %s", op, text)
 	if ce, ok := errors.AsType[*recovery.CloudError](err); ok {
 		e.Status, e.RequestID = ce.Status, ce.RequestID
 		if ce.Message != "" {

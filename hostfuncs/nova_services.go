@@ -225,7 +225,7 @@ func (t *TaskHost) fenceProof(host string) error {
 		Time   time.Time `json:"time"`
 	}
 	if err := json.Unmarshal(raw, &p); err != nil {
-		return refuse("%s is not {host, method, run, time}: %v", proofName, err)
+		return refuse("%s is no document of host, method, run and time (RFC 3339)", proofName)
 	}
 	switch now := time.Now(); {
 	case p.Host != host:

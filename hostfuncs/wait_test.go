@@ -1,0 +1,380 @@
+package hostfuncs_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+func moveTo(host string) func(*recovery.Server) {
+	return func(s *recovery.Server) { s.Host, s.TaskState, s.VMState = host, "", "active" }
+}
+
+func TestServerWait(t *testing.T) {
+	type step struct {
+		at time.Duration
+		do func(n *nova)
+	}
+	edit := func(at time.Duration, f func(*recovery.Server)) step {
+		return step{at, func(n *nova) { n.edit("s1", f) }}
+	}
+	const moved = `{"id":"s1","until":"moved","fields":["OS-EXT-SRV-ATTR:host"],"timeout_s":60}`
+	rebuilding := active("s1", failedHost)
+	rebuilding.TaskState = "rebuilding"
+	inError := rebuilding
+	inError.VMState, inError.Fault = "error", &recovery.Fault{Code: 500, Message: "an old fault"}
+	gaveUp := func(s *recovery.Server) {
+		s.VMState, s.TaskState, s.Fault = "error", "", &recovery.Fault{Code: 500, Message: "No valid host was found."}
+	}
+	tests := []struct {
+		name    string
+		server  recovery.Server
+		migs    []recovery.Migration
+		steps   []step
+		req     string
+		want    string
+		wantErr string
+		took    time.Duration
+	}{
+		{
+			name: "moved", server: rebuilding, steps: []step{edit(2500*time.Millisecond, moveTo("compute-3"))}, req: moved,
+			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-3"}}`, took: 3 * time.Second,
+		},
+		{name: "moved before", server: active("s1", "compute-2"), req: moved, want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-2"}}`},
+		{
+			name: "active without task on the old host for a moment", server: rebuilding, migs: []recovery.Migration{evacuation("m1", "s1", "done")},
+			steps: []step{edit(900*time.Millisecond, moveTo(failedHost)), edit(1100*time.Millisecond, moveTo("compute-3"))}, req: moved,
+			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-3"}}`, took: 2 * time.Second,
+		},
+		{
+			name: "on the new host, but not ready", server: rebuilding, req: moved,
+			steps: []step{
+				edit(500*time.Millisecond, func(s *recovery.Server) { s.Host = "compute-2" }),
+				edit(1500*time.Millisecond, moveTo("compute-2")),
+			},
+			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-2"}}`, took: 2 * time.Second,
+		},
+		{
+			name: "nova gave up", server: rebuilding, migs: []recovery.Migration{evacuation("m1", "s1", "accepted")}, req: moved,
+			steps: []step{{1500 * time.Millisecond, func(n *nova) { n.setMigration("s1", "error"); n.edit("s1", gaveUp) }}},
+			want:  `{"outcome":"error","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-1"},"message":"No valid host was found."}`, took: 2 * time.Second,
+		},
+		{
+			name: "nova gave up and says nothing", server: active("s1", failedHost), migs: []recovery.Migration{evacuation("m1", "s1", "failed")}, req: moved,
+			want: `{"outcome":"error","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-1"},"message":"evacuation m1 ended in failed"}`,
+		},
+		{
+			name: "in error before, with an old fault", server: inError, migs: []recovery.Migration{evacuation("m1", "s1", "error"), evacuation("m22", "s1", "accepted")}, req: moved,
+			steps: []step{
+				edit(500*time.Millisecond, func(s *recovery.Server) { s.TaskState = "" }),
+				edit(2500*time.Millisecond, moveTo("compute-2")),
+			},
+			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-2"}}`, took: 3 * time.Second,
+		},
+		{
+			name: "in error with a fault and never evacuated", server: rebuilding, req: moved, steps: []step{edit(500*time.Millisecond, gaveUp)},
+			want: `{"outcome":"error","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-1"},"message":"No valid host was found."}`, took: time.Second,
+		},
+		{
+			name: "deleted", server: rebuilding, req: moved,
+			steps: []step{{1500 * time.Millisecond, func(n *nova) {
+				n.mu.Lock()
+				defer n.mu.Unlock()
+				delete(n.srv, "s1")
+			}}},
+			want: `{"outcome":"deleted","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-1"}}`, took: 2 * time.Second,
+		},
+		{
+			name: "timeout", server: rebuilding, req: `{"id":"s1","until":"moved","timeout_s":5}`, took: 5 * time.Second,
+			wantErr: "timeout: server s1: not away from compute-1 after 5 s; last seen on compute-1, vm_state active, task_state rebuilding",
+		},
+		{
+			name: "a failing poll is retried", server: rebuilding, req: moved, took: 4 * time.Second,
+			steps: []step{
+				{500 * time.Millisecond, func(n *nova) {
+					n.fakeCloud.mu.Lock()
+					defer n.fakeCloud.mu.Unlock()
+					n.before = func(context.Context, string) error { return cloudError("list", 503, "down", recovery.ErrUnavailable) }
+				}},
+				{3500 * time.Millisecond, func(n *nova) {
+					n.fakeCloud.mu.Lock()
+					n.before = nil
+					n.fakeCloud.mu.Unlock()
+					n.edit("s1", moveTo("compute-2"))
+				}},
+			},
+			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-2"}}`,
+		},
+		{
+			name: "a refused poll ends it", server: rebuilding, req: moved, took: time.Second,
+			steps: []step{{500 * time.Millisecond, func(n *nova) {
+				n.fakeCloud.mu.Lock()
+				defer n.fakeCloud.mu.Unlock()
+				n.before = func(context.Context, string) error { return recovery.ErrForbidden }
+			}}},
+			wantErr: "forbidden: nova.server_wait: forbidden",
+		},
+		{
+			name: "from another host", server: active("s1", "compute-2"), req: `{"id":"s1","until":"moved","from_host":"compute-2","fields":["id"]}`,
+			steps: []step{edit(500*time.Millisecond, moveTo("compute-3"))}, want: `{"outcome":"reached","server":{"id":"s1"}}`, took: time.Second,
+		},
+		{
+			name: "vm_state", server: active("s1", "compute-2"), req: `{"id":"s1","until":"vm_state","vm_states":["stopped"],"fields":["id"]}`,
+			steps: []step{
+				edit(500*time.Millisecond, func(s *recovery.Server) { s.VMState, s.TaskState = "stopped", "powering-off" }),
+				edit(1500*time.Millisecond, func(s *recovery.Server) { s.TaskState = "" }),
+			},
+			want: `{"outcome":"reached","server":{"id":"s1"}}`, took: 2 * time.Second,
+		},
+		{
+			name: "vm_state becomes error", server: active("s1", "compute-2"), req: `{"id":"s1","until":"vm_state","vm_states":["stopped"],"fields":["id"]}`,
+			steps: []step{edit(500*time.Millisecond, gaveUp)},
+			want:  `{"outcome":"error","server":{"id":"s1"},"message":"No valid host was found."}`, took: time.Second,
+		},
+		{
+			name: "vm_state of a server without host", server: active("s1", ""), req: `{"id":"s1","until":"vm_state","vm_states":["stopped"],"fields":["id"]}`,
+			steps: []step{edit(500*time.Millisecond, func(s *recovery.Server) { s.VMState = "stopped" })},
+			want:  `{"outcome":"reached","server":{"id":"s1"}}`, took: time.Second,
+		},
+		{
+			name: "vm_state of a server that moves meanwhile", server: rebuilding, req: `{"id":"s1","until":"vm_state","vm_states":["stopped"],"fields":["id"]}`,
+			steps: []step{
+				edit(500*time.Millisecond, moveTo("compute-3")),
+				edit(2500*time.Millisecond, func(s *recovery.Server) { s.VMState = "stopped" }),
+			},
+			want: `{"outcome":"reached","server":{"id":"s1"}}`, took: 3 * time.Second,
+		},
+		{
+			name: "task_clear", server: rebuilding, req: `{"id":"s1","until":"task_clear","fields":["id"]}`,
+			steps: []step{edit(500*time.Millisecond, func(s *recovery.Server) { s.TaskState = "" })},
+			want:  `{"outcome":"reached","server":{"id":"s1"}}`, took: time.Second,
+		},
+		{name: "unknown server", server: active("s2", failedHost), req: moved, want: `{"outcome":"deleted","server":{"id":"s1","OS-EXT-SRV-ATTR:host":""}}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud := newNova(tt.server)
+				cloud.migs = tt.migs
+				for _, s := range tt.steps {
+					time.AfterFunc(s.at, func() { s.do(cloud) })
+				}
+				began := time.Now()
+				got, err := do(t.Context(), setup(t, cloud).task(), abi.OpNovaServerWait, tt.req)
+				want(t, got, err, tt.want, tt.wantErr)
+				if took := time.Since(began); took != tt.took {
+					t.Errorf("took %v, want %v", took, tt.took)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitersShareOneListPerHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 50
+		var servers []recovery.Server
+		for i := range n {
+			s := active(fmt.Sprintf("s%d", i), failedHost)
+			s.TaskState = "rebuilding"
+			servers = append(servers, s)
+		}
+		cloud := newNova(servers...)
+		b := setup(t, cloud)
+		var wg sync.WaitGroup
+		for i := range n {
+			id := fmt.Sprintf("s%d", i)
+			task := b.task()
+			wg.Go(func() {
+				got, err := do(t.Context(), task, abi.OpNovaServerWait, fmt.Sprintf(`{"id":%q,"until":"moved","fields":["id"]}`, id))
+				want(t, got, err, fmt.Sprintf(`{"outcome":"reached","server":{"id":%q}}`, id), "")
+			})
+		}
+		// Ten of them give up the look of "moved" for a moment, which needs the
+		// evacuations: one list for all.
+		time.AfterFunc(1500*time.Millisecond, func() {
+			for i := range 10 {
+				cloud.edit(fmt.Sprintf("s%d", i), moveTo(failedHost))
+			}
+		})
+		time.AfterFunc(4500*time.Millisecond, func() {
+			for i := range n {
+				cloud.edit(fmt.Sprintf("s%d", i), moveTo("compute-2"))
+			}
+		})
+		wg.Wait()
+		// Polls at 0, 1, 2, 3, 4 and 5 s; at 2, 3 and 4 s with evacuations. At 0 the
+		// poll may begin before the last waiter joins.
+		if got := cloud.count("servers"); got != 6 {
+			t.Errorf("%d lists, want 6", got)
+		}
+		if got := cloud.count("migrations"); got != 3 {
+			t.Errorf("%d lists of migrations, want 3", got)
+		}
+		if got := cloud.count("server"); got != n {
+			t.Errorf("%d reads of one server, want %d: one for each that left", got, n)
+		}
+		cloud.reset()
+		time.Sleep(10 * time.Second)
+		if got := cloud.count("servers"); got != 0 {
+			t.Errorf("%d lists after the last waiter left, want 0", got)
+		}
+	})
+}
+
+func TestWaitersOfDifferentHostsAreIndependent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, c := active("s1", failedHost), active("s2", "compute-2")
+		a.TaskState, c.TaskState = "rebuilding", "rebuilding"
+		cloud := newNova(a, c)
+		b := setup(t, cloud)
+		all := cloud.servers
+		cloud.servers = func(ctx context.Context, f recovery.ServerFilter) ([]recovery.Server, error) {
+			if f.Host == "compute-2" { // hangs
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return all(ctx, f)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := do(ctx, b.task(), abi.OpNovaServerWait, `{"id":"s2","until":"moved","from_host":"compute-2"}`)
+			want(t, "", err, "", "canceled: nova.server_wait: context canceled")
+		})
+		time.AfterFunc(500*time.Millisecond, func() { cloud.edit("s1", moveTo("compute-3")) })
+		began := time.Now()
+		got, err := do(t.Context(), b.task(), abi.OpNovaServerWait, `{"id":"s1","until":"moved","fields":["id"]}`)
+		want(t, got, err, `{"outcome":"reached","server":{"id":"s1"}}`, "")
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("took %v, want 1s", took)
+		}
+		cancel() // and the other leaves at once, in the middle of its poll
+		wg.Wait()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the cancelled waiter left after %v, want 1s", took)
+		}
+	})
+}
+
+func TestAWaiterIsNotJudgedByAnOlderPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := active("s1", failedHost)
+		failed.VMState, failed.Fault = "error", &recovery.Fault{Message: "of the first attempt"}
+		other := active("s2", failedHost)
+		other.TaskState = "rebuilding"
+		cloud := newNova(failed, other)
+		b := setup(t, cloud)
+		all := cloud.servers
+		cloud.servers = func(ctx context.Context, f recovery.ServerFilter) ([]recovery.Server, error) {
+			list, err := all(ctx, f)
+			time.Sleep(500 * time.Millisecond) // the list is as old as its request
+			return list, err
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = do(ctx, b.task(), abi.OpNovaServerWait, `{"id":"s2","until":"moved"}`) })
+		time.Sleep(100 * time.Millisecond) // a poll is under way that shows s1 in error
+		cloud.edit("s1", func(s *recovery.Server) { s.TaskState = "rebuilding" })
+		time.AfterFunc(1600*time.Millisecond, func() { cloud.edit("s1", moveTo("compute-2")) })
+		got, err := do(t.Context(), b.task(), abi.OpNovaServerWait, `{"id":"s1","until":"moved","fields":["id"]}`)
+		want(t, got, err, `{"outcome":"reached","server":{"id":"s1"}}`, "")
+		cancel()
+		wg.Wait()
+	})
+}
+
+func TestServiceWait(t *testing.T) {
+	service := func(state, status string) recovery.ComputeService {
+		return recovery.ComputeService{ID: "svc-1", Binary: "nova-compute", Host: failedHost, State: state, Status: status}
+	}
+	// The first of the waiters begins a poll; those that come during it wait for
+	// the next one.
+	const later = 1100 * time.Millisecond
+	tests := []struct {
+		name, req string
+		after     recovery.ComputeService // after 1.5 s
+		fail      error
+		wantErr   string
+		took      time.Duration
+	}{
+		{name: "state", req: `{"host":"compute-1","state":"down"}`, after: service("down", "enabled"), took: 2100 * time.Millisecond},
+		{name: "status", req: `{"host":"compute-1","status":"disabled"}`, after: service("up", "disabled"), took: 2100 * time.Millisecond},
+		{name: "both", req: `{"host":"compute-1","state":"up","status":"enabled"}`, after: service("up", "enabled"), took: later},
+		{
+			name: "timeout", req: `{"host":"compute-1","state":"down","status":"disabled","timeout_s":3}`, after: service("up", "disabled"), took: 3 * time.Second,
+			wantErr: "timeout: nova-compute of compute-1: not down and disabled after 3 s; last seen up and disabled",
+		},
+		{name: "no such host", req: `{"host":"compute-9","state":"down"}`, wantErr: "not_found: nova.service_wait: host compute-9 has no service nova-compute", took: later},
+		{name: "no such binary", req: `{"host":"compute-1","binary":"nova-cells","state":"down"}`, wantErr: "not_found: nova.service_wait: host compute-1 has no service nova-cells", took: later},
+		{name: "refused", req: `{"host":"compute-1","state":"down"}`, fail: recovery.ErrForbidden, wantErr: "forbidden: nova.service_wait: forbidden", took: later},
+		{
+			name: "unavailable all the time", req: `{"host":"compute-1","state":"down","timeout_s":2}`, fail: recovery.ErrUnavailable, took: 2 * time.Second,
+			wantErr: "timeout: nova-compute of compute-1: not down after 2 s; last error: unavailable",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud := newNova()
+				cloud.svcs = []recovery.ComputeService{service("up", "enabled")}
+				cloud.before = func(context.Context, string) error {
+					time.Sleep(100 * time.Millisecond)
+					return tt.fail
+				}
+				b := setup(t, cloud)
+				time.AfterFunc(1500*time.Millisecond, func() {
+					cloud.mu.Lock()
+					defer cloud.mu.Unlock()
+					cloud.svcs[0] = tt.after
+				})
+				began := time.Now()
+				var wg sync.WaitGroup
+				for range 20 {
+					wg.Go(func() {
+						_, err := do(t.Context(), b.task(), abi.OpNovaServiceWait, tt.req)
+						want(t, "", err, "", tt.wantErr)
+					})
+				}
+				wg.Wait()
+				took := time.Since(began)
+				if took != tt.took {
+					t.Errorf("took %v, want %v", took, tt.took)
+				}
+				if got, most := cloud.count("services"), int(took/time.Second)+2; got > most {
+					t.Errorf("%d lists for 20 waiters, want at most %d", got, most)
+				}
+			})
+		})
+	}
+}
+
+func TestCloseEndsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := active("s1", failedHost)
+		s.TaskState = "rebuilding"
+		cloud := newNova(s)
+		cloud.svcs = []recovery.ComputeService{{Binary: "nova-compute", Host: failedHost}}
+		b := setup(t, cloud)
+		time.AfterFunc(1500*time.Millisecond, b.hatch.Close)
+		var wg sync.WaitGroup
+		for op, req := range map[string]string{
+			abi.OpNovaServerWait:  `{"id":"s1","until":"moved"}`,
+			abi.OpNovaServiceWait: `{"host":"compute-1","state":"down"}`,
+		} {
+			wg.Go(func() {
+				_, err := do(t.Context(), b.task(), op, req)
+				want(t, "", err, "", "canceled: "+op+": canceled")
+			})
+		}
+		wg.Wait()
+		_, err := do(t.Context(), b.task(), abi.OpNovaServerWait, `{"id":"s1","until":"moved"}`)
+		want(t, "", err, "", "canceled: nova.server_wait: canceled")
+	})
+}
