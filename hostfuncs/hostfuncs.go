@@ -265,7 +265,7 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 	refused, known := t.allow[op.Name]
 	serve := table[op.Name]
 	if !known || serve == nil {
-		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", op.Name)
+		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", cut(op.Name, 64))
 	}
 	if refused != nil {
 		return nil, refused
