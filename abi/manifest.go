@@ -397,8 +397,14 @@ func (o *ManifestOption) check(c *checker, path string) {
 	if o.Secret && o.Type != "string" {
 		c.add(path+".type", "write string", "a secret option is a string")
 	}
+	for i, choice := range o.Choices {
+		c.prose(fmt.Sprintf("%s.choices[%d]", path, i), choice)
+	}
 	if o.Default == nil {
 		return
+	}
+	if s, ok := o.Default.(string); ok && !o.Secret {
+		c.prose(path+".default", s)
 	}
 	switch _, reason := o.literal(); {
 	case o.Secret:

@@ -165,6 +165,10 @@ func TestParseManifestMistakes(t *testing.T) {
 		{"choices of a number", option(`"type":"int","choices":["1"]`), []string{"manifest: tasks[0].options[0].choices: an option of type int has no choices; leave it out, or make the type string"}},
 		{"bounds of a string", option(`"type":"string","max":5`), []string{"manifest: tasks[0].options[0].max: an option of type string has no bounds; leave it out, or make the type int or seconds"}},
 		{"bounds crossed", option(`"type":"int","min":6,"max":5`), []string{"manifest: tasks[0].options[0].min: min 6 is above max 5; write a min that is not above max"}},
+		{"escapes in choices and default", option(`"type":"string","default":"\u009b2J","choices":["\u009b2J"]`), []string{
+			"manifest: tasks[0].options[0].choices[0]: the text holds control characters; write one line",
+			"manifest: tasks[0].options[0].default: the text holds control characters; write one line",
+		}},
 		{"option twice", task(`"options":[{"group":"g","name":"n","type":"int"},{"group":"g","name":"n","type":"int"}]`), []string{
 			"manifest: tasks[0].options[1].name: option [g] n is listed twice; leave one of them out",
 		}},

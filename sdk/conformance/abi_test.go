@@ -12,6 +12,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // testdata reads a file of sdk/testdata.
@@ -41,6 +42,16 @@ func TestGuestOfABI(t *testing.T) {
 		t.Fatal(err)
 	}
 	guest, err := rt.CompileModule(ctx, wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	r, err := runtime.New(runtime.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.WithoutCancel(ctx))
+	product, err := r.Admit(ctx, "from_abi.wasm", wasm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +91,29 @@ func TestGuestOfABI(t *testing.T) {
 		{name: "call refused", servers: refuse, services: services, exit: abi.ExitFailed, logs: []string{"error " + document}},
 		{name: "ticket refused", servers: servers(1), services: refuse, exit: abi.ExitFailed, logs: []string{"error " + document}},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+	hosts := []struct {
+		name string
+		run  func(*testing.T, *host) abi.Exit
+	}{
+		{"alone", func(t *testing.T, h *host) abi.Exit {
+			exit := h.run(t, rt, guest, abi.Run)
+			if got := h.openTickets(); exit == abi.ExitSucceeded && got != 0 {
+				t.Errorf("open tickets at the end = %d, want 0", got)
+			}
+			return exit
+		}},
+		{"on runtime", func(t *testing.T, h *host) abi.Exit {
+			res, err := product.Run(t.Context(), runtime.Call{Key: "from_abi", Host: (*served)(h)})
+			if err != nil {
+				t.Error(err)
+			}
+			h.reason = res.Reason
+			return res.Exit
+		}},
+	}
+	for i := range len(tests) * len(hosts) {
+		tt, on := tests[i/len(hosts)], hosts[i%len(hosts)]
+		t.Run(tt.name+" "+on.name, func(t *testing.T) {
 			h := newHost("from_abi")
 			h.ops[abi.OpNovaServerList] = tt.servers
 			h.ops[abi.OpNovaServiceList] = tt.services
@@ -97,7 +129,7 @@ func TestGuestOfABI(t *testing.T) {
 				value = string(r.Value)
 				return abi.KVPutAnswer{Version: 1}, nil
 			}
-			if got := h.run(t, rt, guest, abi.Run); got != tt.exit {
+			if got := on.run(t, h); got != tt.exit {
 				t.Errorf("exit = %d, want %d", got, tt.exit)
 			}
 			if value != tt.value {
@@ -108,11 +140,6 @@ func TestGuestOfABI(t *testing.T) {
 			}
 			if failed := h.reason != ""; failed != (tt.exit == abi.ExitFailed) {
 				t.Errorf("reason = %q", h.reason)
-			}
-			if tt.exit == abi.ExitSucceeded {
-				if got := h.openTickets(); got != 0 {
-					t.Errorf("open tickets at the end = %d, want 0", got)
-				}
 			}
 		})
 	}

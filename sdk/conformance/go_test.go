@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // buildGo builds a guest of the Go SDK as the SDK's documentation says.
@@ -64,31 +66,21 @@ func afterLogs(h *host, n int) answer {
 	}
 }
 
-func TestGo(t *testing.T) {
-	ctx := t.Context()
-	rt := wazero.NewRuntime(ctx)
-	defer rt.Close(context.WithoutCancel(ctx))
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
-		t.Fatal(err)
-	}
-	if err := hostModule(ctx, rt); err != nil {
-		t.Fatal(err)
-	}
-	guest, err := rt.CompileModule(ctx, buildGo(t, "./testdata/concurrent"))
-	if err != nil {
-		t.Fatal(err)
-	}
+// goCase is a run of a task of sdk/go/testdata/concurrent.
+type goCase struct {
+	name   string // default: key and export
+	key    string
+	export string // default: run
+	setUp  func(h *host)
+	exit   abi.Exit
+	reason string
+	open   int                         // tickets at the end
+	check  func(t *testing.T, h *host) // on every host
+	own    func(t *testing.T, h *host) // on the host of this package, which keeps more
+}
 
-	tests := []struct {
-		name   string // default: key and export
-		key    string
-		export string
-		setUp  func(h *host)
-		exit   abi.Exit
-		reason string
-		open   int // tickets at the end
-		check  func(t *testing.T, h *host)
-	}{
+func goCases() []goCase {
+	return []goCase{
 		{
 			key: "many",
 			setUp: func(h *host) {
@@ -106,7 +98,7 @@ func TestGo(t *testing.T) {
 					return echo(ctx, req)
 				}
 			},
-			check: func(t *testing.T, h *host) {
+			own: func(t *testing.T, h *host) {
 				if h.tickets != 1000 {
 					t.Errorf("tickets = %d, want 1000", h.tickets)
 				}
@@ -124,7 +116,7 @@ func TestGo(t *testing.T) {
 		{
 			key:   "timeout",
 			setUp: func(h *host) { h.ops[abi.OpNovaServerWait] = never },
-			check: func(t *testing.T, h *host) {
+			own: func(t *testing.T, h *host) {
 				if got, want := h.canceled, []int32{1}; !slices.Equal(got, want) {
 					t.Errorf("cancelled tickets = %v, want %v", got, want)
 				}
@@ -134,7 +126,7 @@ func TestGo(t *testing.T) {
 			// The calls beyond the first queue for its ticket, and give up there.
 			key:   "timeouts",
 			setUp: func(h *host) { h.ops[abi.OpNovaServerWait], h.limit = never, 1 },
-			check: func(t *testing.T, h *host) {
+			own: func(t *testing.T, h *host) {
 				if h.tickets < 1 || h.tickets > 3 {
 					t.Errorf("tickets = %d, want 1 to 3", h.tickets)
 				}
@@ -143,7 +135,7 @@ func TestGo(t *testing.T) {
 		{
 			key:   "cancel",
 			setUp: func(h *host) { h.ops[abi.OpNovaServerWait] = never },
-			check: func(t *testing.T, h *host) {
+			own: func(t *testing.T, h *host) {
 				if len(h.canceled) != 1 {
 					t.Errorf("cancelled tickets = %v, want one", h.canceled)
 				}
@@ -155,7 +147,7 @@ func TestGo(t *testing.T) {
 		{
 			key: "large",
 			setUp: func(h *host) {
-				long := strings.Repeat("x", 3<<20)
+				long := strings.Repeat("x", 128<<10)
 				h.ops[abi.OpKVGet] = func(context.Context, []byte) (any, *abi.Error) {
 					raw, err := json.Marshal(long)
 					if err != nil {
@@ -178,11 +170,11 @@ func TestGo(t *testing.T) {
 				}
 			},
 			exit:   abi.ExitFailed,
-			reason: "nova.server_stop: conflict: " + strings.Repeat("y", 40<<10) + " (HTTP 409, req-1)",
+			reason: "nova.server_stop: conflict, 409, req-1, 40960 bytes of message",
 		},
 		{
 			key: "panics", exit: abi.ExitFailed, reason: "panic: the moon fell",
-			check: func(t *testing.T, h *host) {
+			own: func(t *testing.T, h *host) {
 				for _, want := range []string{"panic: the moon fell\n", "runtime/debug.Stack"} {
 					if out := h.output.String(); !strings.Contains(out, want) {
 						t.Errorf("output lacks %q:\n%s", want, out)
@@ -237,7 +229,11 @@ func TestGo(t *testing.T) {
 				"large, leaves_open, many, nothing, panics, refused, sleep, timeout, timeouts",
 		},
 	}
-	for _, tt := range tests {
+}
+
+// each runs f for every case as a subtest.
+func each(t *testing.T, f func(t *testing.T, h *host, tt goCase)) {
+	for _, tt := range goCases() {
 		if tt.export == "" {
 			tt.export = abi.Run
 		}
@@ -249,14 +245,9 @@ func TestGo(t *testing.T) {
 			if tt.setUp != nil {
 				tt.setUp(h)
 			}
-			if got := h.run(t, rt, guest, tt.export); got != tt.exit {
-				t.Errorf("exit = %d, want %d", got, tt.exit)
-			}
+			f(t, h, tt)
 			if h.reason != tt.reason {
 				t.Errorf("reason = %q, want %q", h.reason, tt.reason)
-			}
-			if got := h.openTickets(); got != tt.open {
-				t.Errorf("open tickets at the end = %d, want %d", got, tt.open)
 			}
 			if tt.check != nil {
 				tt.check(t, h)
@@ -264,3 +255,102 @@ func TestGo(t *testing.T) {
 		})
 	}
 }
+
+func TestGo(t *testing.T) {
+	ctx := t.Context()
+	rt := wazero.NewRuntime(ctx)
+	defer rt.Close(context.WithoutCancel(ctx))
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
+		t.Fatal(err)
+	}
+	if err := hostModule(ctx, rt); err != nil {
+		t.Fatal(err)
+	}
+	guest, err := rt.CompileModule(ctx, buildGo(t, "./testdata/concurrent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	each(t, func(t *testing.T, h *host, tt goCase) {
+		if got := h.run(t, rt, guest, tt.export); got != tt.exit {
+			t.Errorf("exit = %d, want %d", got, tt.exit)
+		}
+		if got := h.openTickets(); got != tt.open {
+			t.Errorf("open tickets at the end = %d, want %d", got, tt.open)
+		}
+		if tt.own != nil {
+			tt.own(t, h)
+		}
+	})
+}
+
+// TestGoOnRuntime runs the same on the runtime of the product.
+func TestGoOnRuntime(t *testing.T) {
+	m := &abi.Manifest{ABI: abi.Version, Library: "concurrent", Version: "1.0.0"}
+	for _, tt := range goCases() {
+		if m.Task(tt.key) == nil {
+			m.Tasks = append(m.Tasks, abi.ManifestTask{Key: tt.key, Uses: []string{"nova.*", "kv.*"}})
+		}
+	}
+	wasm, err := abi.AppendManifest(buildGo(t, "./testdata/concurrent"), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := runtime.New(runtime.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.WithoutCancel(t.Context()))
+	guest, err := r.Admit(t.Context(), "concurrent.wasm", wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	each(t, func(t *testing.T, h *host, tt goCase) {
+		limits := runtime.DefaultLimits()
+		limits.HostCallsPerSecond = 1_000_000
+		if limits.Tickets = 1000; h.limit > 0 {
+			limits.Tickets = h.limit
+		}
+		do := guest.Run
+		if tt.export == abi.Revert {
+			do = guest.Revert
+		}
+		res, err := do(t.Context(), runtime.Call{Key: tt.key, Host: (*served)(h), Limits: limits})
+		if tt.open > 0 {
+			if !errors.Is(err, runtime.ErrOpenTickets) {
+				t.Errorf("error = %v, want %v", err, runtime.ErrOpenTickets)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Exit != tt.exit {
+			t.Errorf("exit = %d, want %d", res.Exit, tt.exit)
+		}
+		h.reason = res.Reason
+	})
+}
+
+// served is a host behind the product's runtime, which keeps the tickets.
+type served host
+
+func (h *served) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
+	do := h.ops[op.Name]
+	switch {
+	case op.Name == abi.OpTaskInput:
+		return json.Marshal(h.input)
+	case op.Name == abi.OpTaskSleep:
+		do = sleep
+	case do == nil:
+		return nil, abi.Errorf(abi.ErrnoNotGranted, "no answer for %s", op.Name)
+	}
+	ans, refusal := do(ctx, req)
+	if refusal != nil {
+		return nil, refusal
+	}
+	return json.Marshal(ans)
+}
+
+func (h *served) Log(level abi.Level, msg string) { (*host)(h).log(level, msg) }
+
+func (h *served) Progress(_ int, msg string) { (*host)(h).progress(msg) }

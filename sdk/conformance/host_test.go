@@ -115,16 +115,10 @@ func hostModule(ctx context.Context, rt wazero.Runtime) error {
 		s[0] = uint64(h.wait(m, api.DecodeI32(s[0]), s[1], s[2]))
 	})
 	export(abi.Log, 3, nil, func(h *host, m api.Memory, s []uint64) {
-		line := abi.Level(api.DecodeI32(s[0])).String() + " " + string(read(m, s[1], s[2]))
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.logs = append(h.logs, line)
-		h.logged <- line
+		h.log(abi.Level(api.DecodeI32(s[0])), string(read(m, s[1], s[2])))
 	})
 	export(abi.SetProgress, 3, nil, func(h *host, m api.Memory, s []uint64) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.steps = append(h.steps, string(read(m, s[1], s[2])))
+		h.progress(string(read(m, s[1], s[2])))
 	})
 	_, err := b.Instantiate(ctx)
 	return err
@@ -137,6 +131,20 @@ func read(m api.Memory, ptr, size uint64) []byte {
 		panic("pointer outside memory")
 	}
 	return b
+}
+
+func (h *host) log(level abi.Level, msg string) {
+	line := level.String() + " " + msg
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.logs = append(h.logs, line)
+	h.logged <- line
+}
+
+func (h *host) progress(msg string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.steps = append(h.steps, msg)
 }
 
 // call does an op at once.
@@ -209,18 +217,7 @@ func (h *host) take(m api.Memory, out, outCap uint64) int64 {
 func (h *host) submit(op string, req []byte) int64 {
 	do := h.ops[op]
 	if op == abi.OpTaskSleep {
-		do = func(ctx context.Context, req []byte) (any, *abi.Error) {
-			var r abi.TaskSleepRequest
-			if err := abi.DecodeRequest(op, req, &r); err != nil {
-				return nil, err
-			}
-			select {
-			case <-ctx.Done():
-				return nil, abi.Errorf(abi.ErrnoCanceled, "canceled")
-			case <-time.After(time.Duration(r.Milliseconds) * time.Millisecond):
-				return struct{}{}, nil
-			}
-		}
+		do = sleep
 	}
 	if do == nil {
 		return -int64(abi.ErrnoInvalid)
@@ -265,5 +262,19 @@ func (h *host) wait(m api.Memory, timeoutMS int32, out, outCap uint64) int64 {
 		return int64(d.ticket)<<32 | low
 	case <-timeout:
 		return -int64(abi.ErrnoTimeout)
+	}
+}
+
+// sleep answers task.sleep.
+func sleep(ctx context.Context, req []byte) (any, *abi.Error) {
+	var r abi.TaskSleepRequest
+	if err := abi.DecodeRequest(abi.OpTaskSleep, req, &r); err != nil {
+		return nil, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, abi.Errorf(abi.ErrnoCanceled, "canceled")
+	case <-time.After(time.Duration(r.Milliseconds) * time.Millisecond):
+		return struct{}{}, nil
 	}
 }
