@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -173,3 +174,5 @@ func readFile(t testing.TB, name string) string {
 	}
 	return string(b)
 }
+
+func isDeadline(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
