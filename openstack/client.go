@@ -147,11 +147,15 @@ func (c *Client) negotiate(ctx context.Context, endpoint string) error {
 		if c.max > 0 {
 			offered = fmt.Sprintf("microversions up to 2.%d", c.max)
 		}
-		return &recovery.CloudError{Op: op, RequestID: a.requestID, Err: recovery.ErrInvalid,
-			Message: fmt.Sprintf("it offers %s, and we need 2.%d", offered, baseVersion)}
+		return &recovery.CloudError{
+			Op: op, RequestID: a.requestID, Err: recovery.ErrInvalid,
+			Message: fmt.Sprintf("it offers %s, and we need 2.%d", offered, baseVersion),
+		}
 	case c.min > testedVersion:
-		return &recovery.CloudError{Op: op, RequestID: a.requestID, Err: recovery.ErrInvalid,
-			Message: fmt.Sprintf("it offers microversions from 2.%d, and we know them up to 2.%d", c.min, testedVersion)}
+		return &recovery.CloudError{
+			Op: op, RequestID: a.requestID, Err: recovery.ErrInvalid,
+			Message: fmt.Sprintf("it offers microversions from 2.%d, and we know them up to 2.%d", c.min, testedVersion),
+		}
 	case c.max < lockVersion:
 		c.log.Warn("nova is too old to keep the reason of a lock", zap.Int("minor_version", c.max), zap.Int("needed", lockVersion))
 	}
@@ -193,7 +197,15 @@ func (c *Client) send(ctx context.Context, k kind, op, method, target string, mi
 		opts.MoreHeaders["OpenStack-API-Version"] = "compute " + version
 		opts.MoreHeaders["X-OpenStack-Nova-API-Version"] = version
 	}
-	resp, err := c.nova.Request(withKind(ctx, k), method, target, opts)
+	bounded := withKind(ctx, k)
+	if k == change {
+		// Whoever asks for a change has made sure that he may make it for as
+		// long as one request takes; logging in again must not delay it beyond.
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(bounded, c.transport.timeout)
+		defer cancel()
+	}
+	resp, err := c.nova.Request(bounded, method, target, opts)
 	if err != nil {
 		return answer{}, c.scrub(translate(ctx, k, op, err))
 	}

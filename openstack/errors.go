@@ -73,8 +73,8 @@ func translate(ctx context.Context, k kind, op string, err error) *recovery.Clou
 		} else {
 			e.Err = fmt.Errorf("%w: %w", recovery.ErrCanceled, e.Err)
 		}
-	case isLost && lost.late:
-		e.Message = where + lost.Error()
+	case isLost && lost.late, errors.Is(err, context.DeadlineExceeded):
+		e.Message = where + "no answer in time"
 		e.Err = recovery.ErrTimeout
 	case errors.Is(err, recovery.ErrTooLarge):
 		e.Message = where + oneLine(err.Error())

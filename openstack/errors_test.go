@@ -3,6 +3,7 @@ package openstack_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -90,9 +91,7 @@ func TestRequestIDs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, status := range []int{202, 409} {
 				f.on(stopServer, func(w http.ResponseWriter, _ *http.Request) {
-					for k, v := range tt.header {
-						w.Header()[k] = v
-					}
+					maps.Copy(w.Header(), tt.header)
 					w.WriteHeader(status)
 				})
 				got, err := c.Stop(t.Context(), "s1")

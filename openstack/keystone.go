@@ -80,7 +80,7 @@ func (c *Client) discover(ctx context.Context, op, authURL string) (string, erro
 			} `json:"values"`
 		} `json:"versions"`
 	}
-	_, err = c.provider.Request(ctx, http.MethodGet, u.String(), &gophercloud.RequestOpts{
+	_, err = c.provider.Request(ctx, http.MethodGet, u.String(), &gophercloud.RequestOpts{ //nolint:bodyclose // closed where it is decoded
 		JSONResponse: &doc, OkCodes: []int{http.StatusOK, http.StatusMultipleChoices},
 	})
 	if err != nil {
@@ -101,8 +101,10 @@ func (c *Client) discover(ctx context.Context, op, authURL string) (string, erro
 		}
 		found = append(found, cut(oneLine(v.ID), 20))
 	}
-	return "", &recovery.CloudError{Op: op, Err: recovery.ErrInvalid,
-		Message: fmt.Sprintf("no Keystone v3 at this URL; versions offered: %s", orNone(found))}
+	return "", &recovery.CloudError{
+		Op: op, Err: recovery.ErrInvalid,
+		Message: "no Keystone v3 at this URL; versions offered: " + orNone(found),
+	}
 }
 
 // guardReauth makes logging in again independent of the request that happens to

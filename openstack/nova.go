@@ -39,7 +39,7 @@ func (c *Client) Server(ctx context.Context, id string) (recovery.Server, error)
 // Servers hands every page of the list of servers, of all projects, to page,
 // and ends with the first error that page returns.
 func (c *Client) Servers(ctx context.Context, f recovery.ServerFilter, page func([]recovery.Server) error) error {
-	q := query("host", f.Host, "status", f.Status, "name", f.Name, "project_id", f.Tenant)
+	q := query(param{"host", f.Host}, param{"status", f.Status}, param{"name", f.Name}, param{"project_id", f.Tenant})
 	q.Set("all_tenants", "True")
 	q.Set("limit", pageSize)
 	if !f.ChangedSince.IsZero() {
@@ -123,8 +123,10 @@ func (c *Client) Migrate(ctx context.Context, id, host string) (string, error) {
 	}
 	const targeted = 56
 	if c.max < targeted {
-		return "", &recovery.CloudError{Op: "migrate server " + short(id), Err: recovery.ErrInvalid,
-			Message: fmt.Sprintf("this nova cannot take a target host: it offers microversions up to 2.%d, and that needs 2.%d", c.max, targeted)}
+		return "", &recovery.CloudError{
+			Op: "migrate server " + short(id), Err: recovery.ErrInvalid,
+			Message: fmt.Sprintf("this nova cannot take a target host: it offers microversions up to 2.%d, and that needs 2.%d", c.max, targeted),
+		}
 	}
 	return c.act(ctx, "migrate", id, targeted, "migrate", map[string]any{"host": host})
 }
@@ -141,8 +143,10 @@ func (c *Client) LiveMigrate(ctx context.Context, id, host, blockMigration strin
 	case "true", "false":
 		args["block_migration"] = blockMigration == "true"
 	default:
-		return "", &recovery.CloudError{Op: "live-migrate server " + short(id), Err: recovery.ErrInvalid,
-			Message: fmt.Sprintf("block migration %q: want auto, true or false", cut(oneLine(blockMigration), 20))}
+		return "", &recovery.CloudError{
+			Op: "live-migrate server " + short(id), Err: recovery.ErrInvalid,
+			Message: fmt.Sprintf("block migration %q: want auto, true or false", cut(oneLine(blockMigration), 20)),
+		}
 	}
 	return c.act(ctx, "live-migrate", id, baseVersion, "os-migrateLive", args)
 }
@@ -165,7 +169,7 @@ func (c *Client) act(ctx context.Context, verb, id string, minorVersion int, act
 
 // Services lists the services of Nova: nova-compute, nova-conductor and so on.
 func (c *Client) Services(ctx context.Context, f recovery.ServiceFilter) ([]recovery.ComputeService, error) {
-	return all(ctx, c, "list compute services", "os-services", query("host", f.Host, "binary", f.Binary), c.at(baseVersion), "services",
+	return all(ctx, c, "list compute services", "os-services", query(param{"host", f.Host}, param{"binary", f.Binary}), c.at(baseVersion), "services",
 		func(s recovery.ComputeService) string { return s.ID })
 }
 
@@ -224,7 +228,7 @@ func (c *Client) Hypervisors(ctx context.Context, host string) ([]recovery.Hyper
 	// Nova's own filter takes parts of names, cannot be paged, and answers 404
 	// when nothing matches.
 	var found []recovery.Hypervisor
-	err := pages(ctx, c, "list hypervisors", "os-hypervisors/detail", query("limit", pageSize), c.at(baseVersion), "hypervisors",
+	err := pages(ctx, c, "list hypervisors", "os-hypervisors/detail", query(param{"limit", pageSize}), c.at(baseVersion), "hypervisors",
 		func(h recovery.Hypervisor) string { return h.ID },
 		func(page []recovery.Hypervisor) error {
 			for _, h := range page {
@@ -240,7 +244,7 @@ func (c *Client) Hypervisors(ctx context.Context, host string) ([]recovery.Hyper
 // Migrations lists moves of servers, evacuations among them, newest first. A
 // Nova before 2.59 does not tell their UUID.
 func (c *Client) Migrations(ctx context.Context, f recovery.MigrationFilter) ([]recovery.Migration, error) {
-	q := query("instance_uuid", f.InstanceUUID, "source_compute", f.SourceCompute, "migration_type", f.Type, "status", f.Status)
+	q := query(param{"instance_uuid", f.InstanceUUID}, param{"source_compute", f.SourceCompute}, param{"migration_type", f.Type}, param{"status", f.Status})
 	id := func(m recovery.Migration) string { return number(m.ID) }
 	if c.at(migrationVersion) >= migrationVersion {
 		q.Set("limit", pageSize)
@@ -285,12 +289,15 @@ func segment(op, id string) (string, error) {
 // short makes an id from outside fit for a message.
 func short(id string) string { return cut(oneLine(id), 64) }
 
-// query makes the parameters of names and values that are not empty.
-func query(pairs ...string) url.Values {
+// param is a parameter of a request.
+type param struct{ name, value string }
+
+// query makes the parameters that are not empty.
+func query(params ...param) url.Values {
 	q := url.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			q.Set(pairs[i], pairs[i+1])
+	for _, p := range params {
+		if p.value != "" {
+			q.Set(p.name, p.value)
 		}
 	}
 	return q

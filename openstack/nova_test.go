@@ -94,7 +94,8 @@ func TestRequests(t *testing.T) {
 			url.Values{
 				"all_tenants": {"True"}, "limit": {"1000"}, "host": {"c1"}, "status": {"ERROR"}, "name": {"^w"}, "project_id": {"p1"},
 				"changes-since": {"2026-11-23T00:00:00Z"},
-			}, "2.73", "", `{"servers":[]}`,
+			},
+			"2.73", "", `{"servers":[]}`,
 		},
 		{"actions", func(ctx context.Context, c *openstack.Client) error {
 			_, err := c.Actions(ctx, "s1")

@@ -31,7 +31,8 @@ func TestOptionsFromEnv(t *testing.T) {
 		want openstack.Options
 	}{
 		{
-			"names", map[string]string{
+			"names",
+			map[string]string{
 				"OS_AUTH_URL": "http://k/v3", "OS_USERNAME": "u", "OS_PASSWORD": "p", "OS_PROJECT_NAME": "pr",
 				"OS_USER_DOMAIN_NAME": "ud", "OS_PROJECT_DOMAIN_NAME": "pd", "OS_REGION_NAME": "r", "OS_INTERFACE": "internal",
 				"OS_CACERT": "/ca", "OS_CERT": "/cert", "OS_KEY": "/key", "OS_INSECURE": "True",
@@ -42,7 +43,8 @@ func TestOptionsFromEnv(t *testing.T) {
 			},
 		},
 		{
-			"ids", map[string]string{
+			"ids",
+			map[string]string{
 				"OS_USER_ID": "u", "OS_PROJECT_ID": "pr", "OS_USER_DOMAIN_ID": "ud", "OS_PROJECT_DOMAIN_ID": "pd",
 				"OS_SYSTEM_SCOPE": "all", "OS_TOKEN": "t", "OS_INSECURE": "0", "OS_TRUST_ID": "tr",
 				"OS_COMPUTE_ENDPOINT_OVERRIDE": "http://n",
@@ -53,7 +55,8 @@ func TestOptionsFromEnv(t *testing.T) {
 			},
 		},
 		{
-			"application credential, general domain", map[string]string{
+			"application credential, general domain",
+			map[string]string{
 				"OS_APPLICATION_CREDENTIAL_ID": "i", "OS_APPLICATION_CREDENTIAL_NAME": "n", "OS_APPLICATION_CREDENTIAL_SECRET": "s",
 				"OS_DOMAIN_NAME": "d", "OS_ENDPOINT_TYPE": "adminURL",
 			},
@@ -63,7 +66,8 @@ func TestOptionsFromEnv(t *testing.T) {
 			},
 		},
 		{
-			"old names", map[string]string{"OS_TENANT_NAME": "a", "OS_TENANT_ID": "b", "OS_USERID": "c"},
+			"old names",
+			map[string]string{"OS_TENANT_NAME": "a", "OS_TENANT_ID": "b", "OS_USERID": "c"},
 			openstack.Options{Project: "a", ProjectID: "b", UserID: "c"},
 		},
 		{"cloud", map[string]string{"OS_CLOUD": "c", "OS_CLIENT_CONFIG_FILE": "/f"}, openstack.Options{Cloud: "c", CloudsFile: "/f"}},

@@ -51,16 +51,12 @@ type lostError struct {
 	err error
 	// sent is false when it is certain that nothing went out.
 	sent bool
-	// late is true when Options.Timeout passed.
+	// late is true when the time for it was over: Options.Timeout's, or the
+	// caller's.
 	late bool
 }
 
-func (e *lostError) Error() string {
-	if e.late {
-		return "no answer in time"
-	}
-	return e.err.Error()
-}
+func (e *lostError) Error() string { return e.err.Error() }
 
 func (e *lostError) Unwrap() error { return e.err }
 
@@ -166,7 +162,7 @@ func (t *transport) once(req *http.Request, k kind) (*http.Response, error) {
 		// of dialling means that nothing ever was.
 		var op *net.OpError
 		dialling := errors.As(err, &op) && op.Op == "dial"
-		return &lostError{err: err, sent: sent.Load() && !dialling, late: ctx.Err() != nil && req.Context().Err() == nil}
+		return &lostError{err: err, sent: sent.Load() && !dialling, late: errors.Is(ctx.Err(), context.DeadlineExceeded)}
 	}
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
@@ -235,7 +231,7 @@ func (o Options) tlsConfig() (*tls.Config, error) {
 		cfg = o.tls.Clone()
 	}
 	cfg.MinVersion = tls.VersionTLS12
-	cfg.InsecureSkipVerify = cfg.InsecureSkipVerify || o.Insecure //nolint:gosec // the operator's choice
+	cfg.InsecureSkipVerify = cfg.InsecureSkipVerify || o.Insecure
 	if o.CAFile != "" {
 		pem, err := os.ReadFile(o.CAFile)
 		if err != nil {

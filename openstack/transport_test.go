@@ -160,16 +160,11 @@ func TestRetryAfterCountsBeforeBackoff(t *testing.T) {
 func TestBackoffKeepsToTheContext(t *testing.T) {
 	f := newCloud(t, nil)
 	c := f.connect(func(o *openstack.Options) { o.Backoff = time.Hour })
-	f.on(readServices, say(503, `{"serviceUnavailable": {"message": "later"}}`))
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	// 8 s, the longest pause, would fit: so ask for more.
 	f.on(readServices, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "30")
 		say(503, `{"serviceUnavailable": {"message": "later"}}`)(w, r)
 	})
-	short, cancelShort := context.WithTimeout(ctx, 20*time.Second)
+	short, cancelShort := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancelShort()
 	err := services(short, c)
 	if !errors.Is(err, recovery.ErrUnavailable) || !strings.Contains(err.Error(), "later") {
@@ -208,6 +203,30 @@ func TestTimeouts(t *testing.T) {
 		err = stop(t.Context(), c)
 		if !errors.Is(err, recovery.ErrTimeout) || !errors.Is(err, recovery.ErrUnknownOutcome) {
 			t.Errorf("change: %v, want ErrTimeout and ErrUnknownOutcome", err)
+		}
+		if got := f.got(stopServer); got != 1 {
+			t.Errorf("changes sent = %d, want 1", got)
+		}
+	})
+	// Whoever sends a change has a lease for one timeout, not for two more of
+	// Keystone's.
+	t.Run("change that waits for a new token", func(t *testing.T) {
+		f := newCloud(t, nil)
+		c := f.connect(func(o *openstack.Options) { o.Timeout = 200 * time.Millisecond })
+		f.onValid(stopServer, say(202, ""))
+		var logins atomic.Int32
+		f.on("POST /v3/auth/tokens", func(w http.ResponseWriter, r *http.Request) {
+			if logins.Add(1) == 1 {
+				hang(w, r) // until one timeout is over
+				return
+			}
+			w.Header().Set("X-Subject-Token", f.newToken())
+			answer(w, http.StatusCreated, `{"token": {"expires_at": "2030-01-01T00:00:00.000000Z", "catalog": []}}`)
+		})
+		f.revoke()
+		err := stop(t.Context(), c)
+		if !errors.Is(err, recovery.ErrTimeout) || errors.Is(err, recovery.ErrUnknownOutcome) {
+			t.Errorf("err = %v, want ErrTimeout and a known outcome: it was not sent again", err)
 		}
 		if got := f.got(stopServer); got != 1 {
 			t.Errorf("changes sent = %d, want 1", got)
@@ -305,7 +324,7 @@ func TestChangeOnConnectionThatDies(t *testing.T) {
 // knows, it may have arrived.
 func TestChangeOnConnectionThatNeverListens(t *testing.T) {
 	f := newCloud(t, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
