@@ -138,8 +138,20 @@ func TestEvacuateTrouble(t *testing.T) {
 			calls: []string{"lock", "evacuate", "wait moved", "unlock"}, status: "succeeded", dest: other, message: "was active; evacuated",
 		},
 		{
+			name: "locked by another run", server: vm("a", "active"), fault: map[string]error{"nova.server_lock a": refuse("conflict", "locked by run 7", 0)},
+			calls: []string{"lock"}, status: "failed", message: "was active; locked by run 7",
+		},
+		{
+			name: "deleted before it was locked", server: vm("a", "active"),
+			fault: map[string]error{
+				"nova.server_lock a": refuse("not_found", "gone", 404), "nova.server_evacuate a": refuse("not_found", "gone", 404),
+				"nova.server_get a": refuse("not_found", "gone", 404),
+			},
+			calls: []string{"lock", "evacuate", "get"}, status: "ignored", message: "was active; deleted meanwhile",
+		},
+		{
 			name: "locked by its owner", server: wasakari.Server{ID: "a", VMState: "active", Locked: true},
-			calls: []string{"evacuate", "wait moved"}, status: "succeeded", dest: other, message: "was active; evacuated",
+			calls: []string{"lock", "evacuate", "wait moved"}, status: "succeeded", dest: other, message: "was active; evacuated",
 		},
 		{
 			name: "locking switched off", server: vm("a", "active"), set: opts{"host_failure.lock_servers": false},
@@ -432,6 +444,33 @@ func TestEvacuateHostStillUp(t *testing.T) {
 	}
 	if n := c.count("nova.server"); n != 0 {
 		t.Errorf("%d calls about servers, want none", n)
+	}
+}
+
+func TestEvacuateRefused(t *testing.T) {
+	tests := []struct {
+		name   string
+		set    opts
+		reason string
+	}{
+		{"no fence proof", opts{"host_failure.require_fence_proof": true}, "[host_failure] require_fence_proof is set, and no task proved that compute-1 is off"},
+		{"fence proof", opts{"host_failure.require_fence_proof": true, "fence_proof": map[string]any{"host": failed}}, ""},
+		{"reserved host is the failed one", opts{"reserved_host": failed}, "reserved host compute-1 is the failed host itself"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloud(vm("a", "paused")).pending("a")
+			got := run(t, c, evacuateTask, tt.set)
+			if tt.reason == "" {
+				check(t, got, wasakaritest.Succeeded, "")
+				return
+			}
+			check(t, got, wasakaritest.Failed, tt.reason)
+			equal(t, "calls about the server", c.of("a"), nil)
+			if v := c.vmove(t, "a"); v.Status != "failed" || v.Message != tt.reason {
+				t.Errorf("vmove %+v", v)
+			}
+		})
 	}
 }
 

@@ -35,7 +35,7 @@ func defaults() map[string]map[string]any {
 		"host_failure": {
 			"service_disable_reason": "Masakari detected host failed.", "evacuate_all_instances": true,
 			"ha_enabled_instance_metadata_key": "HA_Enabled", "ignore_instances_in_error_state": false,
-			"add_reserved_host_to_aggregate": false, "lock_servers": true, "other_states": "evacuate",
+			"add_reserved_host_to_aggregate": false, "lock_servers": true, "require_fence_proof": false, "other_states": "evacuate",
 		},
 		"instance_failure": {"process_all_instances": false, "ha_enabled_instance_metadata_key": "HA_Enabled"},
 		"process_failure":  {"service_disable_reason": "Masakari detected process failed."},

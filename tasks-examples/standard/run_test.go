@@ -31,7 +31,7 @@ func run(t *testing.T, c *cloud, key string, set opts) ended {
 		switch name {
 		case "attempt":
 			f.Attempt = v.(int)
-		case "reserved_host", "process_name":
+		case "reserved_host", "fence_proof", "process_name":
 			f.Inputs[name] = v
 		default:
 			setOption(t, f.Options, name, v)

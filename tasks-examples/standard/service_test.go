@@ -82,7 +82,7 @@ func TestOptionsReachNova(t *testing.T) {
 	}
 }
 
-const fields = `"fields":["id","name","locked","fault","OS-EXT-STS:vm_state","OS-EXT-STS:task_state","OS-EXT-STS:power_state",` +
+const fields = `"fields":["id","name","fault","OS-EXT-STS:vm_state","OS-EXT-STS:task_state","OS-EXT-STS:power_state",` +
 	`"OS-EXT-SRV-ATTR:host","OS-EXT-SRV-ATTR:hypervisor_hostname"]}`
 
 func TestDisableComputeNode(t *testing.T) {

@@ -87,6 +87,9 @@ func (e *evacuation) read(ctx context.Context) ([]work, error) {
 // prepare waits until the cloud is ready for the moves and looks at the state
 // of all servers with one request.
 func (e *evacuation) prepare(ctx context.Context, todo []work) error {
+	if err := e.refuse(); err != nil {
+		return err
+	}
 	if err := AwaitDown(ctx, e.task, e.host); err != nil {
 		return err
 	}
@@ -120,6 +123,18 @@ func (e *evacuation) prepare(ctx context.Context, todo []work) error {
 		return nil
 	}
 	return e.openReserved(ctx)
+}
+
+// refuse tells what the host would refuse for each server, before anything is
+// done to one.
+func (e *evacuation) refuse() error {
+	if e.reserved == e.host {
+		return fmt.Errorf("reserved host %s is the failed host itself", e.host)
+	}
+	if e.task.OptionBool("host_failure", "require_fence_proof") && !slices.Contains(e.task.Inputs(), "fence_proof") {
+		return fmt.Errorf("[host_failure] require_fence_proof is set, and no task proved that %s is off", e.host)
+	}
+	return nil
 }
 
 // moveAll moves the servers, host_failure_recovery_threads at a time.

@@ -11,7 +11,7 @@ import (
 
 // Fields are those of a server that Of and the evacuation look at.
 var Fields = []string{
-	"id", "name", "locked", "fault",
+	"id", "name", "fault",
 	"OS-EXT-STS:vm_state", "OS-EXT-STS:task_state", "OS-EXT-STS:power_state",
 	"OS-EXT-SRV-ATTR:host", "OS-EXT-SRV-ATTR:hypervisor_hostname",
 }
@@ -76,8 +76,15 @@ func (e *evacuation) move(ctx context.Context, w work) (result, error) {
 		return result{}, err
 	}
 	m := &mover{evacuation: e, id: w.id, plan: plan}
-	locked := m.lock(ctx, s, w.tried)
-	r, err := m.run(ctx, s, away)
+	locked, err := m.lock(ctx)
+	var r result
+	switch {
+	case err == nil:
+		r, err = m.run(ctx, s, away)
+	case guarded(err):
+		// Another run is at this server.
+		r, err = failed(text(err)), nil
+	}
 	if err != nil {
 		return result{}, err
 	}
@@ -101,16 +108,21 @@ type mover struct {
 }
 
 // lock keeps the owner's hands off and reports whether the run holds the lock.
-func (m *mover) lock(ctx context.Context, s wasakari.Server, tried bool) bool {
-	if !m.lockServers || s.Locked && !tried {
-		return false // locked by somebody else, who keeps others off as well
+func (m *mover) lock(ctx context.Context) (bool, error) {
+	if !m.lockServers {
+		return false, nil
 	}
 	ans, err := m.nova.ServerLock(ctx, wasakari.NovaServerLockRequest{ID: m.id})
-	if err != nil && !errors.Is(err, wasakari.ErrNotFound) {
+	switch {
+	case err == nil:
+		return ans.Locked, nil
+	case canceled(ctx, err) || guarded(err):
+		return false, err
+	case !errors.Is(err, wasakari.ErrNotFound): // which the next step tells
 		// Moving the server matters more than keeping its owner off.
 		m.remarks = append(m.remarks, "not locked: "+text(err))
 	}
-	return err == nil && ans.Locked
+	return false, nil
 }
 
 // run brings the server to another host and then into the state wanted.
