@@ -191,15 +191,21 @@ func (t *TaskHost) isReserved(ctx context.Context, host string) (bool, error) {
 	return slices.ContainsFunc(hosts, func(h recovery.Host) bool { return h.Name == host && h.Reserved }), err
 }
 
+type forceDownAnswer struct {
+	Service   recovery.ComputeService `json:"service"`
+	RequestID string                  `json:"request_id,omitempty"`
+}
+
 // serviceForceDown implements abi.OpNovaServiceForceDown.
-func serviceForceDown(t *TaskHost, ctx context.Context, req abi.NovaServiceForceDownRequest) (serviceChange, error) {
+func serviceForceDown(t *TaskHost, ctx context.Context, req abi.NovaServiceForceDownRequest) (forceDownAnswer, error) {
 	if req.ForcedDown {
 		if err := t.fenceProof(req.Host); err != nil {
-			return serviceChange{}, fmt.Errorf("host %s is not forced down: %w", cut(req.Host, maxName), err)
+			return forceDownAnswer{}, fmt.Errorf("host %s is not forced down: %w", cut(req.Host, maxName), err)
 		}
 	}
-	return t.changeService(ctx, abi.OpNovaServiceForceDown, req.Host, binaryOf(req.Binary), recovery.ServiceUpdate{ForcedDown: &req.ForcedDown},
+	c, err := t.changeService(ctx, abi.OpNovaServiceForceDown, req.Host, binaryOf(req.Binary), recovery.ServiceUpdate{ForcedDown: &req.ForcedDown},
 		func(s recovery.ComputeService) (bool, error) { return s.ForcedDown == req.ForcedDown, nil }, nil)
+	return forceDownAnswer{c.Service, c.RequestID}, err
 }
 
 // proofName is the value that a fencing task provides.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,7 +46,7 @@ var goodOps = []struct {
 	{abi.OpNovaServiceList, `{"binary":"nova-conductor"}`, `{"services":[]}`, false},
 	{abi.OpNovaServiceDisable, `{"host":"compute-1","reason":"dead"}`, `{"changed":true,"service":{"id":"svc-1","binary":"nova-compute","host":"compute-1","zone":"","status":"disabled","state":"down","disabled_reason":"dead [wasakari east run-7]","forced_down":false,"updated_at":null},"request_id":"req-1"}`, false},
 	{abi.OpNovaServiceEnable, `{"host":"compute-1"}`, `{"changed":false,"service":{"id":"svc-1","binary":"nova-compute","host":"compute-1","zone":"","status":"enabled","state":"down","disabled_reason":null,"forced_down":false,"updated_at":null}}`, false},
-	{abi.OpNovaServiceForceDown, `{"host":"compute-1","forced_down":false}`, `{"changed":false,"service":{"id":"svc-1","binary":"nova-compute","host":"compute-1","zone":"","status":"enabled","state":"down","disabled_reason":null,"forced_down":false,"updated_at":null}}`, false},
+	{abi.OpNovaServiceForceDown, `{"host":"compute-1","forced_down":false}`, `{"service":{"id":"svc-1","binary":"nova-compute","host":"compute-1","zone":"","status":"enabled","state":"down","disabled_reason":null,"forced_down":false,"updated_at":null}}`, false},
 	{abi.OpNovaServiceWait, `{"host":"compute-1","state":"down","timeout_s":3}`, `{"service":{"id":"svc-1","binary":"nova-compute","host":"compute-1","zone":"","status":"enabled","state":"down","disabled_reason":null,"forced_down":false,"updated_at":null}}`, false},
 	{abi.OpNovaAggregateList, `{"host":"compute-9"}`, `{"aggregates":[]}`, false},
 	{abi.OpNovaAggregateAddHost, `{"id":1,"host":"compute-2"}`, `{"request_id":"req-1"}`, false},
@@ -86,8 +87,84 @@ func TestOpGood(t *testing.T) {
 					tt.want = got
 				}
 				want(t, got, err, tt.want, "")
+				conforms(t, tt.op, got)
 			})
 		})
+	}
+}
+
+// conforms checks an answer against the op's answer in the schema.
+func conforms(t *testing.T, op, answer string) {
+	t.Helper()
+	type document struct {
+		Ref        string              `json:"$ref"`
+		Type       any                 `json:"type"`
+		Properties map[string]document `json:"properties"`
+		Required   []string            `json:"required"`
+		Items      *document           `json:"items"`
+		Enum       []any               `json:"enum"`
+	}
+	var schema struct {
+		Ops []struct {
+			Name   string   `json:"name"`
+			Answer document `json:"answer"`
+		} `json:"ops"`
+		Defs map[string]document `json:"$defs"`
+	}
+	if err := json.Unmarshal(abi.Schema, &schema); err != nil {
+		t.Fatal(err)
+	}
+	var check func(path string, v any, d document)
+	check = func(path string, v any, d document) {
+		if d.Ref != "" {
+			d = schema.Defs[strings.TrimPrefix(d.Ref, "#/$defs/")]
+		}
+		if d.Type == nil {
+			return
+		}
+		kind := map[bool]string{true: "null"}[v == nil]
+		switch v := v.(type) {
+		case string:
+			kind = "string"
+		case bool:
+			kind = "boolean"
+		case float64:
+			kind = "integer"
+		case []any:
+			kind = "array"
+			for _, e := range v {
+				check(path+"[]", e, *d.Items)
+			}
+		case map[string]any:
+			kind = "object"
+			for name, e := range v {
+				p, known := d.Properties[name]
+				if d.Properties != nil && !known {
+					t.Errorf("%s.%s is not in the schema", path, name)
+				}
+				check(path+"."+name, e, p)
+			}
+			for _, name := range d.Required {
+				if _, ok := v[name]; !ok {
+					t.Errorf("%s.%s is missing", path, name)
+				}
+			}
+		}
+		if types, ok := d.Type.([]any); d.Type != kind && (!ok || !slices.Contains(types, any(kind))) {
+			t.Errorf("%s is of type %s, want %v", path, kind, d.Type)
+		}
+		if d.Enum != nil && !slices.Contains(d.Enum, v) {
+			t.Errorf("%s is %v, want one of %v", path, v, d.Enum)
+		}
+	}
+	var v any
+	if err := json.Unmarshal([]byte(answer), &v); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range schema.Ops {
+		if o.Name == op {
+			check(op, v, o.Answer)
+		}
 	}
 }
 

@@ -341,6 +341,7 @@ func TestServiceWait(t *testing.T) {
 						_, err := do(t.Context(), b.task(), abi.OpNovaServiceWait, tt.req)
 						want(t, "", err, "", tt.wantErr)
 					})
+					synctest.Wait()
 				}
 				wg.Wait()
 				took := time.Since(began)
