@@ -37,6 +37,7 @@ type world struct {
 	claims []string
 	undone int
 	events []string
+	tasks  []*recovery.TaskRecord // as they were observed
 
 	// point counts everything that flow asks for; at the points in dieAt the
 	// process dies before or after what was asked is done.
@@ -63,7 +64,10 @@ func (w *world) at(do func()) {
 	}
 }
 
-func (w *world) journal(do func()) error {
+func (w *world) journal(ctx context.Context, do func()) error {
+	if ctx.Err() != nil {
+		w.t.Error("the journal was given a context that has ended")
+	}
 	if w.point+1 == w.failAt {
 		w.point++
 		return errJournal
@@ -72,27 +76,27 @@ func (w *world) journal(do func()) error {
 	return nil
 }
 
-func (w *world) Start(_ context.Context, run recovery.Run) error {
-	return w.journal(func() { w.run = run })
+func (w *world) Start(ctx context.Context, run recovery.Run) error {
+	return w.journal(ctx, func() { w.run = run })
 }
 
-func (w *world) StartTask(_ context.Context, rec recovery.TaskRecord) error {
-	return w.journal(func() { w.put(rec) })
+func (w *world) StartTask(ctx context.Context, rec recovery.TaskRecord) error {
+	return w.journal(ctx, func() { w.put(rec) })
 }
 
-func (w *world) FinishTask(_ context.Context, rec recovery.TaskRecord, provided map[string]json.RawMessage) error {
-	return w.journal(func() {
+func (w *world) FinishTask(ctx context.Context, rec recovery.TaskRecord, provided map[string]json.RawMessage) error {
+	return w.journal(ctx, func() {
 		w.put(rec)
 		maps.Copy(w.values, provided)
 	})
 }
 
-func (w *world) SetValues(_ context.Context, values map[string]json.RawMessage) error {
-	return w.journal(func() { w.values = maps.Clone(values) })
+func (w *world) SetValues(ctx context.Context, values map[string]json.RawMessage) error {
+	return w.journal(ctx, func() { w.values = maps.Clone(values) })
 }
 
-func (w *world) End(_ context.Context, run recovery.Run) error {
-	return w.journal(func() { w.run = run })
+func (w *world) End(ctx context.Context, run recovery.Run) error {
+	return w.journal(ctx, func() { w.run = run })
 }
 
 func (w *world) put(rec recovery.TaskRecord) {
@@ -227,6 +231,7 @@ func (w *world) observe(e recovery.Event) {
 		w.events = append(w.events, fmt.Sprintf("run %s finished=%t", e.Run.Status, e.Run.Finished))
 	case e.Task != nil:
 		w.events = append(w.events, fmt.Sprintf("%s %s", e.Task.Key, e.Task.Status))
+		w.tasks = append(w.tasks, e.Task)
 	}
 }
 
@@ -527,6 +532,31 @@ func TestRun(t *testing.T) {
 			claims: []string{"claim r1", "settle r1"}, values: `{}`,
 		},
 		{
+			name: "values of a failed round are gone", flows: []string{"host-rh: |d e|"}, outcome: fails("e 1 full", "d 2 full too"),
+			inputs: map[string]string{"reserved_host_list": `["r1","r2"]`},
+			status: recovery.StatusFailed, message: "flow host-rh: task d: full too (reserved host r2)",
+			log: []string{
+				`run host-rh/main/0/1 d on r1`, `run host-rh/main/1/1 e on r1 reserved_host="r1"`,
+				`revert host-rh/main/1/1 e on r1 reserved_host="r1" because flow host-rh: task e: full (reserved host r1)`,
+				`revert host-rh/main/0/1 d on r1 z="d-r1" because flow host-rh: task e: full (reserved host r1)`,
+				`run host-rh/main/0/2 d on r2`,
+				`revert host-rh/main/0/2 d on r2 because flow host-rh: task d: full too (reserved host r2)`,
+			},
+			tasks:  []string{"main/1 d reverted", "main/1 e reverted: full", "main/2 d reverted: full too"},
+			claims: []string{"claim r1", "settle r1", "claim r2", "settle r2"}, values: `{}`,
+		},
+		{
+			name: "values of a failed flow are gone", flows: []string{"host-auto: a b||", "host-rh: b||"}, outcome: fails("b 1 boom"),
+			status: recovery.StatusFinished, message: "flow host-auto: task b: boom; flow host-rh finished",
+			log: []string{
+				`run host-auto/pre/0/1 a host_name="h1"`, `run host-auto/pre/1/1 b x="a-r1"`,
+				`revert host-auto/pre/0/1 a host_name="h1" x="a-r1" because flow host-auto: task b: boom`,
+				`run host-rh/pre/0/2 b`,
+			},
+			tasks:  []string{"pre/1 a reverted", "pre/1 b failed: boom", "pre/2 b succeeded"},
+			claims: []string{"claim r1", "settle r1"}, values: `{}`,
+		},
+		{
 			name: "no fallback after nothing to do", flows: []string{"host-auto: b||", "host-rh: b||"}, outcome: fails("b 0 nothing_to_do: empty"),
 			status: recovery.StatusFinished, message: "task b: empty",
 			log: []string{`run host-auto/pre/0/1 b`}, tasks: []string{"pre/1 b nothing_to_do: empty"}, values: `{}`,
@@ -620,6 +650,9 @@ func TestRunTellsTheRunnerAndTheJournal(t *testing.T) {
 			"run running finished=false", "a running", "a succeeded", "c running", "c failed", "c reverting", "c reverted",
 			"c running", "c succeeded", "run finished finished=true",
 		})
+		if got := w.tasks[4]; got.Status != recovery.TaskReverting || !got.Revert.Ended.IsZero() {
+			t.Errorf("what was observed when the revert began is now %s, ended %v", got.Status, got.Revert.Ended)
+		}
 		var failed recovery.TaskRecord
 		for _, rec := range w.history() {
 			if rec.Seq == 2 {
@@ -990,6 +1023,110 @@ func TestRunFailureOfAStoppedTaskIsAnInterruption(t *testing.T) {
 		t.Errorf("error = %v, want interrupted", err)
 	}
 	equal(t, "tasks", w.statuses(), []string{"pre/1 e interrupted: context canceled"})
+
+	w.during, w.outcome = nil, nil
+	if _, err := flow.Run(t.Context(), w.request()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "tasks after the resumption", w.statuses(), []string{"pre/1 e interrupted: context canceled", "pre/1 e succeeded"})
+}
+
+func TestRunFailureOfAStoppedRevertIsAnInterruption(t *testing.T) {
+	w := newWorld(t, standard, oneHost, "host-auto: e||")
+	ctx, cancel := context.WithCancel(t.Context())
+	w.outcome = fails("e 0 boom")
+	runner := stopped{w, cancel}
+	req := w.request()
+	req.Runner = runner
+	_, err := flow.Run(ctx, req)
+	if want := "run r1: interrupted while task e was reverted"; !errors.Is(err, recovery.ErrInterrupted) || text(err) != want {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+	equal(t, "tasks", w.statuses(), []string{"pre/1 e reverting: boom"})
+	if _, err := flow.Run(t.Context(), w.request()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "tasks after the resumption", w.statuses(), []string{"pre/1 e reverted: boom"})
+}
+
+// stopped is a runner whose reverts are stopped and answer with a failure.
+type stopped struct {
+	*world
+	cancel func()
+}
+
+func (s stopped) Revert(context.Context, flow.TaskCall) recovery.Outcome {
+	s.cancel()
+	return recovery.Outcome{Status: recovery.TaskFailed, Message: "context canceled"}
+}
+
+// TestRunTakesNothingBack lets claims succeed in the second life that failed in
+// the first one, after the flow had given up because of it.
+func TestRunTakesNothingBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		flows []string
+		point int // of the first life's end
+		claim string
+	}{
+		{"pre was being reverted", []string{"host-rh: a e|b|"}, 12, ""},
+		{"the next flow had begun", []string{"host-rh: b|b|", "host-auto: a|b|"}, 10, ""},
+		{"the second host could not be claimed", []string{"host-rh: |e|", "host-auto: a|b|"}, 14, "claim r1 settle r1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			world := func() *world {
+				w := newWorld(t, standard, oneHost, tt.flows...)
+				w.outcome = fails("e 1 nothing")
+				w.claim = func(host string) error {
+					if host == "r1" && tt.claim != "" {
+						return nil
+					}
+					return errors.New("taken")
+				}
+				if tt.claim == "" {
+					w.outcome = nil
+				}
+				return w
+			}
+			calm := world()
+			want, err := flow.Run(t.Context(), calm.request())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := world()
+			w.dieAfter, w.dieAt = true, map[int]bool{tt.point: true}
+			if _, alive := once(t, w); alive {
+				t.Fatal("the process was not killed")
+			}
+			records := len(w.records)
+			w.claim = nil
+			got, err := flow.Run(t.Context(), w.request())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Status != want.Status || len(w.records) > records+2 {
+				t.Errorf("run = %s, want %s; %d records were added", got.Status, want.Status, len(w.records)-records)
+			}
+			if log := slices.Compact(w.log); !slices.Equal(log, calm.log) {
+				t.Errorf("run:\n\t%s\nwant:\n\t%s", strings.Join(log, "\n\t"), strings.Join(calm.log, "\n\t"))
+			}
+			if got := strings.Join(w.claims, " "); got != tt.claim {
+				t.Errorf("claims = %s, want %s", got, tt.claim)
+			}
+		})
+	}
+}
+
+func TestRunKeepsMessagesShort(t *testing.T) {
+	w := newWorld(t, standard, oneHost, "host-auto: b||")
+	w.outcome = fails("b 0 " + strings.Repeat("€", 100_000))
+	run, err := flow.Run(t.Context(), w.request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "flow host-auto: task b: " + strings.Repeat("€", 1365) + "…"; run.Message != want {
+		t.Errorf("message of %d bytes, want %d", len(run.Message), len(want))
+	}
 }
 
 func TestRunClaimsAgainOrStops(t *testing.T) {
@@ -1046,12 +1183,15 @@ func TestRunSharesNoMaps(t *testing.T) {
 	w.outcome = func(c flow.TaskCall) recovery.Outcome {
 		delete(c.Values, "host_name")
 		c.Values["x"] = json.RawMessage(`"forged"`)
-		return recovery.Outcome{}
+		return fails("c 0 boom")(c)
 	}
 	if _, err := flow.Run(t.Context(), w.request()); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := asJSON(t, w.values), `{"x":"a-r1","y":"c-r1"}`; got != want {
+	if got, want := asJSON(t, w.values), `{"x":"a-r1"}`; got != want {
 		t.Errorf("values = %s, want %s", got, want)
+	}
+	if got, want := w.log[len(w.log)-1], `revert host-auto/pre/0/1 a host_name="h1" x="a-r1" because flow host-auto: task c: boom`; got != want {
+		t.Errorf("last = %s, want %s", got, want)
 	}
 }

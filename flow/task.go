@@ -124,6 +124,7 @@ func (r *executor) interrupted(ctx context.Context, rec *recovery.TaskRecord, on
 // checkOutcome holds the outcome against what a runner may say and what the
 // task promised.
 func checkOutcome(ctx context.Context, t recovery.Task, out *recovery.Outcome) {
+	out.Message = clip(out.Message)
 	switch out.Status {
 	case recovery.TaskSucceeded:
 		if reason := broken(t, out.Provided); reason != "" {
@@ -141,6 +142,16 @@ func checkOutcome(ctx context.Context, t recovery.Task, out *recovery.Outcome) {
 	if out.Status != recovery.TaskSucceeded {
 		out.Provided = nil
 	}
+}
+
+// maxMessage bounds, in bytes, what the journal keeps of a guest's reason.
+const maxMessage = 4096
+
+func clip(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxMessage], "") + "…"
 }
 
 // broken says which promise about values was not kept.
@@ -202,9 +213,9 @@ func (r *executor) revertOne(ctx context.Context, e *execution, failure string) 
 	call.Reads = reads(values, e.step.Task.Requires, e.step.Task.Optional, e.step.Task.Provides)
 	out := r.Runner.Revert(ctx, call)
 
-	// The record in the journal is not shared with the one that changes.
-	rv.Ended = time.Now().UTC()
+	// What was handed to the journal and the observer stays as it was.
 	done := rv
+	done.Ended = time.Now().UTC()
 	e.rec.Revert = &done
 	switch {
 	case out.Status == recovery.TaskSucceeded:
@@ -213,7 +224,7 @@ func (r *executor) revertOne(ctx context.Context, e *execution, failure string) 
 		return fmt.Errorf("%w while task %s was reverted", recovery.ErrInterrupted, e.step.Key)
 	default:
 		e.rec.Status = recovery.TaskRevertFailed
-		e.rec.Message = "revert failed: " + out.Message
+		e.rec.Message = "revert failed: " + clip(out.Message)
 		if rv.Reason != "" {
 			e.rec.Message = rv.Reason + "; " + e.rec.Message
 		}
@@ -241,7 +252,6 @@ func reads(values map[string]json.RawMessage, lists ...[]string) []string {
 // inputs returns what the flow seeds in a phase.
 func (r *executor) inputs(kind recovery.FlowKind, phase recovery.Phase, host string) map[string]json.RawMessage {
 	seeds := pick(r.Run.Inputs, kind.InputNames(phase))
-	delete(seeds, seed)
 	if host != "" {
 		seeds[seed], _ = json.Marshal(host) // a string always encodes
 	}

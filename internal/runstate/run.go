@@ -133,8 +133,8 @@ func Open(dir, id string, o Options) (*Run, error) {
 
 // Entry is one run of a state folder.
 type Entry struct {
-	// Run is what the file says of the run; only the ID is set when Busy is
-	// true or Err is set.
+	// Run is what the file says of the run. When Busy is true only the ID and
+	// the status running are set, when Err is set only the ID.
 	recovery.Run
 	// Busy is true when a process works on the run.
 	Busy bool
@@ -190,7 +190,7 @@ func look(dir, id string) Entry {
 		}
 	}
 	if errors.Is(err, ErrBusy) {
-		e.Busy = true
+		e.Busy, e.Status = true, recovery.StatusRunning
 		return e
 	}
 	e.Err = err

@@ -351,13 +351,13 @@ func TestListAndKnown(t *testing.T) {
 		os.WriteFile(filepath.Join(runs, ".new-123"), nil, 0o600))
 	var got []string
 	for _, e := range must(runstate.List(dir))(t) {
-		got = append(got, fmt.Sprintf("%s started=%t finished=%t busy=%t damaged=%t", e.ID, !e.Started.IsZero(), e.Finished, e.Busy, errors.Is(e.Err, runstate.ErrDamaged)))
+		got = append(got, fmt.Sprintf("%s %s started=%t finished=%t busy=%t damaged=%t", e.ID, e.Status, !e.Started.IsZero(), e.Finished, e.Busy, errors.Is(e.Err, runstate.ErrDamaged)))
 	}
 	want := []string{
-		"a-done started=true finished=true busy=false damaged=false",
-		"b-busy started=false finished=false busy=true damaged=false",
-		"c-running started=true finished=false busy=false damaged=false",
-		"d-damaged started=false finished=false busy=false damaged=true",
+		"a-done finished started=true finished=true busy=false damaged=false",
+		"b-busy running started=false finished=false busy=true damaged=false",
+		"c-running finished started=true finished=false busy=false damaged=false",
+		"d-damaged  started=false finished=false busy=false damaged=true",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("list:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
