@@ -47,7 +47,7 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/standardtasks"},
-	"github.com/agext/levenshtein":       {"config"},
+	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
 }
 
