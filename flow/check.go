@@ -201,7 +201,7 @@ func (k *checker) options(s Step, err error) {
 	if err == nil {
 		return
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // taken apart level by level
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			k.options(s, e)
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // world is everything that flow is given: journal, runner, reserved hosts and
-// undo list. It survives the death of a process, which is a panic with killed.
+// undo list. It survives the death of a process, which is a panic with errKilled.
 type world struct {
 	t    *testing.T
 	plan map[recovery.FlowKind]*flow.Plan
@@ -49,18 +49,18 @@ type world struct {
 }
 
 var (
-	killed     = errors.New("killed")
+	errKilled  = errors.New("killed")
 	errJournal = errors.New("disk full")
 )
 
 func (w *world) at(do func()) {
 	w.point++
 	if w.dieAt[w.point] && !w.dieAfter {
-		panic(killed)
+		panic(errKilled)
 	}
 	do()
 	if w.dieAt[w.point] {
-		panic(killed)
+		panic(errKilled)
 	}
 }
 
@@ -899,7 +899,7 @@ func live(t *testing.T, w *world) recovery.Run {
 func once(t *testing.T, w *world) (run recovery.Run, alive bool) {
 	t.Helper()
 	defer func() {
-		if p := recover(); p != nil && p != any(killed) {
+		if p := recover(); p != nil && p != any(errKilled) {
 			panic(p)
 		}
 	}()

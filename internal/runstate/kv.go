@@ -206,7 +206,7 @@ func (l *Library) write(ctx context.Context, do func(*bbolt.Tx) error) error {
 type kv struct {
 	root  *bbolt.Bucket // nil: empty
 	owner string
-	quota uint64
+	quota int64
 }
 
 // An entry is its version and expiry (nanoseconds since 1970; 0: never), 8
@@ -219,17 +219,25 @@ func encodeEntry(v recovery.KVValue) []byte {
 		expires = v.Expires.UnixNano()
 	}
 	out := make([]byte, 0, entryHead+len(v.Value))
-	out = binary.BigEndian.AppendUint64(out, uint64(v.Version))
-	out = binary.BigEndian.AppendUint64(out, uint64(expires))
+	out = append(out, encodeInt(v.Version)...)
+	out = append(out, encodeInt(expires)...)
 	return append(out, v.Value...)
+}
+
+func encodeInt(n int64) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(n)) //nolint:gosec // the same bits come back
+}
+
+func decodeInt(data []byte) int64 {
+	return int64(binary.BigEndian.Uint64(data)) //nolint:gosec // the same bits went in
 }
 
 func decodeEntry(name, data []byte) (recovery.KVValue, error) {
 	if len(data) < entryHead {
 		return recovery.KVValue{}, fmt.Errorf("%w: key %q", ErrDamaged, name)
 	}
-	v := recovery.KVValue{Name: string(name), Version: int64(binary.BigEndian.Uint64(data)), Value: bytes.Clone(data[entryHead:])}
-	if ns := int64(binary.BigEndian.Uint64(data[8:])); ns != 0 {
+	v := recovery.KVValue{Name: string(name), Version: decodeInt(data), Value: bytes.Clone(data[entryHead:])}
+	if ns := decodeInt(data[8:]); ns != 0 {
 		v.Expires = time.Unix(0, ns).UTC()
 	}
 	return v, nil
@@ -237,7 +245,7 @@ func decodeEntry(name, data []byte) (recovery.KVValue, error) {
 
 func expired(v recovery.KVValue) bool { return !v.Expires.IsZero() && !time.Now().Before(v.Expires) }
 
-func cost(v recovery.KVValue) uint64 { return uint64(entryCost + len(v.Name) + len(v.Value)) }
+func cost(v recovery.KVValue) int64 { return int64(entryCost + len(v.Name) + len(v.Value)) }
 
 func (k kv) check(name string) error {
 	switch {
@@ -318,7 +326,7 @@ func (k kv) put(name string, v recovery.KVValue, ifVersion *int64) (int64, error
 		return 0, err
 	}
 	used := counter(own, keyUsed)
-	v.Name, v.Version = name, int64(counter(own, keyFloor))+1
+	v.Name, v.Version = name, counter(own, keyFloor)+1
 	if there {
 		used -= cost(old)
 		v.Version = old.Version + 1
@@ -333,7 +341,7 @@ func (k kv) put(name string, v recovery.KVValue, ifVersion *int64) (int64, error
 	if used += cost(v); used > k.quota {
 		return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d", name, recovery.ErrQuota, used, k.quota)
 	}
-	return v.Version, errors.Join(entries.Put([]byte(name), encodeEntry(v)), own.Put(keyUsed, number(used)))
+	return v.Version, errors.Join(entries.Put([]byte(name), encodeEntry(v)), own.Put(keyUsed, encodeInt(used)))
 }
 
 func (k kv) remove(name string, ifVersion *int64) error {
@@ -369,17 +377,17 @@ func compare(name string, old recovery.KVValue, there bool, want *int64) error {
 // drop removes an entry. A key that is made anew goes on above the versions of
 // all keys that are gone, so that no version ever comes back.
 func drop(own, entries *bbolt.Bucket, v recovery.KVValue) error {
-	floor := max(counter(own, keyFloor), uint64(v.Version))
+	floor := max(counter(own, keyFloor), v.Version)
 	return errors.Join(
 		entries.Delete([]byte(v.Name)),
-		own.Put(keyFloor, number(floor)),
-		own.Put(keyUsed, number(counter(own, keyUsed)-cost(v))),
+		own.Put(keyFloor, encodeInt(floor)),
+		own.Put(keyUsed, encodeInt(counter(own, keyUsed)-cost(v))),
 	)
 }
 
 // purge removes what has expired, but for one key, and returns the bytes that
 // this freed.
-func purge(own, entries *bbolt.Bucket, keep string) (uint64, error) {
+func purge(own, entries *bbolt.Bucket, keep string) (int64, error) {
 	var old []recovery.KVValue
 	err := entries.ForEach(func(name, data []byte) error {
 		v, err := decodeEntry(name, data)
@@ -388,7 +396,7 @@ func purge(own, entries *bbolt.Bucket, keep string) (uint64, error) {
 		}
 		return err
 	})
-	var freed uint64
+	var freed int64
 	for _, v := range old {
 		freed += cost(v)
 		err = errors.Join(err, drop(own, entries, v))
@@ -415,7 +423,7 @@ func (k kv) list(prefix string) ([]recovery.KVValue, error) {
 	return out, nil
 }
 
-func counter(b *bbolt.Bucket, key []byte) uint64 {
+func counter(b *bbolt.Bucket, key []byte) int64 {
 	if b == nil {
 		return 0
 	}
@@ -423,5 +431,5 @@ func counter(b *bbolt.Bucket, key []byte) uint64 {
 	if len(data) != 8 {
 		return 0
 	}
-	return binary.BigEndian.Uint64(data)
+	return decodeInt(data)
 }

@@ -21,7 +21,7 @@ func lock(f *os.File, shared bool) error {
 	if shared {
 		how = syscall.LOCK_SH
 	}
-	err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) //nolint:gosec // a file descriptor
+	err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return ErrBusy
 	}
@@ -31,6 +31,6 @@ func lock(f *os.File, shared bool) error {
 // release gives a file and its lock back. Closing alone would not do: pages
 // that are still mapped keep the lock.
 func release(f *os.File) {
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) //nolint:gosec // a file descriptor
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
 	_ = f.Close()
 }

@@ -285,7 +285,7 @@ func (r *Run) FinishTask(ctx context.Context, rec recovery.TaskRecord, provided 
 		if err := putValues(tx.Bucket(bucketValues), provided); err != nil {
 			return err
 		}
-		return tx.Bucket(bucketTasks).Put(number(uint64(rec.Seq)), data)
+		return tx.Bucket(bucketTasks).Put(encodeInt(int64(rec.Seq)), data)
 	})
 }
 
