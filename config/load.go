@@ -162,20 +162,20 @@ func (f fileSource) ReadBytes() ([]byte, error) {
 	st, err := os.Stat(string(f))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, unreadable("no such file", "")
+		return nil, unreadable("no such file", "check --config-file")
 	case err != nil:
-		return nil, unreadable("cannot be read: "+bare(err), "")
+		return nil, unreadable("cannot be read: "+bare(err), "let the user who runs this read it")
 	case !st.Mode().IsRegular(): // to open a pipe could block for ever
-		return nil, unreadable("not a regular file", "")
+		return nil, unreadable("not a regular file", "check --config-file; a folder goes with --config-dir")
 	}
 	file, err := os.Open(string(f))
 	if err != nil {
-		return nil, unreadable("cannot be read: "+bare(err), "")
+		return nil, unreadable("cannot be read: "+bare(err), "let the user who runs this read it")
 	}
 	defer func() { _ = file.Close() }() // only read from
 	b, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
 	if err != nil {
-		return nil, unreadable("cannot be read: "+bare(err), "")
+		return nil, unreadable("cannot be read: "+bare(err), "let the user who runs this read it")
 	}
 	return b, nil
 }
@@ -285,11 +285,11 @@ func (l *loader) paths(src Sources) []string {
 	for _, d := range dirs {
 		entries, err := os.ReadDir(d)
 		if err != nil {
-			reason := "cannot be read: " + bare(err)
+			reason, hint := "cannot be read: "+bare(err), "let the user who runs this read it"
 			if errors.Is(err, fs.ErrNotExist) {
-				reason = "no such directory"
+				reason, hint = "no such directory", "check --config-dir"
 			}
-			l.fail(d, reason, "")
+			l.fail(d, reason, hint)
 			continue
 		}
 		var names []string

@@ -310,7 +310,8 @@ func TestDiscover(t *testing.T) {
 func TestUnreadableSources(t *testing.T) {
 	dir := t.TempDir()
 	_, err := config.Load(config.Sources{Files: []string{dir + "/none.conf", dir}, Dirs: []string{dir + "/none.d"}})
-	want := dir + "/none.d: no such directory\n" + dir + "/none.conf: no such file\n" + dir + ": not a regular file"
+	want := dir + "/none.d: no such directory; check --config-dir\n" + dir + "/none.conf: no such file; check --config-file\n" +
+		dir + ": not a regular file; check --config-file; a folder goes with --config-dir"
 	if err == nil || err.Error() != want {
 		t.Errorf("error = %v\nwant    %s", err, want)
 	}

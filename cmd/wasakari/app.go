@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -27,6 +28,7 @@ type world struct {
 	stdout, stderr io.Writer
 	environ        []string
 	home           string // empty: none
+	root           string // put before /etc where configuration is looked for
 }
 
 func (w world) env(name string) string {
@@ -46,6 +48,40 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// locatedError gives every line of an error the file that it speaks of.
+type locatedError struct {
+	file string
+	err  error
+}
+
+// located names the file in every line of err.
+func located(file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &locatedError{file, err}
+}
+
+func (e *locatedError) Error() string {
+	lines := strings.Split(e.err.Error(), "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(line, e.file+":") {
+			lines[i] = e.file + ": " + line
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (e *locatedError) Unwrap() error { return e.err }
+
+// noArgs is for commands that take flags only.
+func noArgs(cmd *cobra.Command, given []string) error {
+	if len(given) > 0 {
+		return fmt.Errorf("%q: %s takes no arguments", given[0], cmd.CommandPath())
+	}
+	return nil
 }
 
 // errReported says that the command failed and has told why itself.
@@ -124,11 +160,15 @@ func refuseUnknown(cmd *cobra.Command) {
 			if len(given) == 0 {
 				return cmd.Help()
 			}
-			hint := ""
-			if near := cmd.SuggestionsFor(given[0]); len(near) > 0 {
-				hint = fmt.Sprintf("; did you mean %s?", near[0])
+			var names []string
+			for _, sub := range cmd.Commands() {
+				names = append(names, sub.Name())
 			}
-			return usagef("unknown command %q%s See %s --help", given[0], hint, cmd.CommandPath())
+			hint := ""
+			if near, ok := config.Nearest(given[0], names); ok {
+				hint = fmt.Sprintf("did you mean %s? ", near)
+			}
+			return usagef("unknown command %q; %ssee %s --help", given[0], hint, cmd.CommandPath())
 		}
 	}
 	for _, sub := range cmd.Commands() {

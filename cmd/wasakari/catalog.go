@@ -37,9 +37,9 @@ func (c *catalog) Task(key string) (recovery.Task, bool) {
 // Keys lists the keys, sorted.
 func (c *catalog) Keys() []string { return slices.Sorted(maps.Keys(c.tasks)) }
 
-// loadCatalog admits the standard tasks and every module of the folders. All
-// mistakes are told at once.
-func loadCatalog(ctx context.Context, rt *runtime.Runtime, dirs []string) (*catalog, error) {
+// loadCatalog admits the standard tasks and every module of the folders, none
+// larger than maxBytes. All mistakes are told at once.
+func loadCatalog(ctx context.Context, rt *runtime.Runtime, dirs []string, maxBytes int64) (*catalog, error) {
 	files, err := moduleFiles(dirs)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, dirs []string) (*cata
 	})
 	for i, file := range files {
 		group.Go(func() error {
-			modules[i+1], problems[i+1] = admitFile(ctx, rt, file)
+			modules[i+1], problems[i+1] = admitFile(ctx, rt, file, maxBytes)
 			return nil
 		})
 	}
@@ -76,7 +76,7 @@ func moduleFiles(dirs []string) ([]string, error) {
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("task folder: %w", err))
+			errs = append(errs, fmt.Errorf("task folder %s: %w; check --task-dir and [wasakari] task_dir", dir, bare(err)))
 			continue
 		}
 		for _, e := range entries {
@@ -91,14 +91,17 @@ func moduleFiles(dirs []string) ([]string, error) {
 	return files, errors.Join(errs...)
 }
 
-func admitFile(ctx context.Context, rt *runtime.Runtime, file string) (*runtime.Module, error) {
-	wasm, err := readFile(file, maxModuleRead)
+func admitFile(ctx context.Context, rt *runtime.Runtime, file string, maxBytes int64) (*runtime.Module, error) {
+	wasm, err := readFile(file, maxBytes)
+	if errors.Is(err, recovery.ErrTooLarge) {
+		return nil, fmt.Errorf("%w; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib", err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	m, err := rt.Admit(ctx, file, wasm)
 	if err != nil {
-		return nil, err
+		return nil, located(file, err)
 	}
 	key := strings.TrimSuffix(filepath.Base(file), ".wasm")
 	if !slices.ContainsFunc(m.Manifest().Tasks, func(t abi.ManifestTask) bool { return t.Key == key }) {
@@ -118,8 +121,12 @@ func (c *catalog) add(m *runtime.Module, standard bool) error {
 	var errs []error
 	for _, mt := range m.Manifest().Tasks {
 		if other, ok := c.tasks[mt.Key]; ok {
-			if other.Digest != m.Digest() {
-				errs = append(errs, fmt.Errorf("task %s is in two modules: %s and %s; remove one of them", mt.Key, other.Source, m.Source()))
+			switch {
+			case other.Digest == m.Digest():
+			case other.Standard:
+				errs = append(errs, fmt.Errorf("%s: task %s is a standard task, which is built in; give yours another key", m.Source(), mt.Key))
+			default:
+				errs = append(errs, fmt.Errorf("%s: task %s is in %s too; remove one of them", m.Source(), mt.Key, other.Source))
 			}
 			continue
 		}

@@ -20,7 +20,7 @@ four flows: every key known, every input there, every op granted, every
 required option set. Nothing is ever dropped in silence: what is wrong is told
 with file, line and column, and the exit code is 2.`,
 		Example: "  wasakari check --config-file custom-recovery-methods.conf --task-dir tasks/",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := s.load(cmd.Context(), w)
 			if err != nil {

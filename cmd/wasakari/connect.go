@@ -46,15 +46,20 @@ func (c *cloud) close() {
 	}
 }
 
+// contradiction refuses flags that do not go together.
+func (c *cloudFlags) contradiction() error {
+	switch {
+	case c.scenario != "" && !c.simulate:
+		return usagef("--scenario: only with --simulate; add it")
+	case c.simulate && c.osCloud != "":
+		return usagef("--simulate and --os-cloud: choose one")
+	}
+	return nil
+}
+
 // connect logs in. failed names the host that is to be recovered: a simulated
 // one is killed first.
 func (c *cloudFlags) connect(ctx context.Context, w world, cfg *config.Config, log *zap.Logger, failed string) (*cloud, error) {
-	if c.scenario != "" && !c.simulate {
-		return nil, usagef("--scenario: only with --simulate")
-	}
-	if c.simulate && c.osCloud != "" {
-		return nil, usagef("--simulate and --os-cloud: choose one")
-	}
 	if c.simulate {
 		return c.simulated(ctx, cfg, log, failed)
 	}
@@ -76,7 +81,11 @@ func (c *cloudFlags) simulated(ctx context.Context, cfg *config.Config, log *zap
 	}
 	if failed != "" {
 		if err := sim.FailHost(failed); err != nil {
-			return nil, errors.Join(usagef("simulated cloud: %w", err), sim.Close())
+			var there []string
+			for _, s := range sim.Services() {
+				there = append(there, s.Host)
+			}
+			return nil, errors.Join(usagef("%w; it has %s", err, strings.Join(there, ", ")), sim.Close())
 		}
 	}
 	// The simulated cloud outlives an interruption: locks are still to be taken off.
@@ -120,9 +129,20 @@ func login(ctx context.Context, opt openstack.Options, cfg *config.Config, log *
 	opt.UserAgent = "wasakari/" + version
 	client, err := openstack.Connect(ctx, opt)
 	if err != nil {
-		return nil, usagef("%s: %w", what, err)
+		return nil, usagef("%s: %w%s", what, err, loginHint(err))
 	}
 	return &cloud{Client: client, sim: sim, what: what}, nil
+}
+
+// loginHint says what to do when a cloud cannot be used.
+func loginHint(err error) string {
+	switch {
+	case errors.Is(err, recovery.ErrUnauthorized):
+		return "; check user, password, project and their domains"
+	case errors.Is(err, recovery.ErrUnavailable), errors.Is(err, recovery.ErrTimeout):
+		return "; check the URL, and that this machine reaches it"
+	}
+	return ""
 }
 
 // options chooses where the credentials come from.
@@ -139,6 +159,12 @@ func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, st
 			files = []string{file}
 		}
 		opt, err := openstack.OptionsFromClouds(name, files...)
+		switch {
+		case errors.Is(err, recovery.ErrNotFound):
+			err = fmt.Errorf("%w; make it, or name another in OS_CLIENT_CONFIG_FILE", err)
+		case err != nil:
+			err = fmt.Errorf("%w; check --os-cloud and OS_CLOUD", err)
+		}
 		return opt, "cloud " + name, err
 	case w.env("OS_AUTH_URL") != "":
 		opt, err := openstack.OptionsFromEnv(w.environ)
@@ -147,8 +173,8 @@ func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, st
 		opt, err := privilegedUser(n)
 		return opt, "cloud of os_privileged_user_auth_url", err
 	}
-	return openstack.Options{}, "", fmt.Errorf("no cloud to act on: %w; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, "+
-		"set os_privileged_user_auth_url in the configuration, or try --simulate", recovery.ErrInvalid)
+	return openstack.Options{}, "", errors.New("no cloud to act on; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, " +
+		"set os_privileged_user_auth_url in the configuration, or try --simulate")
 }
 
 // privilegedUser takes Masakari's own credentials.
@@ -157,6 +183,17 @@ func privilegedUser(n config.Nova) (openstack.Options, error) {
 		AuthURL: n.AuthURL, User: n.UserName, Password: string(n.Password), Project: n.Tenant,
 		UserDomain: n.UserDomainName, ProjectDomain: n.ProjectDomainName, SystemScope: n.SystemScope,
 		Region: n.RegionName, Insecure: n.APIInsecure, CAFile: n.CACertificatesFile,
+	}
+	var missing []string
+	for _, o := range []struct{ name, value string }{
+		{"os_privileged_user_name", opt.User}, {"os_privileged_user_password", opt.Password},
+	} {
+		if o.value == "" {
+			missing = append(missing, o.name)
+		}
+	}
+	if len(missing) > 0 {
+		return opt, fmt.Errorf("[DEFAULT] os_privileged_user_auth_url is set, but not %s; set it too, or name a cloud with --os-cloud", strings.Join(missing, " and "))
 	}
 	parts := strings.Split(n.CatalogAdminInfo, ":")
 	if len(parts) != 3 {
@@ -182,7 +219,7 @@ The cloud lives in memory and forgets everything at its end.`,
 		Example: `  wasakari simulate --print-scenario > cloud.yaml      # a scenario to begin with, each field explained
   wasakari simulate --scenario cloud.yaml --listen 127.0.0.1:5000 --write-clouds clouds.yaml
   OS_CLIENT_CONFIG_FILE=clouds.yaml openstack --os-cloud simulated server list --all-projects`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if printScenario {
 				_, err := w.stdout.Write(novasim.DemoYAML())
@@ -203,7 +240,7 @@ The cloud lives in memory and forgets everything at its end.`,
 			defer sim.Close() //nolint:errcheck // in memory; nothing can be lost
 			server, err := sim.Start(cmd.Context(), listen)
 			if err != nil {
-				return usagef("--listen %s: %w", listen, err)
+				return usagef("--listen: %w; want host:port, such as 127.0.0.1:5000", err)
 			}
 			clouds := cloudsYAML(sim, server.URL)
 			if writeClouds != "" {

@@ -67,7 +67,7 @@ func parseInputs(kinds []recovery.FlowKind, given []string) (inputs, error) {
 	for _, k := range kinds {
 		for _, name := range mustGive[k] {
 			if _, ok := in[name]; !ok {
-				return nil, usagef("flow %s needs --input %s=%s", k, name, example(name))
+				return nil, usagef("flow %s needs the input %s; add --input %s=%s", k, name, name, example(name))
 			}
 		}
 	}

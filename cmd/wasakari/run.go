@@ -97,7 +97,7 @@ type command struct {
 func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []recovery.FlowKind, error) {
 	if kind.Notification() != recovery.ComputeHost {
 		if f.method != "" {
-			return "", nil, usagef("--recovery-method: only for host-auto and host-rh")
+			return "", nil, usagef("--recovery-method: only for host-auto and host-rh; leave it out")
 		}
 		return recovery.Auto, []recovery.FlowKind{kind}, nil
 	}
@@ -113,7 +113,7 @@ func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []rec
 	case kinds == nil:
 		return "", nil, usagef("--recovery-method %s: want auto, reserved_host, auto_priority or rh_priority", f.method)
 	case kinds[0] != kind:
-		return "", nil, usagef("--recovery-method %s begins with %s, not %s", method, kinds[0], kind)
+		return "", nil, usagef("--recovery-method %s begins with %s, not %s; run %s", method, kinds[0], kind, kinds[0])
 	}
 	return method, kinds, nil
 }
@@ -121,7 +121,13 @@ func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []rec
 func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	kind, err := recovery.ParseFlowKind(name)
 	if err != nil {
+		if near, ok := config.Nearest(name, flowNames()); ok {
+			err = fmt.Errorf("%w; did you mean %s?", err, near)
+		}
 		return &usageError{err}
+	}
+	if err := f.contradiction(); err != nil {
+		return err
 	}
 	method, kinds, err := f.flows(kind)
 	if err != nil {
@@ -140,9 +146,7 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		return err
 	}
 	defer l.close() //nolint:errcheck // what matters is in the journal
-	if f.output == "text" {
-		l.warn(w)
-	}
+	l.warn(w)
 	if _, err := l.checkAll(); err != nil {
 		return err
 	}
@@ -171,10 +175,19 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	seg, hosts := segmentOf(in)
 	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts})
 	if err != nil {
-		return fmt.Errorf("state folder: %w", err)
+		return usagef("%w; name another state folder with --state-dir", err)
 	}
 	defer state.Close()
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
+}
+
+// flowNames lists what FLOW may be.
+func flowNames() []string {
+	var names []string
+	for _, k := range recovery.FlowKinds() {
+		names = append(names, string(k), k.Option())
+	}
+	return names
 }
 
 // failedHost names the host whose nova-compute is dead in a flow of this kind.
@@ -187,7 +200,10 @@ func failedHost(kind recovery.FlowKind, in inputs) string {
 
 func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	if len(f.inputs) > 0 || f.method != "" {
-		return usagef("--resume: inputs and recovery method are those of the run")
+		return usagef("--resume: inputs and recovery method are those of the run; leave --input and --recovery-method out")
+	}
+	if f.simulate || f.scenario != "" {
+		return usagef("--resume: a run on a simulated cloud ended with it; leave --simulate and --scenario out")
 	}
 	// The state folder may stand in the configuration, which the journal
 	// names: flags and environment must do to find the journal.
@@ -196,6 +212,9 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 		return &usageError{err}
 	}
 	state, err := runstate.Open(dir, f.resume, runstate.Options{})
+	if errors.Is(err, recovery.ErrNotFound) {
+		return usagef("%w; name the state folder of the run with --state-dir", err)
+	}
 	if err != nil {
 		return &usageError{err}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -58,7 +61,7 @@ func (l *loaded) close() error {
 func (s *settings) sources(w world) (config.Sources, error) {
 	src := config.Sources{
 		Files: s.configFiles, Dirs: s.configDirs, Discover: true,
-		Environ: w.environ, Home: w.home,
+		Environ: w.environ, Home: w.home, Root: w.root,
 	}
 	for _, kv := range s.set {
 		name, value, ok := strings.Cut(kv, "=")
@@ -102,13 +105,13 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 		return nil, usagef("cache folder: %w; name one with --cache-dir", err)
 	}
 	if l.rt, err = runtime.New(runtimeConfig(cfg, cacheDir, log)); err != nil {
-		return nil, &usageError{err}
+		return nil, usagef("%w; name another with --cache-dir", err)
 	}
 	dirs := s.taskDirs
 	if len(dirs) == 0 {
 		dirs = cfg.Wasakari.TaskDirs
 	}
-	if l.catalog, err = loadCatalog(ctx, l.rt, dirs); err != nil {
+	if l.catalog, err = loadCatalog(ctx, l.rt, dirs, int64(cfg.Wasakari.ModuleMiB)<<20); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	return l, nil
@@ -132,7 +135,7 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 	return runtime.Config{
 		CacheDir:       cacheDir,
 		Logger:         log.Named("runtime"),
-		MaxModuleBytes: o.ModuleMiB << 20,
+		MaxModuleBytes: max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits: runtime.Limits{
 			MemoryBytes: int64(o.MemoryMiB) << 20, Timeout: o.TaskTimeout,
 			HostCallsPerSecond: o.HostCallsPerSecond, Tickets: o.Tickets,
@@ -184,11 +187,12 @@ func (l *loaded) check(kind recovery.FlowKind, in inputs) (*flow.Plan, error) {
 func (l *loaded) checkAll() (map[recovery.FlowKind]*flow.Plan, error) {
 	plans := map[recovery.FlowKind]*flow.Plan{}
 	var errs []error
+	said := map[string]bool{}
 	for _, kind := range recovery.FlowKinds() {
 		plan, err := l.check(kind, nil)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("flow %s (%s):\n%w", kind, kind.Option(), err))
-			continue
+		if err != nil && !said[err.Error()] { // an option that two flows need
+			said[err.Error()] = true
+			errs = append(errs, err)
 		}
 		plans[kind] = plan
 	}
@@ -210,19 +214,31 @@ func (l *loaded) warn(w world) {
 	}
 }
 
-// readable opens a file that the caller named.
+// bare gives the reason of a file error without the path.
+func bare(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// readFile reads a file that the caller named.
 func readFile(name string, max int64) ([]byte, error) {
 	f, err := os.Open(name) //nolint:gosec // the caller names the file
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, usagef("%s: %w", name, bare(err))
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
 	info, err := f.Stat()
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, usagef("%s: %w", name, bare(err))
 	}
 	if info.Size() > max {
-		return nil, usagef("%s: %d bytes, more than the %d allowed: %w", name, info.Size(), max, recovery.ErrTooLarge)
+		return nil, usagef("%s: %w: it has %s, and at most %s are read", name, recovery.ErrTooLarge, size(int(info.Size())), size(int(max)))
 	}
-	return os.ReadFile(name) //nolint:gosec // as above
+	text, err := io.ReadAll(io.LimitReader(f, max))
+	if err != nil {
+		return nil, usagef("%s: %w", name, bare(err))
+	}
+	return text, nil
 }

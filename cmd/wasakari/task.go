@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -183,11 +184,11 @@ func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
 	}
 	doc, err := yaml.YAMLToJSON(text)
 	if err != nil {
-		return nil, nil, usagef("%s: %w", manifestFile, err)
+		return nil, nil, usagef("%s%s", manifestFile, yamlProblem(err))
 	}
 	m, err := abi.ParseManifest(doc)
 	if err != nil {
-		return nil, nil, usagef("%s: %w", manifestFile, err)
+		return nil, nil, &usageError{located(manifestFile, err)}
 	}
 	wasm, err := readFile(moduleFile, maxModuleRead)
 	if err != nil {
@@ -200,6 +201,18 @@ func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
 	return packed, m, nil
 }
 
+var yamlPosition = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
+
+// yamlProblem gives ":line:col: reason", without the lines of the file that
+// the decoder quotes.
+func yamlProblem(err error) string {
+	text := yaml.FormatError(err, false, false)
+	if m := yamlPosition.FindStringSubmatch(text); m != nil {
+		return fmt.Sprintf(":%s:%s: %s", m[1], m[2], text[len(m[0]):])
+	}
+	return ": " + text
+}
+
 // admissible admits a module and forgets it.
 func admissible(ctx context.Context, source string, wasm []byte) error {
 	rt, err := runtime.New(runtime.Config{MaxModuleBytes: maxModuleRead})
@@ -208,7 +221,7 @@ func admissible(ctx context.Context, source string, wasm []byte) error {
 	}
 	_, err = rt.Admit(ctx, source, wasm)
 	if err != nil {
-		err = &usageError{err}
+		err = &usageError{located(source, err)}
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
