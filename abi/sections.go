@@ -46,15 +46,15 @@ func CustomSections(wasm []byte) ([]Section, error) {
 			return nil
 		}
 		size, n, ok := leb(s.body)
-		if !ok || size > uint64(len(s.body)-n) {
+		if !ok || size > int64(len(s.body)-n) {
 			return fmt.Errorf("%w: name of the custom section at byte %d", ErrTruncated, s.offset)
 		}
-		name := s.body[n : n+int(size)] //nolint:gosec // size is no larger than the body
+		name := s.body[n : n+int(size)]
 		if !utf8.Valid(name) {
 			return fmt.Errorf("%w: name of the custom section at byte %d is not UTF-8", ErrTruncated, s.offset)
 		}
 		list = append(list, Section{
-			Name: string(name), Data: s.body[n+int(size):], //nolint:gosec // as above
+			Name: string(name), Data: s.body[n+int(size):],
 			Offset: s.offset, End: s.end,
 		})
 		return nil
@@ -152,10 +152,10 @@ func eachSection(wasm []byte, visit func(section) error) error {
 			return fmt.Errorf("%w: size of the section at byte %d", ErrTruncated, pos)
 		}
 		from := pos + 1 + n
-		if size > uint64(len(wasm)-from) {
+		if size > int64(len(wasm)-from) {
 			return fmt.Errorf("%w: the section at byte %d has %d bytes, the file only %d more", ErrTruncated, pos, size, len(wasm)-from)
 		}
-		s.end = from + int(size) //nolint:gosec // size is no larger than the file
+		s.end = from + int(size)
 		s.body = wasm[from:s.end]
 		if err := visit(s); err != nil {
 			return err
@@ -166,11 +166,11 @@ func eachSection(wasm []byte, visit func(section) error) error {
 }
 
 // leb reads an unsigned LEB128 of 32 bits, and how many bytes it took.
-func leb(b []byte) (v uint64, n int, ok bool) {
+func leb(b []byte) (v int64, n int, ok bool) {
 	const longest = 5
 	for n < len(b) && n < longest {
 		c := b[n]
-		v |= uint64(c&0x7f) << (7 * n)
+		v |= int64(c&0x7f) << (7 * n)
 		n++
 		if c < 0x80 {
 			return v, n, v <= 0xffffffff
@@ -181,7 +181,7 @@ func leb(b []byte) (v uint64, n int, ok bool) {
 
 func appendLEB(b []byte, v uint64) []byte {
 	for ; v >= 0x80; v >>= 7 {
-		b = append(b, byte(v)|0x80) //nolint:gosec // the low seven bits
+		b = append(b, byte(v)|0x80)
 	}
-	return append(b, byte(v)) //nolint:gosec // below 0x80
+	return append(b, byte(v))
 }

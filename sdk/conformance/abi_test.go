@@ -29,7 +29,7 @@ func testdata(t *testing.T, name string) []byte {
 func TestGuestOfABI(t *testing.T) {
 	ctx := t.Context()
 	rt := wazero.NewRuntime(ctx)
-	defer rt.Close(context.WithoutCancel(ctx))
+	defer func() { _ = rt.Close(context.WithoutCancel(ctx)) }()
 	if err := hostModule(ctx, rt); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestGuestOfABI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close(context.WithoutCancel(ctx))
+	defer func() { _ = r.Close(context.WithoutCancel(ctx)) }()
 	product, err := r.Admit(ctx, "from_abi.wasm", wasm)
 	if err != nil {
 		t.Fatal(err)

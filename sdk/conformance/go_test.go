@@ -259,7 +259,7 @@ func each(t *testing.T, f func(t *testing.T, h *host, tt goCase)) {
 func TestGo(t *testing.T) {
 	ctx := t.Context()
 	rt := wazero.NewRuntime(ctx)
-	defer rt.Close(context.WithoutCancel(ctx))
+	defer func() { _ = rt.Close(context.WithoutCancel(ctx)) }()
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestGoOnRuntime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close(context.WithoutCancel(t.Context()))
+	defer func() { _ = r.Close(context.WithoutCancel(t.Context())) }()
 	guest, err := r.Admit(t.Context(), "concurrent.wasm", wasm)
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func (h *host) run(t *testing.T, rt wazero.Runtime, guest wazero.CompiledModule,
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mod.Close(ctx)
+	defer func() { _ = mod.Close(ctx) }()
 	res, err := mod.ExportedFunction(export).Call(ctx)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", export, err, h.output.String())
@@ -232,12 +232,10 @@ func (h *host) submit(op string, req []byte) int64 {
 	h.tickets++
 	id := h.tickets
 	h.open[id] = cancel
-	h.working.Add(1)
-	go func() {
-		defer h.working.Done()
+	h.working.Go(func() {
 		doc, code := document(do(ctx, req))
 		h.delivered <- delivery{id, doc, code}
-	}()
+	})
 	return int64(id)
 }
 

@@ -36,11 +36,11 @@ var _, _ = exportRun, exportRevert
 type wasmImports struct{}
 
 func text(s string) (unsafe.Pointer, uint32) {
-	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s))
+	return unsafe.Pointer(unsafe.StringData(s)), uint32(len(s)) //nolint:gosec // pointers are what the ABI takes
 }
 
 func data(b []byte) (unsafe.Pointer, uint32) {
-	return unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))
+	return unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b)) //nolint:gosec // pointers are what the ABI takes
 }
 
 func (wasmImports) call(op string, req, out []byte) int64 {

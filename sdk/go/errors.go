@@ -7,13 +7,13 @@ import (
 )
 
 // errno is the number of an error in the ABI.
-type errno int32
+type errno int64
 
 func (e errno) code() string {
 	if e > 0 && int(e) < len(errnoNames) {
 		return errnoNames[e]
 	}
-	return fmt.Sprintf("errno_%d", int32(e))
+	return fmt.Sprintf("errno_%d", int64(e))
 }
 
 // sentinel is one of the Err variables: the code of an error document.

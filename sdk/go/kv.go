@@ -38,7 +38,7 @@ func (k KV) List(ctx context.Context, prefix string) ([]KVEntry, error) {
 }
 
 // Library returns the values of the task's library, which outlive the run.
-func (k KV) Library() Library { return Library{k.c} }
+func (k KV) Library() Library { return Library(k) }
 
 // Library is the values of the task's library. They outlive the run, and other
 // runs may write them at the same time: compare and set with versions.

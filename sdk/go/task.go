@@ -182,7 +182,7 @@ func (t *Task) Log() Logger { return Logger{t.c} }
 
 // Progress tells how far the task is, from 0 to 1000, and what it is doing.
 func (t *Task) Progress(permille int, format string, args ...any) {
-	t.c.t.progress(int32(min(max(permille, 0), 1000)), fmt.Sprintf(format, args...)) //nolint:gosec // bounded
+	t.c.t.progress(int32(min(max(permille, 0), 1000)), fmt.Sprintf(format, args...))
 }
 
 // Sleep waits for d on the host, or until ctx is done, whose error it then

@@ -65,8 +65,8 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestUnknownKey(t *testing.T) {
-	r := wasakaritest.Run(t, "curent", nil)
-	if want := "task curent: the module has no handler for it, only for: "; r.Outcome != wasakaritest.Failed || !strings.HasPrefix(r.Reason, want) {
+	r := wasakaritest.Run(t, "currant", nil)
+	if want := "task currant: the module has no handler for it, only for: "; r.Outcome != wasakaritest.Failed || !strings.HasPrefix(r.Reason, want) {
 		t.Errorf("outcome %s (%s), want failed (%s…)", r.Outcome, r.Reason, want)
 	}
 }
@@ -115,8 +115,12 @@ func TestWhatATaskIsGiven(t *testing.T) {
 			queue, task.HasOption("acme", "unset"), task.HasOption("acme", "queue"), task.OptionInt("acme", "unset"),
 		}
 		want := []any{
-			"current", "host-rh", "post", 2, 3, false, "c1", "7", "", []string{"c4"}, []string{"event", "host_name", "reserved_host_list"},
-			"ops", int64(3), true, []string{"a", "b"}, 90 * time.Second, 0.5, "kept", false, true, int64(0),
+			"current", "host-rh", "post", 2, 3, false, "c1", "7", "",
+			[]string{"c4"},
+			[]string{"event", "host_name", "reserved_host_list"},
+			"ops", int64(3), true,
+			[]string{"a", "b"},
+			90 * time.Second, 0.5, "kept", false, true, int64(0),
 		}
 		for i := range want {
 			if !reflect.DeepEqual(got[i], want[i]) {

@@ -46,7 +46,7 @@ type tickets struct {
 	own    []byte
 
 	mu      sync.Mutex // covers what follows
-	pending map[int32]*pendingCall
+	pending map[int64]*pendingCall
 	driving bool
 	parked  int             // goroutines that wait in await
 	timed   int             // of those, how many have a deadline
@@ -69,7 +69,7 @@ type result struct {
 }
 
 func newTickets(imp imports) *tickets {
-	return &tickets{imp: imp, base: runtime.NumGoroutine() - 1, own: make([]byte, ownSize), pending: map[int32]*pendingCall{}}
+	return &tickets{imp: imp, base: runtime.NumGoroutine() - 1, own: make([]byte, ownSize), pending: map[int64]*pendingCall{}}
 }
 
 func (x *tickets) log(level int32, msg string)         { x.imp.log(level, msg) }
@@ -93,7 +93,7 @@ func (x *tickets) do(ctx context.Context, op string, req []byte) (*bytes.Buffer,
 
 // submit opens a ticket. When the host has as many open as the task may have,
 // it waits for one of them to end.
-func (x *tickets) submit(ctx context.Context, op string, req []byte) (int32, *pendingCall, error) {
+func (x *tickets) submit(ctx context.Context, op string, req []byte) (int64, *pendingCall, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	ticket := x.imp.submit(op, req)
@@ -112,14 +112,14 @@ func (x *tickets) submit(ctx context.Context, op string, req []byte) (int32, *pe
 		c.deadline = d
 		x.timed++
 	}
-	x.pending[int32(ticket)] = c
+	x.pending[ticket] = c
 	x.submits++
 	x.parked++
 	if !x.driving {
 		x.driving = true
 		go x.drive()
 	}
-	return int32(ticket), c, nil
+	return ticket, c, nil
 }
 
 // queue waits until a ticket was delivered. It is called with mu held, and
@@ -156,7 +156,7 @@ func (x *tickets) wake() {
 
 // giveUp cancels a ticket. The host delivers it all the same, so it stays
 // among the pending ones.
-func (x *tickets) giveUp(ctx context.Context, id int32, c *pendingCall) (*bytes.Buffer, error) {
+func (x *tickets) giveUp(ctx context.Context, id int64, c *pendingCall) (*bytes.Buffer, error) {
 	x.mu.Lock()
 	if _, open := x.pending[id]; !open {
 		x.mu.Unlock()
@@ -344,7 +344,7 @@ func (x *tickets) idle() (time.Duration, bool) {
 
 // wait sleeps in the host and delivers what is done.
 func (x *tickets) wait(timeout time.Duration) {
-	ms := int32((timeout + time.Millisecond - 1) / time.Millisecond)
+	ms := int32(min(timeout+time.Millisecond-1, longWait) / time.Millisecond) //nolint:gosec // at most a second; rounded up
 	x.hostMu.Lock()
 	r := x.imp.wait(ms, x.own)
 	if r < 0 {
@@ -354,7 +354,7 @@ func (x *tickets) wait(timeout time.Duration) {
 		}
 		return
 	}
-	id, n := int32(r>>32), r&0xffffffff
+	id, n := r>>32, r&0xffffffff
 	if n&waitError != 0 {
 		n = -(n &^ waitError)
 	}
@@ -371,7 +371,7 @@ func (x *tickets) wait(timeout time.Duration) {
 	x.deliver(id, c, res)
 }
 
-func (x *tickets) deliver(id int32, c *pendingCall, r result) {
+func (x *tickets) deliver(id int64, c *pendingCall, r result) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.pending, id)
@@ -393,7 +393,7 @@ func (x *tickets) deliver(id int32, c *pendingCall, r result) {
 // or the host lost the tickets.
 func (x *tickets) abort(e errno) {
 	x.mu.Lock()
-	open := make(map[int32]*pendingCall, len(x.pending))
+	open := make(map[int64]*pendingCall, len(x.pending))
 	for id, c := range x.pending {
 		open[id] = c
 	}

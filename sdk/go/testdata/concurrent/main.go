@@ -96,7 +96,7 @@ func timeout(t *wasakari.Task) error {
 	defer cancel()
 	_, err := t.Nova().ServerWait(ctx, wasakari.NovaServerWaitRequest{ID: "s", Until: "moved"})
 	if !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("got %v", err)
+		return fmt.Errorf("got: %w", err)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func cancel(t *wasakari.Task) error {
 	}()
 	_, err := t.Nova().ServerWait(ctx, wasakari.NovaServerWaitRequest{ID: "s", Until: "moved"})
 	if !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("got %v", err)
+		return fmt.Errorf("got: %w", err)
 	}
 	return <-slept
 }
