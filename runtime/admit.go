@@ -138,7 +138,8 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 		err = r.adopt(m)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", source, err), rt.Close(context.WithoutCancel(ctx)))
+		ctx := context.WithoutCancel(ctx)
+		return nil, errors.Join(fmt.Errorf("%s: %w", source, err), compiled.Close(ctx), rt.Close(ctx))
 	}
 	r.log.Debug("module admitted", zap.String("source", source), zap.String("library", manifest.Library), zap.String("digest", info.Digest))
 	return m, nil

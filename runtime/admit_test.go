@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wasakari/wasakari/abi"
@@ -334,6 +335,37 @@ func TestCacheRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Modules of the same bytes do not share their fate.
+func TestSameModuleTwice(t *testing.T) {
+	r := newRuntime(t, runtime.Config{})
+	first, second := admit(t, r, "revert"), admit(t, r, "revert")
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				if _, err := second.Revert(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}}); err != nil {
+					t.Error(err)
+				}
+				m, err := r.Admit(t.Context(), "again", testwasm.Module("revert"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := m.Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}}); err != nil {
+					t.Error(err)
+				}
+				if err := m.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestClosed(t *testing.T) {

@@ -318,11 +318,13 @@ func clip(b []byte, n int) string {
 	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
-// printable replaces control characters: what a guest writes ends on an
-// operator's terminal.
+// printable replaces control characters and those that turn the direction of
+// text: what a guest writes ends on an operator's terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0) {
+		switch {
+		case r == '\t':
+		case r < ' ', r >= 0x7f && r < 0xa0, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
 			return '\uFFFD'
 		}
 		return r

@@ -284,7 +284,7 @@ func TestTakeNothing(t *testing.T) {
 
 func TestProgressAndReason(t *testing.T) {
 	long := strings.Repeat("ä", 3000)
-	data := text{"half", "a\nb\x07", long, abi.OpTaskReason, `{"reason":"first"}`, `{"reason":"` + long + `"}`}
+	data := text{"half", "a\nb\x07\u202e", long, abi.OpTaskReason, `{"reason":"first"}`, `{"reason":"` + long + `"}`}
 	h := &host{}
 	_, res, err := drive(t, h, runtime.Limits{}, data.bytes(), func(at uint64) []invoke {
 		return []invoke{
@@ -298,7 +298,7 @@ func TestProgressAndReason(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"500 half", "0 a\uFFFDb\uFFFD", "1000 " + long[:4096]}
+	want := []string{"500 half", "0 a\uFFFDb\uFFFD\uFFFD", "1000 " + long[:4096]}
 	if !slices.Equal(h.progress, want) {
 		t.Errorf("progress = %q, want %q", h.progress, want)
 	}
@@ -502,6 +502,31 @@ func TestTicketLimit(t *testing.T) {
 	}
 	if !slices.Equal(h.logs, logs) {
 		t.Errorf("logs\n got %q\nwant %q", h.logs, logs)
+	}
+}
+
+// Answers that nobody fetches count against the memory of the task.
+func TestHeldAnswers(t *testing.T) {
+	h := &host{do: func(context.Context, *abi.Op, []byte) ([]byte, error) { return make([]byte, 80<<10), nil }}
+	data := text{abi.OpKVGet, abi.OpNovaServerStop}
+	got, _, err := drive(t, h, runtime.Limits{MemoryBytes: memorySize}, data.bytes(), func(at uint64) []invoke {
+		submit, wait := invoke{abi.Submit, args(data.ref(at, 0), 0, 0)}, invoke{abi.Wait, args(-1, 0, 0)}
+		change := invoke{abi.Submit, args(data.ref(at, 1), 0, 0)}
+		return []invoke{submit, submit, wait, wait, {abi.Take, args(buffer, 1000)}, submit, wait, submit, change, wait, wait}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const document = `{"code":"quota","message":"kv.get: memory limit of 128 KiB reached: ` +
+		`so much is in answers that the task has not waited for (option [wasakari] memory_mib)"}`
+	want := []int64{1, 2, 1<<32 | 80<<10, 2<<32 | abi.WaitError | int64(abi.ErrnoQuota), int64(len(document)), 3, 3<<32 | 80<<10, 4, 5, 4<<32 | 80<<10, 5<<32 | 80<<10}
+	for i, w := range want {
+		if got.result(i) != w {
+			t.Errorf("result %d = %#x, want %#x", i, got.result(i), w)
+		}
+	}
+	if s := got.text(buffer); s != document {
+		t.Errorf("document = %s, want %s", s, document)
 	}
 }
 

@@ -41,6 +41,7 @@ type desk struct {
 	last      uint32
 	open      map[uint32]*ticket // not yet delivered
 	finished  []*ticket          // settled and not yet delivered, in that order
+	held      int64              // bytes of their answers
 	abandoned int                // ops that still run although their ticket was cancelled
 	// news holds a token when a ticket was settled since wait or poll_oneoff
 	// last looked.
@@ -102,6 +103,11 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 	d := &s.desk
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	// What was changed is told in any case; such answers are short.
+	if t.id != 0 && t.op.Kind != abi.Change && d.held+int64(len(answer)) > s.limits.MemoryBytes {
+		answer, errno = document(abi.Errorf(abi.ErrnoQuota, "%s: %v", t.op.Name,
+			s.limits.memoryError("so much is in answers that the task has not waited for")))
+	}
 	if t.settled {
 		if !gaveUp { // the op that was given up has ended
 			d.abandoned--
@@ -117,6 +123,7 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 		return
 	}
 	d.finished = append(d.finished, t)
+	d.held += int64(len(answer))
 	select {
 	case d.news <- struct{}{}:
 	default:
@@ -189,6 +196,7 @@ func (d *desk) next() (*ticket, int) {
 	t := d.finished[0]
 	d.finished[0] = nil
 	d.finished = d.finished[1:]
+	d.held -= int64(len(t.answer))
 	delete(d.open, t.id)
 	if len(d.finished) == 0 {
 		d.finished = nil

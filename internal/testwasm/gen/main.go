@@ -1,5 +1,6 @@
 // Command gen builds the golden modules: it runs wat2wasm on every .wat file
-// of a folder and appends the custom sections.
+// of a folder, internal/testwasm by default, and appends the custom sections.
+// Modules without a source are removed.
 //
 // A module gets the manifest of manifest.json. A line ";; manifest: none" or
 // ";; manifest: two" in its source says otherwise, a file NAME.raw.json is
@@ -16,13 +17,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/wasakari/wasakari/abi"
 )
 
 func main() {
-	dir := "."
+	dir := filepath.Join("internal", "testwasm")
 	if len(os.Args) > 1 {
 		dir = os.Args[1]
 	}
@@ -44,6 +46,17 @@ func build(ctx context.Context, dir string) error {
 	sources, err := filepath.Glob(filepath.Join(dir, "*.wat"))
 	if err != nil {
 		return err
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "*.wasm"))
+	if err != nil {
+		return err
+	}
+	for _, name := range old {
+		if !slices.Contains(sources, strings.TrimSuffix(name, ".wasm")+".wat") {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+		}
 	}
 	for _, source := range sources {
 		if err := module(ctx, source, manifest); err != nil {
