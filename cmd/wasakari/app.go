@@ -99,7 +99,7 @@ func execute(ctx context.Context, args []string, w world) int {
 	}
 	if !errors.Is(err, errReported) {
 		for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
-			fmt.Fprintf(w.stderr, "wasakari: %s\n", line)
+			fmt.Fprintf(w.stderr, "wasakari: %s\n", oneLine(line))
 		}
 	}
 	_, usage := errors.AsType[*usageError](err)

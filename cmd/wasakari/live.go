@@ -114,7 +114,7 @@ func (m *liveModel) draw(now time.Time) string {
 	}
 	lines := strings.Split(root.String(), "\n")
 	for _, l := range m.board.logs {
-		lines = append(lines, faint.Render(fmt.Sprintf("  %s: %s", l.Task, l.Message)))
+		lines = append(lines, faint.Render(oneLine(fmt.Sprintf("  %s: %s", l.Task, l.Message))))
 	}
 	for i, l := range lines {
 		lines[i] = lipgloss.NewStyle().MaxWidth(m.width).Render(l)
@@ -190,7 +190,7 @@ func (m *liveModel) taskLine(t recovery.TaskRecord, now time.Time) string {
 	if t.Status == recovery.TaskRunning && p.Permille > 0 {
 		extra += fmt.Sprintf(" %d %%", p.Permille/10)
 	}
-	return fmt.Sprintf("%s %s%s %s %s", m.taskMark(t.Status), t.Key, extra, faint.Render(round(took(t, now)).String()), faint.Render(message))
+	return fmt.Sprintf("%s %s%s %s %s", m.taskMark(t.Status), t.Key, extra, faint.Render(round(took(t, now)).String()), faint.Render(oneLine(message)))
 }
 
 func (m *liveModel) taskMark(s recovery.TaskStatus) string {
@@ -228,7 +228,7 @@ func (m *liveModel) serverLines() []string {
 	}
 	var lines []string
 	for _, v := range vmoves {
-		lines = append(lines, fmt.Sprintf("%s %-20s %s%s", m.serverMark(v.Status), vmoveName(v), faint.Render(string(v.Status)+arrow(v)), faint.Render(because(v.Message))))
+		lines = append(lines, fmt.Sprintf("%s %-20s %s%s", m.serverMark(v.Status), oneLine(vmoveName(v)), faint.Render(oneLine(string(v.Status)+arrow(v))), faint.Render(oneLine(because(v.Message)))))
 	}
 	if hidden > 0 {
 		lines = append(lines, faint.Render(fmt.Sprintf("… and %d more: %s", hidden, tally(m.board.vmoves))))

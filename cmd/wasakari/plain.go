@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -61,7 +64,7 @@ func (p *plain) task(at time.Time, t recovery.TaskRecord) {
 
 func (p *plain) line(at time.Time, format string, args ...any) {
 	since := max(at.Sub(p.start), 0)
-	fmt.Fprintf(p.out, "%7.2fs  "+format+"\n", append([]any{since.Seconds()}, args...)...)
+	fmt.Fprintln(p.out, oneLine(fmt.Sprintf("%7.2fs  "+format, append([]any{since.Seconds()}, args...)...)))
 }
 
 // close prints nothing more: the end of the run is printed by its report.
@@ -72,6 +75,20 @@ func arrow(v recovery.VMove) string {
 		return ""
 	}
 	return fmt.Sprintf(" %s → %s", v.SourceHost, v.DestHost)
+}
+
+// oneLine makes text of guests and clouds fit for a terminal: one line, and
+// nothing that moves a cursor.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case r == utf8.RuneError, !unicode.IsPrint(r):
+			return '·'
+		}
+		return r
+	}, text)
 }
 
 func because(message string) string {

@@ -109,10 +109,10 @@ func (r report) text(out io.Writer) error {
 	for _, v := range r.VMoves {
 		vmoves = append(vmoves, recovery.VMove{Status: v.Status})
 		if v.Status == recovery.VMoveFailed || v.Status == recovery.VMoveIgnored {
-			fmt.Fprintf(out, "%s: server %s (%s)%s\n", v.Status, v.InstanceName, v.InstanceUUID, because(v.Message))
+			fmt.Fprintln(out, oneLine(fmt.Sprintf("%s: server %s (%s)%s", v.Status, v.InstanceName, v.InstanceUUID, because(v.Message))))
 		}
 	}
-	fmt.Fprintf(out, "\n%s in %s%s\n", r.Status, round(time.Duration(r.Duration)*time.Millisecond), because(r.Message))
+	fmt.Fprintf(out, "\n%s in %s%s\n", r.Status, round(time.Duration(r.Duration)*time.Millisecond), oneLine(because(r.Message)))
 	if len(vmoves) > 0 {
 		fmt.Fprintf(out, "servers: %s\n", tally(vmoves))
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/wasakari/wasakari/abi"
@@ -39,24 +41,35 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 	if err != nil {
 		return recovery.Outcome{Status: recovery.TaskFailed, Message: err.Error()}
 	}
-	host := r.hatch.Task(hostfuncs.TaskCall{
+	host := &witness{TaskHost: r.hatch.Task(hostfuncs.TaskCall{
 		Task: call.Task, Flow: call.Flow, Phase: call.Phase, Index: call.Index, Seq: call.Seq,
 		Attempt: call.Attempt, Round: call.Round,
 		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
 		Reverting: call.Reverting, Failure: call.Failure, ReservedHost: call.ReservedHost,
 		Granted:     func(op string) bool { return r.granted(call.Task, op) },
 		AnswerBytes: r.cfg.Wasakari.AnswerMiB << 20,
-	})
+	})}
 	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limits(module, call.Task)})
 	out := outcomeOf(ctx, result, err)
 	out.Progress = host.ProgressLog()
+	if out.Status == recovery.TaskFailed && out.Message == "" {
+		out.Message = "the task failed and gave no reason" + host.lastRefusal()
+	}
 	if out.Status == recovery.TaskSucceeded && !call.Reverting {
 		if out.Provided, err = host.Provided(); err != nil {
 			out.Status, out.Message = recovery.TaskFailed, err.Error()
 		}
 	}
+	// The key stands beside the message wherever it is shown.
+	before, after, found := strings.Cut(out.Message, "task "+call.Key+": ")
+	if found && (before == "" || before == stopped) {
+		out.Message = before + after
+	}
 	return out
 }
+
+// stopped begins the message of a task whose time was up.
+const stopped = "stopped: "
 
 // limits are what the task asks for, within the operator's ceilings. Standard
 // tasks have no wall limit: the flow's own waits bound them.
@@ -75,7 +88,7 @@ func outcomeOf(ctx context.Context, result runtime.Result, err error) recovery.O
 	case ctx.Err() != nil:
 		out.Status, out.Message = recovery.TaskInterrupted, "interrupted: "+context.Cause(ctx).Error()
 	case errors.Is(err, context.DeadlineExceeded):
-		out.Status, out.Message = recovery.TaskFailed, "stopped: "+err.Error()
+		out.Status, out.Message = recovery.TaskFailed, stopped+err.Error()
 	case err != nil:
 		out.Status, out.Message = recovery.TaskFailed, err.Error()
 	case result.Exit == abi.ExitSucceeded:
@@ -86,11 +99,41 @@ func outcomeOf(ctx context.Context, result runtime.Result, err error) recovery.O
 		out.Status = recovery.TaskIgnored
 	default:
 		out.Status = recovery.TaskFailed
-		if out.Message == "" {
-			out.Message = "the task failed and gave no reason"
-		}
 	}
 	return out
+}
+
+// witness is the host side of a task that remembers the last op it refused: a
+// task that fails without a word most likely failed for it.
+type witness struct {
+	*hostfuncs.TaskHost
+	mu      sync.Mutex
+	op      string
+	refusal error
+}
+
+// Do does an op.
+func (w *witness) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
+	answer, err := w.TaskHost.Do(ctx, op, req)
+	if err != nil {
+		w.mu.Lock()
+		w.op, w.refusal = op.Name, err
+		w.mu.Unlock()
+	}
+	return answer, err
+}
+
+func (w *witness) lastRefusal() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refusal == nil {
+		return ""
+	}
+	text := w.refusal.Error()
+	if refused, ok := errors.AsType[*abi.Error](w.refusal); ok {
+		text = refused.Message
+	}
+	return "; the last op that was refused: " + w.op + ": " + strings.TrimPrefix(text, w.op+": ")
 }
 
 // reserved gives out the reserved hosts of a run from the command line. It
