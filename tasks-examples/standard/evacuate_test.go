@@ -173,6 +173,12 @@ func TestEvacuateTrouble(t *testing.T) {
 			message: "was active; timeout after 90 s: Nova shows it on compute-1 in vm_state active, task_state rebuilding, it may still complete the move",
 		},
 		{
+			name: "unreadable after the limit", server: vm("a", "active"),
+			fault: map[string]error{"nova.server_wait a moved": refuse("timeout", "", 0), "nova.server_get a": nova},
+			calls: []string{"lock", "evacuate", "wait moved", "get", "unlock"}, status: "failed",
+			message: "was active; timeout after 90 s: 500 The server has either erred or is incapable (req-17), it may still complete the move",
+		},
+		{
 			name: "moved just after the limit", server: vm("a", "active"), fault: map[string]error{"nova.server_wait a moved": refuse("timeout", "", 0)},
 			read: &wasakari.Server{ID: "a", VMState: "active", Host: other}, calls: []string{"lock", "evacuate", "wait moved", "get", "unlock"},
 			status: "succeeded", dest: other, message: "was active; evacuated",
@@ -287,6 +293,13 @@ func TestEvacuateTrouble(t *testing.T) {
 		{
 			name: "moved and all done", server: wasakari.Server{ID: "a", VMState: "error", Host: other}, note: "was error", ongoing: true,
 			calls: []string{"get", "lock", "unlock"}, status: "succeeded", dest: other, message: "was error; evacuated",
+		},
+		{
+			name: "in error on its new host", server: vm("a", "error"),
+			outcome: map[string]wasakari.NovaServerWaitAnswer{
+				"moved a": {Outcome: "reached", Server: wasakari.Server{ID: "a", VMState: "error", Host: other, Fault: &wasakari.Fault{Message: "disk gone"}}},
+			},
+			calls: []string{"lock", "evacuate", "wait moved", "unlock"}, status: "failed", dest: other, message: "was error; evacuated, now in error: disk gone",
 		},
 		{
 			name: "moved into error", server: wasakari.Server{ID: "a", VMState: "error", Host: other, Fault: &wasakari.Fault{Message: "disk gone"}}, note: "was active", ongoing: true,

@@ -127,108 +127,133 @@ func (m *mover) lock(ctx context.Context) (bool, error) {
 
 // run brings the server to another host and then into the state wanted.
 func (m *mover) run(ctx context.Context, s wasakari.Server, away bool) (result, error) {
-	underWay := false
-	if m.plan.Action == Await && !away {
-		ans, err := m.wait(ctx, "task_clear")
-		switch {
-		case canceled(ctx, err):
-			return result{}, err
-		case err != nil:
-			return failed(m.stuck(ctx, err)), nil
-		case ans.Outcome == "deleted":
-			return gone, nil
+	before, underWay := away, false
+	if s.TaskState != "" && (away || m.plan.Action == Await) {
+		var r *result
+		var err error
+		if s, r, err = m.clear(ctx); r != nil || err != nil {
+			return final(r), err
 		}
-		s = ans.Server
+		underWay = !away && s.Host != m.host
 		away = s.Host != m.host
-		underWay = away
 	}
 	if !away {
-		done, r, err := m.evacuate(ctx, s.VMState)
-		if err != nil || done {
-			return r, err
+		refusal, r, err := m.evacuate(ctx, s.VMState)
+		if r == nil && err == nil {
+			underWay = refusal != ""
+			s, r, err = m.moved(ctx, refusal)
 		}
-		underWay = underWay || r.message != ""
-		ans, err := m.wait(ctx, "moved")
-		switch {
-		case canceled(ctx, err):
-			return result{}, err
-		case errors.Is(err, wasakari.ErrTimeout):
-			// Nova may have finished between the last look and the limit.
-			now, gerr := m.nova.ServerGet(ctx, wasakari.NovaServerGetRequest{ID: m.id, Fields: Fields})
-			if gerr != nil || now.Host == m.host || now.Host == "" || now.TaskState != "" || now.VMState == "error" {
-				why := "timeout after " + seconds(m.limit) + ": " + shows(now, gerr) + ", it may still complete the move"
-				if r.message != "" {
-					why = r.message + noteSep + why
-				}
-				return failed(why), nil
-			}
-			ans = wasakari.NovaServerWaitAnswer{Outcome: "reached", Server: now}
-		case err != nil:
-			return failed(text(err)), nil
+		if r != nil || err != nil {
+			return final(r), err
 		}
-		switch ans.Outcome {
-		case "deleted":
-			return gone, nil
-		case "error":
-			return failed(reason(ans)), nil
-		}
-		s = ans.Server
-	} else if s.TaskState != "" {
-		ans, err := m.wait(ctx, "task_clear")
-		switch {
-		case canceled(ctx, err):
-			return result{}, err
-		case err != nil:
-			return failed(m.stuck(ctx, err)), nil
-		case ans.Outcome == "deleted":
-			return gone, nil
-		}
-		s = ans.Server
 	}
-	return m.settle(ctx, s, underWay)
+	did := "evacuated"
+	if underWay {
+		did = "an evacuation was under way"
+	}
+	return m.settle(ctx, s, did, before)
 }
 
-// evacuate asks Nova for the move. done means that r is final. Else Nova is at
-// it, and r.message holds the host's text when it was so before.
-func (m *mover) evacuate(ctx context.Context, vmState string) (done bool, r result, err error) {
+func final(r *result) result {
+	if r == nil {
+		return result{}
+	}
+	return *r
+}
+
+// clear waits until Nova does nothing with the server any more. A result is
+// final.
+func (m *mover) clear(ctx context.Context) (wasakari.Server, *result, error) {
+	ans, err := m.nova.ServerWait(ctx, wasakari.NovaServerWaitRequest{ID: m.id, Until: "task_clear", TimeoutSeconds: m.limit, Fields: Fields})
+	var r result
+	switch {
+	case canceled(ctx, err):
+		return ans.Server, nil, err
+	case errors.Is(err, wasakari.ErrTimeout):
+		_, why := m.now(ctx)
+		r = failed(why)
+	case err != nil:
+		r = failed(text(err))
+	case ans.Outcome == "deleted":
+		r = gone
+	default:
+		return ans.Server, nil, nil
+	}
+	return ans.Server, &r, nil
+}
+
+// evacuate asks Nova for the move. A result is final. Without one Nova is at
+// it, and refusal holds the host's text when it was so before.
+func (m *mover) evacuate(ctx context.Context, vmState string) (refusal string, r *result, err error) {
 	if m.plan.Reset && vmState != "error" {
 		_, err = m.nova.ServerResetState(ctx, wasakari.NovaServerResetStateRequest{ID: m.id, State: "error"})
 	}
 	if err == nil {
 		_, err = m.nova.ServerEvacuate(ctx, wasakari.NovaServerEvacuateRequest{ID: m.id, Host: m.reserved})
 	}
+	end := failed("")
 	switch {
 	case err == nil:
-		return false, result{}, nil
+		return "", nil, nil
 	case canceled(ctx, err):
-		return true, result{}, err
+		return "", nil, err
 	case guarded(err):
 		// The host refused because an evacuation is under way or done.
-		return false, result{message: text(err)}, nil
+		return text(err), nil, nil
 	case errors.Is(err, wasakari.ErrNotFound):
 		// Either the server or the target.
 		_, gerr := m.nova.ServerGet(ctx, wasakari.NovaServerGetRequest{ID: m.id, Fields: []string{"id"}})
 		if errors.Is(gerr, wasakari.ErrNotFound) {
-			return true, gone, nil
+			return "", &gone, nil
 		}
 	}
-	return true, failed(text(err)), nil
+	end.message = text(err)
+	return "", &end, nil
 }
 
-// settle brings a server that has moved into the state wanted.
-func (m *mover) settle(ctx context.Context, s wasakari.Server, underWay bool) (result, error) {
+// moved waits for the move. A result is final.
+func (m *mover) moved(ctx context.Context, refusal string) (wasakari.Server, *result, error) {
+	ans, err := m.nova.ServerWait(ctx, wasakari.NovaServerWaitRequest{
+		ID: m.id, Until: "moved", FromHost: m.host, TimeoutSeconds: m.limit, Fields: Fields,
+	})
+	var r result
+	switch {
+	case canceled(ctx, err):
+		return ans.Server, nil, err
+	case errors.Is(err, wasakari.ErrTimeout):
+		// Nova may have finished between the last look and the limit.
+		s, why := m.now(ctx)
+		if s.Host != "" && s.Host != m.host && s.TaskState == "" {
+			return s, nil, nil
+		}
+		r = failed(why + ", it may still complete the move")
+		if refusal != "" {
+			r.message = refusal + noteSep + r.message
+		}
+	case err != nil:
+		r = failed(text(err))
+	case ans.Outcome == "deleted":
+		r = gone
+	case ans.Outcome == "error":
+		r = failed(reason(ans))
+	default:
+		return ans.Server, nil, nil
+	}
+	return ans.Server, &r, nil
+}
+
+// settle brings a server that has moved, did says how, into the state wanted.
+// One that moved before this attempt may have been set back to error already.
+func (m *mover) settle(ctx context.Context, s wasakari.Server, did string, before bool) (result, error) {
 	dest := s.Host
 	if dest == "" {
 		dest = s.HypervisorHostname
 	}
-	did := "evacuated"
-	if underWay {
-		did = "an evacuation was under way"
-	}
-	if s.VMState == "error" {
-		if m.plan.End == "error" {
-			return result{status: "succeeded", dest: dest, message: did}, nil
-		}
+	switch {
+	case s.VMState != "error":
+	case before && m.plan.End == "error":
+		return result{status: "succeeded", dest: dest, message: did}, nil
+	default:
 		return result{status: "failed", dest: dest, message: did + ", now in error: " + fault(s)}, nil
 	}
 	if m.plan.End == "active" {
@@ -278,32 +303,18 @@ func (m *mover) stop(ctx context.Context) error {
 	return nil
 }
 
-func (m *mover) wait(ctx context.Context, until string) (wasakari.NovaServerWaitAnswer, error) {
-	req := wasakari.NovaServerWaitRequest{ID: m.id, Until: until, TimeoutSeconds: m.limit, Fields: Fields}
-	if until == "moved" {
-		req.FromHost = m.host
-	}
-	return m.nova.ServerWait(ctx, req)
-}
-
-// stuck says why a task_state did not clear.
-func (m *mover) stuck(ctx context.Context, err error) string {
-	if !errors.Is(err, wasakari.ErrTimeout) {
-		return text(err)
-	}
-	now, gerr := m.nova.ServerGet(ctx, wasakari.NovaServerGetRequest{ID: m.id, Fields: Fields})
-	return "timeout after " + seconds(m.limit) + ": " + shows(now, gerr)
-}
-
-func shows(s wasakari.Server, err error) string {
+// now reads the server when a limit has passed, and says what Nova shows.
+func (m *mover) now(ctx context.Context) (s wasakari.Server, why string) {
+	why = "timeout after " + seconds(m.limit) + ": "
+	s, err := m.nova.ServerGet(ctx, wasakari.NovaServerGetRequest{ID: m.id, Fields: Fields})
 	if err != nil {
-		return text(err)
+		return wasakari.Server{}, why + text(err)
 	}
-	out := "Nova shows it on " + s.Host + " in vm_state " + s.VMState
+	why += "Nova shows it on " + s.Host + " in vm_state " + s.VMState
 	if s.TaskState != "" {
-		out += ", task_state " + s.TaskState
+		why += ", task_state " + s.TaskState
 	}
-	return out
+	return s, why
 }
 
 func seconds(n int64) string { return fmt.Sprintf("%d s", n) }
