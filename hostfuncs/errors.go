@@ -70,9 +70,6 @@ func tooLong(op string, limit int) *abi.Error {
 // passing reports whether err may be over the next time: the cloud did not
 // answer, or with an error of its own.
 func passing(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, recovery.ErrCanceled) {
-		return false
-	}
 	switch toError("", err).Code {
 	case abi.ErrnoUnavailable, abi.ErrnoTimeout:
 		return true

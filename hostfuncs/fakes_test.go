@@ -362,9 +362,14 @@ func (n *nova) changeService(_ context.Context, id string, u recovery.ServiceUpd
 	return s, req, nil
 }
 
-func (n *nova) changeAggregate(_ context.Context, verb string, id int, host string) (string, error) {
+func (n *nova) changeAggregate(_ context.Context, verb string, id int, host string) (req string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	defer func() {
+		if n.answer != nil && err == nil {
+			err = n.answer(verb, host)
+		}
+	}()
 	i := slices.IndexFunc(n.aggs, func(a recovery.Aggregate) bool { return a.ID == id })
 	if verb == "add_host" {
 		n.aggs[i].Hosts = append(slices.Clone(n.aggs[i].Hosts), host)
@@ -541,6 +546,8 @@ type fakeKV struct {
 	mu   sync.Mutex
 	vals map[string]recovery.KVValue // by space, a zero byte, name
 	err  error
+
+	putErr error
 }
 
 func (k *fakeKV) Get(_ context.Context, space, name string) (recovery.KVValue, error) {
@@ -572,6 +579,9 @@ func (k *fakeKV) Put(_ context.Context, space, name string, v recovery.KVValue, 
 	key := space + "\x00" + name
 	if err := k.check(key, ifVersion); err != nil {
 		return 0, err
+	}
+	if k.putErr != nil {
+		return 0, k.putErr
 	}
 	if k.vals == nil {
 		k.vals = map[string]recovery.KVValue{}

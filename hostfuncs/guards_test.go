@@ -261,7 +261,7 @@ func TestUnknownOutcome(t *testing.T) {
 	tests := []struct {
 		name       string
 		op, verb   string
-		server     string // vm_state
+		req        string
 		drops      int
 		arrive     bool
 		break_     func(b *bench)
@@ -305,6 +305,14 @@ func TestUnknownOutcome(t *testing.T) {
 			wantSent: 2, wantStates: []string{"server_lock s1 lost", "server_lock s1 lost"},
 		},
 		{
+			name: "host was added", op: abi.OpNovaAggregateAddHost, verb: "add_host", drops: 1, arrive: true, req: `{"id":1,"host":"compute-2"}`,
+			want: `{}`, wantSent: 1, wantStates: []string{"aggregate_add_host 1/compute-2 lost"},
+		},
+		{
+			name: "host was not added", op: abi.OpNovaAggregateAddHost, verb: "add_host", drops: 1, req: `{"id":1,"host":"compute-2"}`,
+			want: `{"request_id":"req-1"}`, wantSent: 2, wantStates: []string{"aggregate_add_host 1/compute-2 lost", "aggregate_add_host 1/compute-2 done"},
+		},
+		{
 			name: "nova cannot be read afterwards", op: abi.OpNovaServerEvacuate, verb: "evacuate", drops: 1, arrive: true,
 			break_: func(b *bench) {
 				b.cloud.before = func(_ context.Context, call string) error {
@@ -324,12 +332,16 @@ func TestUnknownOutcome(t *testing.T) {
 				// An earlier evacuation and stop: they must not be taken for this one.
 				cloud.migs = []recovery.Migration{evacuation("m1", "s1", "error")}
 				cloud.acts["s1"] = []recovery.ServerAction{{Action: "stop", RequestID: "req-before"}, {Action: "evacuate", RequestID: "req-earlier"}}
+				cloud.aggs = []recovery.Aggregate{{ID: 1, Name: "az"}}
 				b := setup(t, cloud)
 				dropAnswers(cloud, tt.verb, tt.drops, tt.arrive)
 				if tt.break_ != nil {
 					tt.break_(b)
 				}
-				got, err := do(t.Context(), b.task(), tt.op, `{"id":"s1"}`)
+				if tt.req == "" {
+					tt.req = `{"id":"s1"}`
+				}
+				got, err := do(t.Context(), b.task(), tt.op, tt.req)
 				if tt.name == "nova cannot be read afterwards" && err != nil {
 					err = abi.Errorf(code(err), "list migrations: down") // status and id aside
 				}

@@ -183,3 +183,15 @@ func TestHosts(t *testing.T) {
 		})
 	}
 }
+
+func TestVMovesAreBounded(t *testing.T) {
+	b := setup(t, newNova())
+	for i := range 50_000 {
+		b.ha.vmoves = append(b.ha.vmoves, recovery.VMove{UUID: fmt.Sprint("v", i), InstanceUUID: fmt.Sprint("s", i), Attempt: 1, Status: recovery.VMovePending})
+	}
+	_, err := do(t.Context(), b.task(), abi.OpHAVMovePut, `{"instance_uuid":"one-too-many","status":"pending"}`)
+	want(t, "", err, "", "too_large: ha.vmove_put: the run has 50000 vmoves already, no more are allowed")
+	if _, err := do(t.Context(), b.task(), abi.OpHAVMovePut, `{"instance_uuid":"s7","status":"ongoing"}`); err != nil {
+		t.Error(err)
+	}
+}

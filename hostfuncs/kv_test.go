@@ -169,6 +169,23 @@ func TestKVQuotas(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("what was not written does not count", func(t *testing.T) {
+		b := setup(t, newNova())
+		task := b.task()
+		for _, space := range []struct {
+			scope, prefix string
+			kv            *fakeKV
+		}{{"run", "scratch/", b.scratch}, {"library", "", b.library}} {
+			if err := put(t, task, space.scope, space.prefix+"first", 10); err != nil {
+				t.Fatal(err)
+			}
+			space.kv.putErr = errOutside
+			for i := range 5 {
+				err := put(t, task, space.scope, fmt.Sprintf("%s%d", space.prefix, i), 250<<10)
+				want(t, "", err, "", "unavailable: kv.put: the disk is on fire")
+			}
+		}
+	})
 	t.Run("bytes of a library", func(t *testing.T) {
 		b := setup(t, newNova())
 		for i := range 11 {

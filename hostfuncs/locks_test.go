@@ -136,10 +136,29 @@ func TestLockAndUnlockUseWhatWasReadAMomentAgo(t *testing.T) {
 		}
 		// What was read before the unlock says nothing about the time after it.
 		step(abi.OpNovaServerUnlock, `{"id":"s1"}`, `{"unlocked":false}`)
+		time.Sleep(time.Second)
 		wait()
 		time.Sleep(time.Second)
 		cloud.edit("s1", func(s *recovery.Server) { s.Locked, s.LockedReason = true, "do not touch" })
 		step(abi.OpNovaServerLock, `{"id":"s1"}`, `{"locked":false}`)
+	})
+}
+
+func TestAListFromBeforeTheUnlockSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newNova(lockedBy("wasakari run-7"))
+		cloud.migs = []recovery.Migration{evacuation("m1", "s1", "failed")}
+		task := setup(t, cloud).task()
+		got, err := do(t.Context(), task, abi.OpNovaServerWait, `{"id":"s1","until":"moved","fields":["id"]}`)
+		want(t, got, err, `{"outcome":"error","server":{"id":"s1"},"message":"evacuation m1 ended in failed"}`, "")
+		time.Sleep(100 * time.Millisecond)
+		got, err = do(t.Context(), task, abi.OpNovaServerUnlock, `{"id":"s1"}`)
+		want(t, got, err, `{"unlocked":true,"request_id":"req-1"}`, "")
+		got, err = do(t.Context(), task, abi.OpNovaServerUnlock, `{"id":"s1"}`)
+		want(t, got, err, `{"unlocked":false}`, "")
+		if got := cloud.count("server"); got != 1 {
+			t.Errorf("%d reads, want 1: for the second unlock only", got)
+		}
 	})
 }
 

@@ -61,6 +61,15 @@ func TestServerWait(t *testing.T) {
 			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-2"}}`, took: 2 * time.Second,
 		},
 		{
+			name: "back on the old host for a while", server: rebuilding, migs: []recovery.Migration{evacuation("m1", "s1", "accepted")}, req: moved,
+			steps: []step{
+				edit(500*time.Millisecond, func(s *recovery.Server) { s.Host = "compute-2" }),
+				edit(1500*time.Millisecond, func(s *recovery.Server) { gaveUp(s); s.Host = failedHost }),
+				edit(3500*time.Millisecond, moveTo("compute-3")),
+			},
+			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-3"}}`, took: 4 * time.Second,
+		},
+		{
 			name: "nova gave up", server: rebuilding, migs: []recovery.Migration{evacuation("m1", "s1", "accepted")}, req: moved,
 			steps: []step{{1500 * time.Millisecond, func(n *nova) { n.setMigration("s1", "error"); n.edit("s1", gaveUp) }}},
 			want:  `{"outcome":"error","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-1"},"message":"No valid host was found."}`, took: 2 * time.Second,
@@ -377,5 +386,59 @@ func TestCloseEndsWaits(t *testing.T) {
 		wg.Wait()
 		_, err := do(t.Context(), b.task(), abi.OpNovaServerWait, `{"id":"s1","until":"moved"}`)
 		want(t, "", err, "", "canceled: nova.server_wait: canceled")
+	})
+}
+
+func TestAHangingListOfEvacuationsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newNova(active("s1", failedHost))
+		cloud.migs = []recovery.Migration{evacuation("m1", "s1", "failed")}
+		cloud.before = func(ctx context.Context, call string) error {
+			if call == "migrations" && cloud.count("migrations") == 1 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		began := time.Now()
+		got, err := do(t.Context(), setup(t, cloud).task(), abi.OpNovaServerWait, `{"id":"s1","until":"moved","fields":["id"],"timeout_s":600}`)
+		want(t, got, err, `{"outcome":"error","server":{"id":"s1"},"message":"evacuation m1 ended in failed"}`, "")
+		if took := time.Since(began); took > 62*time.Second {
+			t.Errorf("took %v, want about a minute", took)
+		}
+	})
+}
+
+func TestWaitersShareAgainWhereTheirServersWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 10
+		var servers []recovery.Server
+		for i := range n {
+			servers = append(servers, active(fmt.Sprintf("s%d", i), failedHost))
+		}
+		cloud := newNova(servers...)
+		b := setup(t, cloud)
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				if _, err := do(t.Context(), b.task(), abi.OpNovaServerWait, fmt.Sprintf(`{"id":"s%d","until":"vm_state","vm_states":["stopped"]}`, i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		edit := func(at time.Duration, f func(*recovery.Server)) {
+			time.AfterFunc(at, func() {
+				for i := range n {
+					cloud.edit(fmt.Sprintf("s%d", i), f)
+				}
+			})
+		}
+		edit(500*time.Millisecond, moveTo("compute-2"))
+		edit(20*time.Second+500*time.Millisecond, func(s *recovery.Server) { s.VMState = "stopped" })
+		wg.Wait()
+		// Each server is read when the wait begins and when it is missed.
+		if got := cloud.count("server"); got != 2*n {
+			t.Errorf("%d reads of one server, want %d", got, 2*n)
+		}
 	})
 }
