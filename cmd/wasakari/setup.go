@@ -210,7 +210,7 @@ func (l *loaded) warn(w world) {
 		specs = append(specs, task.Options...)
 	}
 	for _, warning := range l.cfg.Warnings(specs...) {
-		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(warning))
+		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(warning.String()))
 	}
 }
 
