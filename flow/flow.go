@@ -31,8 +31,9 @@ type Catalog interface {
 type Runner interface {
 	Run(ctx context.Context, call TaskCall) recovery.Outcome
 	// Revert takes back what an execution of the task did. The outcome's status
-	// is succeeded, failed or interrupted. It may be called again for the same
-	// execution when it was interrupted.
+	// is succeeded, failed, interrupted, or nothing_to_do when there was nothing
+	// to take back, which leaves the task's status as it is. It may be called
+	// again for the same execution when it was interrupted.
 	Revert(ctx context.Context, call TaskCall) recovery.Outcome
 }
 

@@ -367,6 +367,17 @@ func TestRun(t *testing.T) {
 			values: `{"x":"a-r1","y":"c-r1"}`,
 		},
 		{
+			name: "a revert that finds nothing to undo leaves the status", flows: []string{"host-auto: a|c|"}, outcome: fails("c 0 boom"), revert: fails("c 0 nothing_to_do: "),
+			status: recovery.StatusFailed, message: "flow host-auto: task c: boom",
+			log: []string{
+				`run host-auto/pre/0/1 a host_name="h1"`, `run host-auto/main/0/1 c x="a-r1"`,
+				`revert host-auto/main/0/1 c x="a-r1" because flow host-auto: task c: boom`,
+				`revert host-auto/pre/0/1 a host_name="h1" x="a-r1" because flow host-auto: task c: boom`,
+			},
+			tasks:  []string{"pre/1 a reverted", "main/1 c failed: boom"},
+			values: `{"x":"a-r1"}`,
+		},
+		{
 			name: "a task without revert keeps its status", flows: []string{"host-auto: b||"}, outcome: fails("b 0 boom"),
 			status: recovery.StatusFailed, message: "flow host-auto: task b: boom",
 			log: []string{`run host-auto/pre/0/1 b`}, tasks: []string{"pre/1 b failed: boom"}, values: `{}`,

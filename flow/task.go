@@ -181,7 +181,7 @@ func broken(t recovery.Task, provided map[string]json.RawMessage) string {
 func (r *executor) revert(ctx context.Context, first int, failure string) error {
 	for i := len(r.done) - 1; i >= first; i-- {
 		e := &r.done[i]
-		if !e.step.Task.HasRevert || e.rec.Status == recovery.TaskReverted || e.rec.Status == recovery.TaskRevertFailed {
+		if !e.step.Task.HasRevert || e.rec.Revert != nil && !e.rec.Revert.Ended.IsZero() {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -220,6 +220,8 @@ func (r *executor) revertOne(ctx context.Context, e *execution, failure string) 
 	switch {
 	case out.Status == recovery.TaskSucceeded:
 		e.rec.Status = recovery.TaskReverted
+	case out.Status == recovery.TaskNothingToDo:
+		e.rec.Status = rv.Of // nothing was taken back: the task must not look as if it were
 	case out.Status == recovery.TaskInterrupted || ctx.Err() != nil:
 		return fmt.Errorf("%w while task %s was reverted", recovery.ErrInterrupted, e.step.Key)
 	default:

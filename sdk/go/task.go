@@ -245,7 +245,7 @@ func (t *Task) dispatch(revert bool) (err error) {
 		known := strings.Join(slices.Sorted(maps.Keys(handlers)), ", ")
 		return fmt.Errorf("task %s: the module has no handler for it, only for: %s", t.in.Key, known)
 	case revert && h.revert == nil:
-		return nil
+		return NothingToDo("")
 	}
 	defer func() {
 		if p := recover(); p != nil {

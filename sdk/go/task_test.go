@@ -76,8 +76,8 @@ func TestRevert(t *testing.T) {
 	if want := "undoing after: no host"; r.Outcome != wasakaritest.Failed || r.Reason != want {
 		t.Errorf("outcome %s (%s), want failed (%s)", r.Outcome, r.Reason, want)
 	}
-	if r := wasakaritest.Revert(t, "current", nil); r.Outcome != wasakaritest.Succeeded {
-		t.Errorf("without a function to undo: %s (%s), want succeeded", r.Outcome, r.Reason)
+	if r := wasakaritest.Revert(t, "current", nil); r.Outcome != wasakaritest.NothingToDo {
+		t.Errorf("without a function to undo: %s (%s), want nothing_to_do", r.Outcome, r.Reason)
 	}
 }
 
