@@ -67,11 +67,11 @@ func tooLong(op string, limit int) *abi.Error {
 	return abi.Errorf(abi.ErrnoTooLarge, "%s: answer larger than %d bytes; ask for less, or for fewer fields", op, limit)
 }
 
-// passing reports whether err may be over the next time: the cloud did not
-// answer, or with an error of its own.
+// passing reports whether a read that ended with err may work the next time:
+// the cloud did not answer, with an error of its own, or was asked too often.
 func passing(err error) bool {
 	switch toError("", err).Code {
-	case abi.ErrnoUnavailable, abi.ErrnoTimeout:
+	case abi.ErrnoUnavailable, abi.ErrnoTimeout, abi.ErrnoQuota:
 		return true
 	}
 	return false

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -114,6 +115,7 @@ type Hatch struct {
 	unsettled   map[string]recovery.Intent // by op and target: outcome still unknown
 
 	recent  recent
+	reasons atomic.Bool // Nova keeps the reasons of locks: one was seen
 	vmoves  vmoves
 	libSize libSizes
 }

@@ -144,6 +144,45 @@ func TestLockAndUnlockUseWhatWasReadAMomentAgo(t *testing.T) {
 	})
 }
 
+func TestLocksOnANovaThatKeepsNoReasons(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := active("s2", failedHost)
+		other.Locked = true
+		cloud := newNova(active("s1", failedHost), other)
+		change := cloud.act
+		cloud.act = func(ctx context.Context, verb, id, _ string) (string, error) { return change(ctx, verb, id, "") }
+		task := setup(t, cloud).task()
+		for _, step := range []struct{ op, req, want string }{
+			{abi.OpNovaServerLock, `{"id":"s1"}`, `{"locked":true,"request_id":"req-1"}`},
+			{abi.OpNovaServerLock, `{"id":"s1"}`, `{"locked":true}`},
+			{abi.OpNovaServerLock, `{"id":"s2"}`, `{"locked":false}`},
+			{abi.OpNovaServerUnlock, `{"id":"s2"}`, `{"unlocked":false}`},
+			{abi.OpNovaServerUnlock, `{"id":"s1"}`, `{"unlocked":true,"request_id":"req-2"}`},
+			{abi.OpNovaServerUnlock, `{"id":"s1"}`, `{"unlocked":false}`},
+		} {
+			got, err := do(t.Context(), task, step.op, step.req)
+			want(t, got, err, step.want, "")
+		}
+	})
+}
+
+func TestALockWithoutReasonIsNotOursWhereReasonsAreKept(t *testing.T) {
+	cloud := newNova(active("s1", failedHost), active("s2", failedHost))
+	task := setup(t, cloud).task()
+	for _, step := range []struct{ op, req, want string }{
+		{abi.OpNovaServerLock, `{"id":"s1"}`, `{"locked":true,"request_id":"req-1"}`},
+		{abi.OpNovaServerLock, `{"id":"s2"}`, `{"locked":true,"request_id":"req-2"}`},
+		{abi.OpNovaServerUnlock, `{"id":"s2"}`, `{"unlocked":true,"request_id":"req-3"}`},
+	} {
+		got, err := do(t.Context(), task, step.op, step.req)
+		want(t, got, err, step.want, "")
+	}
+	// A person took our lock off and put on one of their own.
+	cloud.edit("s1", func(s *recovery.Server) { s.LockedReason = "" })
+	got, err := do(t.Context(), task, abi.OpNovaServerUnlock, `{"id":"s1"}`)
+	want(t, got, err, `{"unlocked":false}`, "")
+}
+
 func TestAListFromBeforeTheUnlockSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := newNova(lockedBy("wasakari run-7"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -461,13 +462,16 @@ func serverLock(t *TaskHost, ctx context.Context, req abi.NovaServerLockRequest)
 			if !s.Locked {
 				return false, nil
 			}
-			reason := string(s.LockedReason)
-			if reason == ours {
-				// Ours from an earlier attempt, or the answer was lost: the entry must be
-				// there in any case.
+			own, err := h.ownLock(ctx, s)
+			if err != nil {
+				return false, err
+			}
+			if own {
+				// From an earlier attempt, or the answer was lost: the entry must be there
+				// in any case.
 				return true, h.pushUndo(ctx, recovery.UndoLock, req.ID, s.Host, ours)
 			}
-			other, marked := strings.CutPrefix(reason, lockMark)
+			other, marked := strings.CutPrefix(string(s.LockedReason), lockMark)
 			switch {
 			case marked && h.ended(other):
 				leftover = true
@@ -499,6 +503,30 @@ func serverLock(t *TaskHost, ctx context.Context, req abi.NovaServerLockRequest)
 		return lockAnswer{}, err
 	}
 	return lockAnswer{Locked: !foreign, RequestID: id}, nil
+}
+
+// ownLock reports whether the lock on s is the run's.
+//
+// A Nova older than microversion 2.73 keeps no reason. As long as none was seen
+// on any server, a lock without reason counts as the run's when the undo list
+// says that the run locked the server, which it does only to unlocked ones.
+func (h *Hatch) ownLock(ctx context.Context, s recovery.Server) (bool, error) {
+	if !s.Locked {
+		return false, nil
+	}
+	if s.LockedReason != "" {
+		h.reasons.Store(true)
+		return string(s.LockedReason) == lockMark+h.run.ID, nil
+	}
+	if h.reasons.Load() {
+		return false, nil
+	}
+	list, err := h.ledger.Undos(ctx)
+	if err != nil {
+		return false, fmt.Errorf("undo list: %w", err)
+	}
+	key := undoKey(recovery.UndoLock, s.ID, "")
+	return slices.ContainsFunc(list, func(u recovery.Undo) bool { return u.Key == key }), nil
 }
 
 // ended reports whether a run is known and has ended.
@@ -539,7 +567,8 @@ func (h *Hatch) unlock(ctx context.Context, b by, id string) (requestID string, 
 					return false, err
 				}
 			}
-			return !s.Locked || string(s.LockedReason) != lockMark+h.run.ID, nil
+			own, err := h.ownLock(ctx, s)
+			return !own, err
 		},
 		send: func(ctx context.Context) (string, error) {
 			defer h.recent.change(id)

@@ -121,6 +121,15 @@ func TestServerWait(t *testing.T) {
 			want: `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-2"}}`,
 		},
 		{
+			name: "being asked too often passes", server: rebuilding, req: `{"id":"s1","until":"moved","timeout_s":3}`, took: 3 * time.Second,
+			steps: []step{{500 * time.Millisecond, func(n *nova) {
+				n.fakeCloud.mu.Lock()
+				defer n.fakeCloud.mu.Unlock()
+				n.before = func(context.Context, string) error { return cloudError("list", 429, "slow down", recovery.ErrQuota) }
+			}}},
+			wantErr: "timeout: server s1: not away from compute-1 after 3 s; last seen on compute-1, vm_state active, task_state rebuilding; last error: list: 429 slow down (req-refused)",
+		},
+		{
 			name: "a refused poll ends it", server: rebuilding, req: moved, took: time.Second,
 			steps: []step{{500 * time.Millisecond, func(n *nova) {
 				n.fakeCloud.mu.Lock()
