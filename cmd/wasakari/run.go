@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"time"
@@ -89,6 +90,7 @@ type command struct {
 	ConfigFiles []string `json:"config_files,omitempty"`
 	ConfigDirs  []string `json:"config_dirs,omitempty"`
 	TaskDirs    []string `json:"task_dirs,omitempty"`
+	Set         []string `json:"set,omitempty"` // but for secrets
 	OSCloud     string   `json:"os_cloud,omitempty"`
 	Simulate    bool     `json:"simulate,omitempty"`
 }
@@ -137,8 +139,7 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	if err := seed(in, method, kind, now); err != nil {
+	if err := seed(in, method, kind, time.Now()); err != nil {
 		return err
 	}
 	l, err := f.load(ctx, w)
@@ -154,7 +155,7 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	if err != nil {
 		return err
 	}
-	run := recovery.Run{ID: id.String(), Flows: kinds, Inputs: in, Status: recovery.StatusNew, Started: now.UTC()}
+	run := recovery.Run{ID: id.String(), Flows: kinds, Inputs: in, Status: recovery.StatusNew}
 	plans := map[recovery.FlowKind]*flow.Plan{}
 	for _, k := range kinds {
 		if plans[k], err = l.check(k, in); err != nil {
@@ -163,7 +164,8 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	}
 	flow.Pin(&run, plans)
 	if run.Command, err = json.Marshal(command{
-		ConfigFiles: f.configFiles, ConfigDirs: f.configDirs, TaskDirs: f.taskDirs, OSCloud: f.osCloud, Simulate: f.simulate,
+		ConfigFiles: absolute(f.configFiles), ConfigDirs: absolute(f.configDirs), TaskDirs: absolute(f.taskDirs), Set: l.lasting(f.set),
+		OSCloud: f.osCloud, Simulate: f.simulate,
 	}); err != nil {
 		return err
 	}
@@ -172,6 +174,7 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		return err
 	}
 	defer cl.close()
+	run.Started = time.Now().UTC()
 	seg, hosts := segmentOf(in)
 	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts})
 	if err != nil {
@@ -179,6 +182,18 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	}
 	defer state.Close()
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
+}
+
+// absolute makes paths hold in any working folder.
+func absolute(paths []string) []string {
+	var list []string
+	for _, p := range paths {
+		if full, err := filepath.Abs(p); err == nil {
+			p = full
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 // flowNames lists what FLOW may be.
@@ -223,7 +238,11 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	if err != nil {
 		return err
 	}
-	if run.Finished {
+	left, err := state.Undos(ctx)
+	if err != nil {
+		return err
+	}
+	if run.Finished && len(left) == 0 {
 		return usagef("run %s ended %s at %s; there is nothing to go on with", run.ID, run.Status, run.Ended.Format(time.RFC3339))
 	}
 	if err := f.recall(run); err != nil {
@@ -276,6 +295,7 @@ func (f *runFlags) recall(run recovery.Run) error {
 	if len(f.taskDirs) == 0 {
 		f.taskDirs = c.TaskDirs
 	}
+	f.set = append(c.Set, f.set...)
 	if f.osCloud == "" {
 		f.osCloud = c.OSCloud
 	}
