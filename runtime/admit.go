@@ -120,7 +120,7 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 	if err := info.Complexity.check(source); err != nil {
 		return nil, err
 	}
-	code, err := r.instrument.instrument(wasm)
+	code, err := r.instrument.instrument(wasm, l)
 	if err != nil {
 		return nil, refuse(source, StepInstrument, err.Error(), "")
 	}
@@ -326,26 +326,6 @@ func (f Figure) where() string {
 		return fmt.Sprintf("function %d (%s)", f.Function, printable(f.Name))
 	}
 	return fmt.Sprintf("function %d", f.Function)
-}
-
-// instrumenter makes guests interruptible. Metering will take its place.
-type instrumenter interface {
-	// instrument gives the module to compile in place of the original, which
-	// is valid and within the bounds of complexity.
-	instrument(wasm []byte) ([]byte, error)
-	// configure sets how the module is compiled.
-	configure(cfg wazero.RuntimeConfig) wazero.RuntimeConfig
-}
-
-// interruptible leaves the module as it is and lets wazero look at the context
-// in every loop: 7 to 22 times slower than bare code, and blind to recursion
-// without loops, which goes on until the stack is full.
-type interruptible struct{}
-
-func (interruptible) instrument(wasm []byte) ([]byte, error) { return wasm, nil }
-
-func (interruptible) configure(cfg wazero.RuntimeConfig) wazero.RuntimeConfig {
-	return cfg.WithCloseOnContextDone(true)
 }
 
 // compiler makes machine code of an instrumented module. A child process with

@@ -20,20 +20,61 @@ import (
 // unlimited is a rate of host calls that nothing reaches.
 const unlimited = int(time.Second)
 
+// BenchmarkAdmit admits the smallest task and the standard tasks, a Go module
+// of 4 MB: compiled anew, and from the cache on disk.
 func BenchmarkAdmit(b *testing.B) {
-	wasm := testwasm.Module("drive")
-	b.ReportAllocs()
-	for b.Loop() {
-		r, err := runtime.New(runtime.Config{})
-		if err != nil {
-			b.Fatal(err)
+	for name, wasm := range map[string][]byte{
+		"noop":     testwasm.Module("noop"),
+		"standard": []byte(readFile(b, "../internal/standardtasks/standard.wasm")),
+	} {
+		for _, cached := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/cached=%t", name, cached), func(b *testing.B) {
+				var cfg runtime.Config
+				if cached {
+					cfg.CacheDir = b.TempDir()
+					admitOnce(b, cfg, wasm)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					admitOnce(b, cfg, wasm)
+				}
+			})
 		}
-		if _, err := r.Admit(b.Context(), "drive.wasm", wasm); err != nil {
-			b.Fatal(err)
-		}
-		if err := r.Close(b.Context()); err != nil {
-			b.Fatal(err)
-		}
+	}
+}
+
+func admitOnce(b *testing.B, cfg runtime.Config, wasm []byte) {
+	b.Helper()
+	r, err := runtime.New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := r.Admit(b.Context(), "bench", wasm); err != nil {
+		b.Fatal(err)
+	}
+	if err := r.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkStop says by how much guests that never end outlive their limit of
+// time: the worst of all rounds.
+func BenchmarkStop(b *testing.B) {
+	const limit = 20 * time.Millisecond
+	for _, name := range []string{"loop", "recursion_tree", "recursion", "read_loop", "write_flood", "yield_flood"} {
+		b.Run(name, func(b *testing.B) {
+			m := admit(b, newRuntime(b, runtime.Config{Logger: zap.NewNop()}), name)
+			call := runtime.Call{Key: testwasm.Key, Host: answers{}, Limits: runtime.Limits{Timeout: limit}}
+			var worst time.Duration
+			for b.Loop() {
+				res, err := m.Run(b.Context(), call)
+				if err == nil {
+					b.Fatal("it ended")
+				}
+				worst = max(worst, res.Took-limit)
+			}
+			b.ReportMetric(float64(worst)/float64(time.Millisecond), "ms-late")
+		})
 	}
 }
 

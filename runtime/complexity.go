@@ -224,6 +224,9 @@ func (r *reader) constant() {
 type body struct {
 	offset, size int
 	locals       int // declared ones
+	// What follows is known after measure.
+	code  int  // offset of the first instruction
+	calls bool // whether it calls anything
 }
 
 // bodyOf reads the head of a function's code.
@@ -274,7 +277,9 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 				break
 			}
 		}
+		l.bodies[i].code = r.base + r.pos
 		code := l.walk(r)
+		l.bodies[i].calls = code.calls
 		if r.err != nil {
 			return c, r.err
 		}
@@ -296,6 +301,7 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 // code is what walk finds in a function.
 type code struct {
 	nesting, blocks, branches int
+	calls                     bool
 	grows                     bool // a table that may get too large
 }
 
@@ -322,12 +328,16 @@ func (l *layout) walk(r *reader) code {
 				r.u32()
 			}
 			c.branches = max(c.branches, n)
-		case op == 0x0c || op == 0x0d || op == 0x10 || // br, br_if, call
+		case op == 0x0c || op == 0x0d || // br, br_if
 			op >= 0x20 && op <= 0x26 || op == 0xd2: // variables, tables, ref.func
 			r.u32()
+		case op == 0x10: // call
+			r.u32()
+			c.calls = true
 		case op == 0x11: // call_indirect
 			r.u32()
 			r.u32()
+			c.calls = true
 		case op == 0x1c: // select of types
 			for range r.count("types", 1, maxTypeValues) {
 				r.byte()

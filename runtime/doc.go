@@ -16,13 +16,14 @@
 // The bytes are hostile until shown otherwise. The steps, in this order, each
 // refusal an [AdmissionError] that says what, where and what to do:
 //
-//  1. size: size of the module, and every count that a decoder would allocate by
+//  1. size: size of the module, and every count that a decoder would allocate
+//     by, among them functions, types, imports, exports and locals
 //  2. validate: the original bytes are WebAssembly 2.0
 //  3. interface: known imports and signatures, the exports a task needs, no
 //     start function, no reserved name
 //  4. manifest: the custom section wasakari.task
 //  5. complexity: what would make the compiler slow
-//  6. instrument: the seam where metering rewrites the module
+//  6. instrument: the module is made interruptible
 //  7. compile: to machine code, through the cache
 //
 // # Sandboxes
@@ -32,6 +33,6 @@
 // for the next one. A guest that traps, exits, or runs out of memory or time
 // ends with an error that says so; the process goes on.
 //
-// Guests are interrupted at loop headers. A guest that recurses without a
-// loop is stopped only when it has used up its stack, which takes seconds.
+// Guests are interrupted at the heads of loops and of functions that call
+// others. One instruction that fills or copies memory is not interrupted.
 package runtime

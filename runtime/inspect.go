@@ -158,9 +158,14 @@ type layout struct {
 	elements, data    int
 	elementItems      int
 	bodies            []body
+	codeStart         int // offset of the code section
+	codeEnd           int
 	names             map[int]string
 	isGo              bool // compiled by Go
 }
+
+// codeSection is the id of the code section.
+const codeSection = 10
 
 var sectionNames = [...]string{
 	"custom", "type", "import", "function", "table", "memory", "global",
@@ -192,6 +197,7 @@ func scan(source string, wasm []byte) (*layout, error) {
 }
 
 func (l *layout) section(r *reader) {
+	at := r.base + r.pos
 	id := r.byte()
 	size := r.u32()
 	in := r.sub(uint64(size))
@@ -246,7 +252,8 @@ func (l *layout) section(r *reader) {
 		for range l.elements {
 			l.element(in)
 		}
-	case 10:
+	case codeSection:
+		l.codeStart, l.codeEnd = at, in.base+len(in.b)
 		for range in.count("function bodies", 3, maxFunctions) {
 			l.bodies = append(l.bodies, in.bodyOf())
 		}

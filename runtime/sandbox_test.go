@@ -139,7 +139,7 @@ func TestRevert(t *testing.T) {
 // Guests that never end by themselves end at their limit of time, and when
 // the caller cancels.
 func TestEndless(t *testing.T) {
-	for _, name := range []string{"loop", "loop_in_initialize", "log_flood", "write_flood", "yield_flood", "call_flood", "read_loop"} {
+	for _, name := range []string{"loop", "loop_in_initialize", "recursion_tree", "log_flood", "write_flood", "yield_flood", "call_flood", "read_loop"} {
 		t.Run(name, func(t *testing.T) {
 			m := admit(t, newRuntime(t, runtime.Config{}), name)
 			call := runtime.Call{Key: testwasm.Key, Host: &host{}, Limits: runtime.Limits{Timeout: 30 * time.Millisecond}}
@@ -158,7 +158,7 @@ func TestEndless(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			h := &signal{started: func() { cancel(errors.New("operator said so")) }}
 			call.Limits.Timeout = 0
-			if strings.HasPrefix(name, "loop") || name == "yield_flood" { // these never call the host
+			if strings.HasPrefix(name, "loop") || name == "recursion_tree" || name == "yield_flood" { // these never call the host
 				go h.started()
 			}
 			call.Host = h
