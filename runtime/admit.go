@@ -221,10 +221,10 @@ func (l *layout) importsModule(name string) bool {
 func (l *layout) checkImport(source string, i imported) error {
 	full := printable(i.module + "." + i.name)
 	var functions []hostFunction
-	switch {
-	case i.module == abi.ImportModule:
+	switch i.module {
+	case abi.ImportModule:
 		functions = abiFunctions
-	case i.module == wasiModule:
+	case wasiModule:
 		functions = wasiFunctions
 	default:
 		return refuse(source, StepInterface, fmt.Sprintf("it imports %s, which this host does not have", full), hintImport(i.module))

@@ -31,81 +31,145 @@ func TestAdmitRefuses(t *testing.T) {
 		step runtime.Step
 		want string
 	}{
-		{name: "not wasm", wasm: []byte("#!/bin/sh\n"), step: runtime.StepValidate,
-			want: "not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file"},
-		{name: "empty", wasm: []byte{}, step: runtime.StepValidate,
-			want: "not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file"},
-		{name: "component", wasm: []byte("\x00asm\x0d\x00\x01\x00"), step: runtime.StepValidate,
+		{
+			name: "not wasm", wasm: []byte("#!/bin/sh\n"), step: runtime.StepValidate,
+			want: "not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file",
+		},
+		{
+			name: "empty", wasm: []byte{}, step: runtime.StepValidate,
+			want: "not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file",
+		},
+		{
+			name: "component", wasm: []byte("\x00asm\x0d\x00\x01\x00"), step: runtime.StepValidate,
 			want: "this is a WebAssembly component, not a core module; build a core module: wasm32-wasip1 instead of wasm32-wasip2, " +
-				"without wasm-tools component new; GOOS=wasip1 and -buildmode=c-shared for Go; tinygo -target=wasip1 -buildmode=c-shared"},
-		{name: "truncated", wasm: noop[:len(noop)-40], step: runtime.StepValidate,
-			want: "the module is truncated or malformed: the section at byte 70 has 112 bytes, the file only 72 more; it was cut off or damaged: copy or build it again"},
-		{name: "too large", wasm: bytes.Repeat([]byte{0}, 1<<20+1), step: runtime.StepSize,
+				"without wasm-tools component new; GOOS=wasip1 and -buildmode=c-shared for Go; tinygo -target=wasip1 -buildmode=c-shared",
+		},
+		{
+			name: "truncated", wasm: noop[:len(noop)-40], step: runtime.StepValidate,
+			want: "the module is truncated or malformed: the section at byte 70 has 112 bytes, the file only 72 more; it was cut off or damaged: copy or build it again",
+		},
+		{
+			name: "too large", wasm: bytes.Repeat([]byte{0}, 1<<20+1), step: runtime.StepSize,
 			want: "the module has 1.0 MiB; at most 1 MiB are admitted; " +
-				"strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug) or raise [wasakari] module_mib"},
-		{name: "types do not match", wasm: build(function{code: "\x42\x00"}), step: runtime.StepValidate,
-			want: "not valid WebAssembly: invalid function[0] export[\"run\"]: cannot use i64 as result[0] type i32; " + hintInvalid},
-		{name: "start", step: runtime.StepInterface,
+				"strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug) or raise [wasakari] module_mib",
+		},
+		{
+			name: "types do not match", wasm: build(function{code: "\x42\x00"}), step: runtime.StepValidate,
+			want: "not valid WebAssembly: invalid function[0] export[\"run\"]: cannot use i64 as result[0] type i32; " + hintInvalid,
+		},
+		{
+			name: "start", step: runtime.StepInterface,
 			want: "it has a start function, which would run before the limits are in force; " +
-				"build it without one (LLVM: no -Wl,--shared-memory; WAT: drop (start ...)) and prepare things in _initialize"},
-		{name: "import_function", step: runtime.StepInterface,
-			want: "it imports wasakari_v1.submitt, which this host does not have; did you mean wasakari_v1.submit?"},
-		{name: "import_module", step: runtime.StepInterface,
-			want: "it imports env.now, which this host does not have; a function was declared and not linked: define it, or link the library that has it"},
-		{name: "import_version", step: runtime.StepInterface,
-			want: "it imports wasakari_v2.call, which this host does not have; it is built for another version of Wasakari; this host has wasakari_v1"},
-		{name: "import_signature", step: runtime.StepInterface,
-			want: "it imports wasakari_v1.take as (i32) -> i32; it is (i32, i32) -> i64; correct the declaration, see sdk/ABI.md"},
-		{name: "import_kind", step: runtime.StepInterface,
-			want: "it imports wasakari_v1.call as a global, where this host has a function; define it in the module instead of importing it"},
-		{name: "import_wasi", step: runtime.StepInterface,
-			want: "it imports wasi_snapshot_preview1.sock_open, which this host does not have; did you mean wasi_snapshot_preview1.sock_send?"},
-		{name: "command", step: runtime.StepInterface,
-			want: "it is a command: it exports _start, the main function of a program; " + hintReactor},
-		{name: "go_library", step: runtime.StepInterface,
-			want: "it is built by Go and has no _initialize, so Go's runtime would never start; build it with GOOS=wasip1 GOARCH=wasm -buildmode=c-shared"},
-		{name: "no_run", step: runtime.StepInterface,
-			want: `it exports no function "run"; export it: Go //go:wasmexport run, Rust #[no_mangle] pub extern "C" fn run() -> i32, C __attribute__((export_name("run")))`},
+				"build it without one (LLVM: no -Wl,--shared-memory; WAT: drop (start ...)) and prepare things in _initialize",
+		},
+		{
+			name: "import_function", step: runtime.StepInterface,
+			want: "it imports wasakari_v1.submitt, which this host does not have; did you mean wasakari_v1.submit?",
+		},
+		{
+			name: "import_module", step: runtime.StepInterface,
+			want: "it imports env.now, which this host does not have; a function was declared and not linked: define it, or link the library that has it",
+		},
+		{
+			name: "import_version", step: runtime.StepInterface,
+			want: "it imports wasakari_v2.call, which this host does not have; it is built for another version of Wasakari; this host has wasakari_v1",
+		},
+		{
+			name: "import_signature", step: runtime.StepInterface,
+			want: "it imports wasakari_v1.take as (i32) -> i32; it is (i32, i32) -> i64; correct the declaration, see sdk/ABI.md",
+		},
+		{
+			name: "import_kind", step: runtime.StepInterface,
+			want: "it imports wasakari_v1.call as a global, where this host has a function; define it in the module instead of importing it",
+		},
+		{
+			name: "import_wasi", step: runtime.StepInterface,
+			want: "it imports wasi_snapshot_preview1.sock_open, which this host does not have; did you mean wasi_snapshot_preview1.sock_send?",
+		},
+		{
+			name: "command", step: runtime.StepInterface,
+			want: "it is a command: it exports _start, the main function of a program; " + hintReactor,
+		},
+		{
+			name: "go_library", step: runtime.StepInterface,
+			want: "it is built by Go and has no _initialize, so Go's runtime would never start; build it with GOOS=wasip1 GOARCH=wasm -buildmode=c-shared",
+		},
+		{
+			name: "no_run", step: runtime.StepInterface,
+			want: `it exports no function "run"; export it: Go //go:wasmexport run, Rust #[no_mangle] pub extern "C" fn run() -> i32, C __attribute__((export_name("run")))`,
+		},
 		{name: "run_signature", step: runtime.StepInterface, want: `its export "run" is a function (i32); make it () -> i32`},
 		{name: "run_global", step: runtime.StepInterface, want: `its export "run" is not a function; export a function () -> i32 as "run"`},
 		{name: "revert_signature", step: runtime.StepInterface, want: `its export "revert" is a function (); make it () -> i32`},
 		{name: "initialize_signature", step: runtime.StepInterface, want: `its export "_initialize" is a function () -> i32; make it ()`},
-		{name: "no_memory", step: runtime.StepInterface,
-			want: `it exports no memory named "memory"; export it: (memory (export "memory") 1) in WAT; compilers for WASI do`},
-		{name: "reserved_export", step: runtime.StepInterface,
-			want: `it exports "__wasakari_left"; names that begin with __wasakari are reserved; rename it`},
-		{name: "no_manifest", step: runtime.StepManifest,
-			want: "no manifest: the module has no custom section wasakari.task; add one with wasakari task pack task.yaml module.wasm -o out.wasm"},
-		{name: "two_manifests", step: runtime.StepManifest,
-			want: "two manifests: the module has more than one custom section wasakari.task; pack it anew with wasakari task pack (the second at byte 184)"},
-		{name: "bad_manifest", step: runtime.StepManifest,
-			want: "manifest: taskz: unknown key; did you mean tasks?\nmanifest: tasks: the key is missing"},
-		{name: "bad_script", step: runtime.StepManifest,
-			want: "custom section wasakari.script: unexpected end of JSON input; pack the script again"},
-		{name: "table_grow", step: runtime.StepComplexity,
-			want: "function 0 (widen) grows a table that has no maximum of at most 65536 entries; declare a maximum for the table"},
+		{
+			name: "no_memory", step: runtime.StepInterface,
+			want: `it exports no memory named "memory"; export it: (memory (export "memory") 1) in WAT; compilers for WASI do`,
+		},
+		{
+			name: "reserved_export", step: runtime.StepInterface,
+			want: `it exports "__wasakari_left"; names that begin with __wasakari are reserved; rename it`,
+		},
+		{
+			name: "no_manifest", step: runtime.StepManifest,
+			want: "no manifest: the module has no custom section wasakari.task; add one with wasakari task pack task.yaml module.wasm -o out.wasm",
+		},
+		{
+			name: "two_manifests", step: runtime.StepManifest,
+			want: "two manifests: the module has more than one custom section wasakari.task; pack it anew with wasakari task pack (the second at byte 184)",
+		},
+		{
+			name: "bad_manifest", step: runtime.StepManifest,
+			want: "manifest: taskz: unknown key; did you mean tasks?\nmanifest: tasks: the key is missing",
+		},
+		{
+			name: "bad_script", step: runtime.StepManifest,
+			want: "custom section wasakari.script: unexpected end of JSON input; pack the script again",
+		},
+		{
+			name: "table_grow", step: runtime.StepComplexity,
+			want: "function 0 (widen) grows a table that has no maximum of at most 65536 entries; declare a maximum for the table",
+		},
 		{name: "table_large", step: runtime.StepSize, want: "it has 65537 table entries; at most 65536 are admitted; " + hintSmaller},
-		{name: "many locals", wasm: build(function{locals: 2001, code: zero}), step: runtime.StepSize,
-			want: "it has 2001 locals in one function; at most 2000 are admitted; " + hintSmaller},
-		{name: "locals of 4 thousand million", wasm: build(function{locals: 1<<32 - 1, code: zero}), step: runtime.StepSize,
-			want: "it has 4294967295 locals in one function; at most 2000 are admitted; " + hintSmaller},
-		{name: "long body", wasm: build(function{code: strings.Repeat("\x01", 512<<10) + zero}), step: runtime.StepComplexity,
-			want: "function 0 has 524292 bytes of code; at most 524288 are admitted; " + hintSplit},
-		{name: "deep nesting", wasm: build(function{code: strings.Repeat("\x02\x40", 4097) + strings.Repeat("\x0b", 4097) + zero}), step: runtime.StepComplexity,
-			want: "function 0 has 4097 levels of nesting; at most 4096 are admitted; " + hintSplit},
-		{name: "many branches", wasm: build(function{code: "\x02\x40\x41\x00\x0e" + leb(10001) + strings.Repeat("\x00", 10002) + "\x0b" + zero}), step: runtime.StepComplexity,
-			want: "function 0 has 10001 branches in one br_table; at most 10000 are admitted; " + hintSplit},
-		{name: "locals times loops", wasm: build(function{locals: 1000, code: strings.Repeat("\x03\x40\x0b", 501) + zero}), step: runtime.StepComplexity,
-			want: "function 0 has 501000 locals times blocks; at most 500000 are admitted; " + hintSplit},
-		{name: "many functions", wasm: module(count(3, 50_001)), step: runtime.StepSize,
-			want: "it has 50001 functions; at most 50000 are admitted; " + hintSmaller},
+		{
+			name: "many locals", wasm: build(function{locals: 2001, code: zero}), step: runtime.StepSize,
+			want: "it has 2001 locals in one function; at most 2000 are admitted; " + hintSmaller,
+		},
+		{
+			name: "locals of 4 thousand million", wasm: build(function{locals: 1<<32 - 1, code: zero}), step: runtime.StepSize,
+			want: "it has 4294967295 locals in one function; at most 2000 are admitted; " + hintSmaller,
+		},
+		{
+			name: "long body", wasm: build(function{code: strings.Repeat("\x01", 512<<10) + zero}), step: runtime.StepComplexity,
+			want: "function 0 has 524292 bytes of code; at most 524288 are admitted; " + hintSplit,
+		},
+		{
+			name: "deep nesting", wasm: build(function{code: strings.Repeat("\x02\x40", 4097) + strings.Repeat("\x0b", 4097) + zero}), step: runtime.StepComplexity,
+			want: "function 0 has 4097 levels of nesting; at most 4096 are admitted; " + hintSplit,
+		},
+		{
+			name: "many branches", wasm: build(function{code: "\x02\x40\x41\x00\x0e" + leb(10001) + strings.Repeat("\x00", 10002) + "\x0b" + zero}), step: runtime.StepComplexity,
+			want: "function 0 has 10001 branches in one br_table; at most 10000 are admitted; " + hintSplit,
+		},
+		{
+			name: "locals times loops", wasm: build(function{locals: 1000, code: strings.Repeat("\x03\x40\x0b", 501) + zero}), step: runtime.StepComplexity,
+			want: "function 0 has 501000 locals times blocks; at most 500000 are admitted; " + hintSplit,
+		},
+		{
+			name: "many functions", wasm: module(count(3, 50_001)), step: runtime.StepSize,
+			want: "it has 50001 functions; at most 50000 are admitted; " + hintSmaller,
+		},
 		{name: "many types", wasm: module(count(1, 5001)), step: runtime.StepSize, want: "it has 5001 types; at most 5000 are admitted; " + hintSmaller},
 		{name: "many imports", wasm: module(count(2, 201)), step: runtime.StepSize, want: "it has 201 imports; at most 200 are admitted; " + hintSmaller},
 		{name: "many exports", wasm: module(count(7, 201)), step: runtime.StepSize, want: "it has 201 exports; at most 200 are admitted; " + hintSmaller},
-		{name: "claims more than there is", wasm: module(count(1, 100)), step: runtime.StepValidate,
-			want: "not valid WebAssembly: there are fewer types than claimed at byte 11; " + hintInvalid},
-		{name: "names of 4 thousand million functions", wasm: module(section(0, "\x04name\x01\x05\xff\xff\xff\xff\x0f")), step: runtime.StepSize,
-			want: "it has 4294967295 function names; at most 50200 are admitted; " + hintSmaller},
+		{
+			name: "claims more than there is", wasm: module(count(1, 100)), step: runtime.StepValidate,
+			want: "not valid WebAssembly: there are fewer types than claimed at byte 11; " + hintInvalid,
+		},
+		{
+			name: "names of 4 thousand million functions", wasm: module(section(0, "\x04name\x01\x05\xff\xff\xff\xff\x0f")), step: runtime.StepSize,
+			want: "it has 4294967295 function names; at most 50200 are admitted; " + hintSmaller,
+		},
 	}
 	r := newRuntime(t, runtime.Config{MaxModuleBytes: 1 << 20})
 	for _, tt := range tests {
@@ -205,8 +269,11 @@ func TestLimitsFor(t *testing.T) {
 		{"nothing", abi.ManifestLimits{}, func(*runtime.Limits) {}},
 		{"more", abi.ManifestLimits{MemoryMiB: 128, Timeout: "10m"}, func(l *runtime.Limits) { l.MemoryBytes, l.Timeout = 128<<20, 600e9 }},
 		{"less", abi.ManifestLimits{MemoryMiB: 1, Timeout: "1s"}, func(l *runtime.Limits) { l.MemoryBytes, l.Timeout = 1<<20, 1e9 }},
-		{"too much", abi.ManifestLimits{MemoryMiB: 1 << 30, Timeout: "1000h"},
-			func(l *runtime.Limits) { l.MemoryBytes, l.Timeout = ceilings.MemoryBytes, ceilings.Timeout }},
+		{
+			"too much",
+			abi.ManifestLimits{MemoryMiB: 1 << 30, Timeout: "1000h"},
+			func(l *runtime.Limits) { l.MemoryBytes, l.Timeout = ceilings.MemoryBytes, ceilings.Timeout },
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

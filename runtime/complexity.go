@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -67,7 +66,7 @@ type Complexity struct {
 // tooMany is a count beyond its bound.
 type tooMany struct {
 	what        string
-	count, most uint64
+	count, most int64
 }
 
 func (e *tooMany) Error() string {
@@ -81,9 +80,6 @@ type malformed struct {
 }
 
 func (e *malformed) Error() string { return fmt.Sprintf("%s at byte %d", e.reason, e.offset) }
-
-// errTruncated is part of a module that ends too early.
-var errTruncated = errors.New("truncated")
 
 // reader decodes parts of a module. The first error sticks, and what is read
 // after it is zero, so loops have to look at err.
@@ -113,8 +109,8 @@ func (r *reader) byte() byte {
 }
 
 // take gives the next n bytes.
-func (r *reader) take(n uint64) []byte {
-	if n > uint64(r.left()) {
+func (r *reader) take(n int64) []byte {
+	if n > int64(r.left()) {
 		r.fail("a length runs past the end")
 		return nil
 	}
@@ -124,7 +120,7 @@ func (r *reader) take(n uint64) []byte {
 }
 
 // sub gives a reader of the next n bytes.
-func (r *reader) sub(n uint64) *reader {
+func (r *reader) sub(n int64) *reader {
 	base := r.base + r.pos
 	b := r.take(n)
 	return &reader{b: b, base: base, err: r.err}
@@ -158,15 +154,15 @@ func (r *reader) skipNumber(n int) {
 }
 
 // count reads the length of a vector whose entries have at least least bytes.
-func (r *reader) count(what string, least int, most uint64) int {
-	n := uint64(r.u32())
+func (r *reader) count(what string, least, most int64) int {
+	n := int64(r.u32())
 	if n > most {
 		if r.err == nil {
 			r.err = &tooMany{what, n, most}
 		}
 		return 0
 	}
-	if n*uint64(least) > uint64(r.left()) {
+	if n*least > int64(r.left()) {
 		r.fail("there are fewer " + what + " than claimed")
 		return 0
 	}
@@ -174,7 +170,7 @@ func (r *reader) count(what string, least int, most uint64) int {
 }
 
 func (r *reader) name() string {
-	b := r.take(uint64(r.u32()))
+	b := r.take(int64(r.u32()))
 	if !utf8.Valid(b) {
 		r.fail("a name is not UTF-8")
 		return ""
@@ -233,11 +229,11 @@ type body struct {
 func (r *reader) bodyOf() body {
 	size := r.u32()
 	at := r.base + r.pos
-	in := r.sub(uint64(size))
+	in := r.sub(int64(size))
 	groups := in.count("groups of locals", 2, maxLocals)
-	locals := uint64(0)
+	locals := int64(0)
 	for range groups {
-		locals += uint64(in.u32())
+		locals += int64(in.u32())
 		if in.byte() == 0x63 || in.err != nil { // a typed reference is not WebAssembly 2.0
 			break
 		}

@@ -89,7 +89,7 @@ func abiCall(s *sandbox, mem api.Memory, stack []uint64) {
 		stack[0] = api.EncodeI64(-int64(errno))
 		return
 	}
-	stack[0] = uint64(s.handOver(out))
+	stack[0] = api.EncodeI64(s.handOver(out))
 }
 
 func abiTake(s *sandbox, mem api.Memory, stack []uint64) {
@@ -98,15 +98,15 @@ func abiTake(s *sandbox, mem api.Memory, stack []uint64) {
 		stack[0] = api.EncodeI64(-int64(abi.ErrnoNotFound))
 		return
 	}
-	stack[0] = uint64(s.handOver(out))
+	stack[0] = api.EncodeI64(s.handOver(out))
 }
 
 // handOver copies the answer kept to out if it fits, and gives its length.
-func (s *sandbox) handOver(out []byte) int {
+func (s *sandbox) handOver(out []byte) int64 {
 	if len(s.kept) <= len(out) {
 		copy(out, s.kept)
 	}
-	return len(s.kept)
+	return int64(len(s.kept))
 }
 
 func abiSubmit(s *sandbox, mem api.Memory, stack []uint64) {
@@ -135,11 +135,11 @@ func abiWait(s *sandbox, mem api.Memory, stack []uint64) {
 		return
 	}
 	s.kept, s.keeps = t.answer, true
-	low := uint64(abi.WaitError) | uint64(t.errno)
+	low := abi.WaitError | int64(t.errno)
 	if t.errno == abi.ErrnoOK {
-		low = uint64(s.handOver(out))
+		low = s.handOver(out)
 	}
-	stack[0] = uint64(t.id)<<32 | low
+	stack[0] = api.EncodeI64(int64(t.id)<<32 | low)
 }
 
 func abiLog(s *sandbox, mem api.Memory, stack []uint64) {
@@ -286,8 +286,8 @@ func (s *sandbox) throttle() {
 }
 
 // park sleeps for d, for ever when it is negative, but at most until early is
-// ready, which it then reports. It does not return when the run is over.
-func (s *sandbox) park(d time.Duration, early <-chan struct{}) bool {
+// ready. It does not return when the run is over.
+func (s *sandbox) park(d time.Duration, early <-chan struct{}) {
 	var expired <-chan time.Time
 	if d >= 0 {
 		timer := time.NewTimer(d)
@@ -296,9 +296,7 @@ func (s *sandbox) park(d time.Duration, early <-chan struct{}) bool {
 	}
 	select {
 	case <-expired:
-		return false
 	case <-early:
-		return true
 	case <-s.ctx.Done():
 		panic(errStopped)
 	}

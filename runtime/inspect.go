@@ -103,7 +103,7 @@ func (s signature) String() string {
 	list := func(types []byte) string {
 		names := make([]string, len(types))
 		for i, t := range types {
-			names[i] = api.ValueTypeName(api.ValueType(t))
+			names[i] = api.ValueTypeName(t)
 		}
 		return strings.Join(names, ", ")
 	}
@@ -200,7 +200,7 @@ func (l *layout) section(r *reader) {
 	at := r.base + r.pos
 	id := r.byte()
 	size := r.u32()
-	in := r.sub(uint64(size))
+	in := r.sub(int64(size))
 	if r.err != nil {
 		return
 	}
@@ -276,8 +276,8 @@ func (l *layout) typ(r *reader) {
 	if form := r.byte(); form != 0x60 && r.err == nil {
 		r.fail(fmt.Sprintf("a type of form 0x%02x, which is not WebAssembly 2.0", form))
 	}
-	params := r.take(uint64(r.count("parameters of one type", 1, maxTypeValues)))
-	results := r.take(uint64(r.count("results of one type", 1, maxTypeValues)))
+	params := r.take(int64(r.count("parameters of one type", 1, maxTypeValues)))
+	results := r.take(int64(r.count("results of one type", 1, maxTypeValues)))
 	l.types = append(l.types, signature{params, results})
 }
 
@@ -304,9 +304,9 @@ func (l *layout) table(r *reader) {
 	r.byte() // element type
 	least, most := r.limits()
 	l.tables = append(l.tables, table{least, most})
-	total := uint64(0)
+	total := int64(0)
 	for _, t := range l.tables {
-		total += uint64(t.least)
+		total += t.least
 	}
 	if total > maxTableEntries && r.err == nil {
 		r.err = &tooMany{"table entries", total, maxTableEntries}
@@ -335,7 +335,7 @@ func (l *layout) element(r *reader) {
 	}
 	items := r.count("items in one element segment", 1, maxElementItems)
 	if l.elementItems += items; l.elementItems > maxElementItems && r.err == nil {
-		r.err = &tooMany{"items in element segments", uint64(l.elementItems), maxElementItems}
+		r.err = &tooMany{"items in element segments", int64(l.elementItems), maxElementItems}
 		return
 	}
 	for range items {
@@ -359,7 +359,7 @@ func (l *layout) dataOf(r *reader) {
 	if flags != 1 {
 		r.constant()
 	}
-	r.take(uint64(r.u32()))
+	r.take(int64(r.u32()))
 }
 
 func (l *layout) custom(name string, r *reader) {
@@ -374,10 +374,10 @@ func (l *layout) custom(name string, r *reader) {
 
 // nameSection reads function names, and checks what else wazero decodes.
 func (l *layout) nameSection(r *reader) {
-	locals := uint64(0)
+	locals := int64(0)
 	for r.left() > 0 && r.err == nil {
 		id := r.byte()
-		in := r.sub(uint64(r.u32()))
+		in := r.sub(int64(r.u32()))
 		switch id {
 		case 0:
 			in.name()
@@ -390,7 +390,7 @@ func (l *layout) nameSection(r *reader) {
 			for range in.count("functions with named locals", 2, maxFunctions+maxImports) {
 				in.u32()
 				n := in.count("names of locals", 2, maxLocalNames)
-				if locals += uint64(n); locals > maxLocalNames && in.err == nil {
+				if locals += int64(n); locals > maxLocalNames && in.err == nil {
 					in.err = &tooMany{"names of locals", locals, maxLocalNames}
 				}
 				for range n {

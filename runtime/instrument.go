@@ -45,7 +45,7 @@ func (interruptible) instrument(wasm []byte, l *layout) ([]byte, error) {
 		if !b.calls {
 			look = ""
 		}
-		section = binary.AppendUvarint(section, uint64(b.size+len(look)))
+		section = binary.AppendUvarint(section, uint64(len(locals))+uint64(len(look))+uint64(len(code)))
 		section = append(section, locals...)
 		section = append(section, look...)
 		section = append(section, code...)

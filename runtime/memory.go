@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/tetratelabs/wazero/experimental"
 )
@@ -29,28 +30,34 @@ var (
 // Allocate implements experimental.MemoryAllocator. A module has at most one
 // memory, so it is called at most once.
 func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
-	reserve := min(uint64(m.limit), most)
+	reserve := min(m.limit, signed(most))
 	if err := m.area.reserve(int(reserve)); err != nil {
-		panic(fmt.Errorf("reserving %s of address space: %w", size(int64(reserve)), err)) // recovered where the instance is made
+		panic(fmt.Errorf("reserving %s of address space: %w", size(reserve), err)) // recovered where the instance is made
 	}
 	return m
 }
 
 // Reallocate implements experimental.LinearMemory.
-func (m *memory) Reallocate(n uint64) []byte {
-	if n > uint64(m.limit) {
-		m.refused = int64(n)
+func (m *memory) Reallocate(newSize uint64) []byte {
+	n := signed(newSize)
+	if n > m.limit {
+		m.refused = n
 		return nil
 	}
 	buf, err := m.area.commit(int(n))
 	if err != nil {
-		m.refused = int64(n)
+		m.refused = n
 		return nil
 	}
-	m.size = int64(n)
+	m.size = n
 	return buf
 }
 
 // Free implements experimental.LinearMemory. It may be called again: wazero
 // forgets to when a guest traps after its time is up, so the sandbox does too.
 func (m *memory) Free() { m.area.release() }
+
+// signed gives a number of bytes, which is at most 4 GiB.
+func signed(n uint64) int64 {
+	return int64(min(n, math.MaxInt64))
+}

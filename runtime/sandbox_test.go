@@ -292,12 +292,21 @@ func TestLogs(t *testing.T) {
 		want   []string
 	}{
 		{"all", runtime.Limits{}, []string{"debug one", "debug two", "debug three", "error fo\uFFFDur\uFFFD", "info five"}},
-		{"three lines", runtime.Limits{LogLines: 3},
-			[]string{"debug one", "debug two", "debug three", "warn log limit of 3 lines reached (option [wasakari] log_lines); further lines are dropped"}},
-		{"ten bytes", runtime.Limits{LogBytes: 10},
-			[]string{"debug one", "debug two", "warn log limit of 10 bytes reached (option [wasakari] log_kib); further lines are dropped"}},
-		{"none", runtime.Limits{LogLines: -1},
-			[]string{"warn log limit of 0 lines reached (option [wasakari] log_lines); further lines are dropped"}},
+		{
+			"three lines",
+			runtime.Limits{LogLines: 3},
+			[]string{"debug one", "debug two", "debug three", "warn log limit of 3 lines reached (option [wasakari] log_lines); further lines are dropped"},
+		},
+		{
+			"ten bytes",
+			runtime.Limits{LogBytes: 10},
+			[]string{"debug one", "debug two", "warn log limit of 10 bytes reached (option [wasakari] log_kib); further lines are dropped"},
+		},
+		{
+			"none",
+			runtime.Limits{LogLines: -1},
+			[]string{"warn log limit of 0 lines reached (option [wasakari] log_lines); further lines are dropped"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -123,9 +123,9 @@ const monotonicZero = time.Second
 func (s *sandbox) clock(id uint32) (uint64, bool) {
 	switch id {
 	case clockRealtime:
-		return uint64(time.Now().UnixNano()), true
+		return api.EncodeI64(time.Now().UnixNano()), true
 	case clockMonotonic:
-		return uint64(time.Since(s.start) + monotonicZero), true
+		return api.EncodeI64(int64(time.Since(s.start) + monotonicZero)), true
 	}
 	return 0, false
 }

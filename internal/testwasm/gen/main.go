@@ -11,6 +11,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,7 +36,7 @@ func main() {
 }
 
 func build(ctx context.Context, dir string) error {
-	doc, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	doc, err := os.ReadFile(filepath.Join(dir, "manifest.json")) //nolint:gosec // the developer's own folder
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func build(ctx context.Context, dir string) error {
 	}
 	for _, name := range old {
 		if !slices.Contains(sources, strings.TrimSuffix(name, ".wasm")+".wat") {
-			if err := os.Remove(name); err != nil {
+			if err := os.Remove(name); err != nil { //nolint:gosec // found in the developer's own folder
 				return err
 			}
 		}
@@ -67,18 +68,18 @@ func build(ctx context.Context, dir string) error {
 }
 
 func module(ctx context.Context, source string, manifest *abi.Manifest) error {
-	text, err := os.ReadFile(source)
+	text, err := os.ReadFile(source) //nolint:gosec // found in the developer's own folder
 	if err != nil {
 		return err
 	}
 	base := strings.TrimSuffix(source, ".wat")
 	out := base + ".wasm"
-	cmd := exec.CommandContext(ctx, "wat2wasm", "--debug-names", source, "-o", out)
+	cmd := exec.CommandContext(ctx, "wat2wasm", "--debug-names", source, "-o", out) //nolint:gosec // found in the developer's own folder
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return err
 	}
-	wasm, err := os.ReadFile(out)
+	wasm, err := os.ReadFile(out) //nolint:gosec // just written
 	if err != nil {
 		return err
 	}
@@ -108,12 +109,12 @@ func module(ctx context.Context, source string, manifest *abi.Manifest) error {
 			wasm = custom(wasm, strings.TrimSpace(name), nil)
 		}
 	}
-	return os.WriteFile(out, wasm, 0o600)
+	return os.WriteFile(out, wasm, 0o600) //nolint:gosec // beside its source
 }
 
 // optional reads a file, nil when it is not there.
 func optional(name string) ([]byte, error) {
-	b, err := os.ReadFile(name)
+	b, err := os.ReadFile(name) //nolint:gosec // beside a source
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -122,18 +123,10 @@ func optional(name string) ([]byte, error) {
 
 // custom appends a custom section, whatever is in it.
 func custom(wasm []byte, name string, data []byte) []byte {
-	body := append(number(len(name)), name...)
+	body := binary.AppendUvarint(nil, uint64(len(name)))
+	body = append(body, name...)
 	body = append(body, data...)
 	wasm = append(wasm, 0)
-	wasm = append(wasm, number(len(body))...)
+	wasm = binary.AppendUvarint(wasm, uint64(len(body)))
 	return append(wasm, body...)
-}
-
-// number writes an unsigned LEB128.
-func number(n int) []byte {
-	var b []byte
-	for ; n >= 0x80; n >>= 7 {
-		b = append(b, byte(n&0x7f|0x80))
-	}
-	return append(b, byte(n))
 }
