@@ -36,10 +36,11 @@ func (b *board) take(e recovery.Event) {
 			b.tasks = append(b.tasks, *e.Task)
 			return
 		}
-		if len(e.Task.Progress) == 0 {
-			e.Task.Progress = b.tasks[i].Progress
+		t := *e.Task
+		if len(t.Progress) == 0 {
+			t.Progress = b.tasks[i].Progress
 		}
-		b.tasks[i] = *e.Task
+		b.tasks[i] = t
 	case e.VMove != nil:
 		i := slices.IndexFunc(b.vmoves, func(v recovery.VMove) bool { return v.InstanceUUID == e.VMove.InstanceUUID })
 		if i < 0 {

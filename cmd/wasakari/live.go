@@ -17,16 +17,17 @@ import (
 
 // live shows a run as a tree that changes in place, on a terminal.
 type live struct {
-	board   *board
+	out     io.Writer
+	model   *liveModel
 	program *tea.Program
 	done    chan struct{}
 }
 
 // newLive starts the view; close ends it and leaves its last state standing.
 func newLive(ctx context.Context, out io.Writer, b *board, head string, flows []recovery.Flow) *live {
-	l := &live{board: b, done: make(chan struct{})}
-	l.program = tea.NewProgram(
-		&liveModel{board: b, head: head, flows: flows, width: 100, height: 40},
+	l := &live{out: out, done: make(chan struct{})}
+	l.model = &liveModel{board: b, head: head, flows: flows, width: 100, height: 40}
+	l.program = tea.NewProgram(l.model,
 		tea.WithContext(context.WithoutCancel(ctx)), tea.WithOutput(out), tea.WithInput(nil), tea.WithoutSignalHandler(),
 	)
 	go func() {
@@ -37,12 +38,16 @@ func newLive(ctx context.Context, out io.Writer, b *board, head string, flows []
 }
 
 func (l *live) observe(e recovery.Event) {
-	l.board.take(e)
+	l.model.board.take(e)
 }
 
 func (l *live) close() {
 	l.program.Send(endMsg{})
 	<-l.done
+	// What the view held is gone; the whole tree, which may be higher than the
+	// terminal, scrolls.
+	l.model.ended = true
+	_, _ = lipgloss.Fprint(l.out, l.model.draw(time.Now()))
 }
 
 type (
@@ -81,6 +86,9 @@ func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 func (m *liveModel) View() tea.View {
+	if m.ended {
+		return tea.NewView("")
+	}
 	return tea.NewView(m.draw(time.Now()))
 }
 
@@ -115,6 +123,9 @@ func (m *liveModel) draw(now time.Time) string {
 	lines := strings.Split(root.String(), "\n")
 	for _, l := range m.board.logs {
 		lines = append(lines, faint.Render(oneLine(fmt.Sprintf("  %s: %s", l.Task, l.Message))))
+	}
+	if most := max(m.height-1, 3); !m.ended && len(lines) > most {
+		lines = append(lines[:most-1], faint.Render("…"))
 	}
 	for i, l := range lines {
 		lines[i] = lipgloss.NewStyle().MaxWidth(m.width).Render(l)

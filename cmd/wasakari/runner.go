@@ -148,11 +148,11 @@ func (r reserved) Claim(ctx context.Context, host string) error {
 	services, err := r.cloud.Services(ctx, recovery.ServiceFilter{Host: host, Binary: "nova-compute"})
 	switch {
 	case err != nil:
-		return fmt.Errorf("reserved host %s: %w", host, err)
+		return err
 	case len(services) == 0:
-		return fmt.Errorf("reserved host %s: no nova-compute service of that name: %w", host, recovery.ErrNotFound)
+		return fmt.Errorf("no nova-compute service of that name: %w", recovery.ErrNotFound)
 	case services[0].State != "up":
-		return fmt.Errorf("reserved host %s: its nova-compute is %s: %w", host, services[0].State, recovery.ErrConflict)
+		return fmt.Errorf("its nova-compute is %s: %w", services[0].State, recovery.ErrConflict)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -202,14 +203,35 @@ func (l *loaded) checkAll() (map[recovery.FlowKind]*flow.Plan, error) {
 	return plans, nil
 }
 
-// warn tells what stops nothing but should be known.
-func (l *loaded) warn(w world) {
+// lasting gives those of --set that a journal may hold: options that are known
+// and no secrets.
+func (l *loaded) lasting(set []string) []string {
+	specs := append(config.Specs(), l.taskOptions()...)
+	var list []string
+	for _, kv := range set {
+		name, _, _ := strings.Cut(kv, "=")
+		group, option, _ := strings.Cut(name, ".")
+		same := func(o recovery.OptionSpec) bool { return strings.EqualFold(o.Group, group) && o.Name == option }
+		if slices.ContainsFunc(specs, same) && !slices.ContainsFunc(specs, func(o recovery.OptionSpec) bool { return same(o) && o.Secret }) {
+			list = append(list, kv)
+		}
+	}
+	return list
+}
+
+// taskOptions lists the options of all tasks.
+func (l *loaded) taskOptions() []recovery.OptionSpec {
 	var specs []recovery.OptionSpec
 	for _, key := range l.catalog.Keys() {
 		task, _ := l.catalog.Task(key)
 		specs = append(specs, task.Options...)
 	}
-	for _, warning := range l.cfg.Warnings(specs...) {
+	return specs
+}
+
+// warn tells what stops nothing but should be known.
+func (l *loaded) warn(w world) {
+	for _, warning := range l.cfg.Warnings(l.taskOptions()...) {
 		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(warning.String()))
 	}
 }
