@@ -354,7 +354,9 @@ func (c inProcess) compile(ctx context.Context, cfg wazero.RuntimeConfig, wasm [
 }
 
 // compileWith compiles in a wazero.Runtime of the module's own: a Runtime
-// never forgets the types of its modules.
+// never forgets the types of its modules. It does not ask for several workers,
+// which would be quicker: a panic of the compiler in one of them could not be
+// recovered here.
 func compileWith(ctx context.Context, cfg wazero.RuntimeConfig, wasm []byte) (rt wazero.Runtime, compiled wazero.CompiledModule, err error) {
 	rt = wazero.NewRuntimeWithConfig(ctx, cfg)
 	defer func() {

@@ -518,7 +518,7 @@ func TestHeldAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const document = `{"code":"quota","message":"kv.get: memory limit of 128 KiB reached: ` +
-		`so much is in answers that the task has not waited for (option [wasakari] memory_mib)"}`
+		`so much is in answers that the task has not waited for (option [wasakari] memory_mib, or limits.memory_mib in the manifest)"}`
 	want := []int64{1, 2, 1<<32 | 80<<10, 2<<32 | abi.WaitError | int64(abi.ErrnoQuota), int64(len(document)), 3, 3<<32 | 80<<10, 4, 5, 4<<32 | 80<<10, 5<<32 | 80<<10}
 	for i, w := range want {
 		if got.result(i) != w {

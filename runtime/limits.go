@@ -104,7 +104,7 @@ type LimitError struct {
 	Limit  string // what is limited, such as "memory"
 	Value  string // the limit, with its unit, such as "64 MiB"
 	Detail string // what the task wanted; may be empty
-	Option string // the option that raises it, such as "[wasakari] memory_mib"
+	Option string // what raises it, such as "[wasakari] tickets"
 }
 
 // Error names limit, value and option.
@@ -124,11 +124,11 @@ func (e *LimitError) Unwrap() error {
 	return nil
 }
 
-// The options that set the limits.
+// What sets the limits.
 const (
 	optionModule  = "[wasakari] module_mib"
-	optionMemory  = "[wasakari] memory_mib"
-	optionTimeout = "[wasakari] task_timeout"
+	optionMemory  = "[wasakari] memory_mib, or limits.memory_mib in the manifest"
+	optionTimeout = "[wasakari] task_timeout, or limits.timeout in the manifest"
 	optionTickets = "[wasakari] tickets"
 	optionRequest = "[wasakari] request_kib"
 	optionAnswer  = "[wasakari] answer_mib"

@@ -60,6 +60,7 @@ type sandbox struct {
 
 	reason    string
 	hostCalls int
+	lastOp    *abi.Op // asked for
 	logs      logBook
 	streams   [2]stream // standard output and error
 	tail      []byte    // end of both, for errors

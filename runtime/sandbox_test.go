@@ -40,7 +40,7 @@ func TestTraps(t *testing.T) {
 		{"conversion", "task task: invalid conversion to integer: the guest converted a number that is not one; in run", []string{"run"}},
 		{"null_function", "task task: invalid table access: the guest called through a function pointer that is null or out of range; in run", []string{"run"}},
 		{"wrong_function", "task task: indirect call type mismatch: the guest called a function pointer of another signature; in run", []string{"run"}},
-		{"memory_abort", "task task: " + gaveUp + "; memory limit of 64 MiB reached: growing to 64.1 MiB was refused (option [wasakari] memory_mib); in run", []string{"run"}},
+		{"memory_abort", "task task: " + gaveUp + "; memory limit of 64 MiB reached: growing to 64.1 MiB was refused (option [wasakari] memory_mib, or limits.memory_mib in the manifest); in run", []string{"run"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestOutcomes(t *testing.T) {
 		{"memory_grow", abi.ExitSucceeded, ""},
 		{"exit_code", abi.ExitFailed, "task task: run returned 7; an outcome is 0 (succeeded), 1 (failed), 2 (nothing to do) or 3 (ignored)"},
 		{"data_outside", abi.ExitFailed, "task task: instantiating: data[0]: out of bounds memory access"},
-		{"memory_minimum", abi.ExitFailed, "task task: memory limit of 64 MiB reached: the module starts with 128 MiB (option [wasakari] memory_mib)"},
+		{"memory_minimum", abi.ExitFailed, "task task: memory limit of 64 MiB reached: the module starts with 128 MiB (option [wasakari] memory_mib, or limits.memory_mib in the manifest)"},
 		{"proc_exit", abi.ExitFailed, "task task: the guest exited with code 2 instead of returning; it wrote: boom\nhalf"},
 	}
 	for _, tt := range tests {
@@ -148,7 +148,7 @@ func TestEndless(t *testing.T) {
 				t.Errorf("error = %v, want DeadlineExceeded", err)
 			}
 			limit, ok := errors.AsType[*runtime.LimitError](err)
-			if want := "time limit of 30ms reached (option [wasakari] task_timeout)"; !ok || limit.Error() != want {
+			if want := "time limit of 30ms reached (option [wasakari] task_timeout, or limits.timeout in the manifest)"; !ok || limit.Error() != want {
 				t.Errorf("limit = %v, want %s", limit, want)
 			}
 			if res.Exit != abi.ExitFailed {
