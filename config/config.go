@@ -227,24 +227,20 @@ func (c *Config) Raw(group, name string) (value string, pos recovery.Position, o
 	return a.value.s, a.value.pos(0), true
 }
 
-// String lists the options that were set, with their places, for an operator
-// to look at. Secrets and options that are not known are not shown.
+// String lists the options that were set, with their values and places, for an
+// operator to look at. Secrets and options that are not known are not shown.
 func (c Config) String() string {
-	var lines []string
-	for _, o := range table {
-		a, ok := c.lookup(key{groupKey(o.Group), o.Name})
-		if !ok {
-			continue
-		}
-		v := "****"
-		// A value with an @ may be a URL with a password in it, one with a $
-		// may refer to a secret.
-		if !o.Secret && !strings.ContainsAny(a.value.s, "@$") {
-			v = quote(a.value.s)
-		}
-		lines = append(lines, fmt.Sprintf("%s = %s (%s)\n", title(o.OptionSpec), v, a.value.pos(0)))
+	settings, err := c.Effective()
+	if err != nil {
+		return err.Error() // not after Load, which has read them all
 	}
-	return strings.Join(lines, "")
+	var b strings.Builder
+	for _, s := range settings {
+		if len(s.Places) > 0 {
+			fmt.Fprintf(&b, "[%s] %s = %s (%s)\n", s.Group, s.Name, s.Text(), s.Places[len(s.Places)-1])
+		}
+	}
+	return b.String()
 }
 
 // GoString is String, so that no form of printing shows a secret.

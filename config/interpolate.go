@@ -61,7 +61,8 @@ func (r *reader) read(o recovery.OptionSpec) (v any, t text, set bool, err *reco
 	r.stack = append(r.stack, k)
 	defer func() { r.stack = r.stack[:len(r.stack)-1] }()
 	if o.Type == recovery.MultiOption {
-		v, err = r.readAll(o, k)
+		v, hide, err := r.readAll(o, k)
+		t.secret = t.secret || hide
 		return v, t, set, err
 	}
 	if t, err = r.substitute(o, t); err != nil {
@@ -83,18 +84,18 @@ func (r *reader) read(o recovery.OptionSpec) (v any, t text, set bool, err *reco
 }
 
 // readAll reads a multi-valued option: all values of the strongest kind of
-// source that sets it.
-func (r *reader) readAll(o recovery.OptionSpec, k key) ([]string, *recovery.ConfigError) {
-	var out []string
+// source that sets it, and whether one of them must not be shown.
+func (r *reader) readAll(o recovery.OptionSpec, k key) (out []string, hide bool, err *recovery.ConfigError) {
 	for _, a := range r.c.all(k) {
 		a.value.secret = o.Secret
 		t, err := r.substitute(o, a.value)
 		if err != nil {
-			return nil, err
+			return nil, hide, err
 		}
+		hide = hide || t.secret
 		out = append(out, t.s)
 	}
-	return out, nil
+	return out, hide, nil
 }
 
 // substitute puts values in the places of $name, ${name}, $section.name and

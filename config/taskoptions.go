@@ -48,25 +48,18 @@ func (c *Config) TaskOptions(specs []recovery.OptionSpec) (map[string]map[string
 }
 
 func (c *Config) taskOption(o recovery.OptionSpec, extra map[key]recovery.OptionSpec) (any, *recovery.ConfigError) {
-	def, err := literal(o)
-	if err != nil {
-		return nil, &recovery.ConfigError{Reason: fmt.Sprintf("option %s: %v", title(o), err), Hint: "mend the manifest of the task"}
-	}
-	o.Default = def
-	k := key{groupKey(o.Group), o.Name}
-	if ours, ok := known[k]; ok {
-		o.Secret = o.Secret || ours.Secret
-		if def == nil {
-			o.Default = ours.Default
-		}
+	own := o.Default != nil
+	o, cerr := ofTask(o)
+	if cerr != nil {
+		return nil, cerr
 	}
 	r := &reader{c: c, extra: maps.Clone(extra)}
-	r.extra[k] = o
+	r.extra[key{groupKey(o.Group), o.Name}] = o
 	v, t, set, cerr := r.read(o)
 	switch {
 	case cerr != nil:
 		return nil, cerr
-	case o.Required && (v == nil || !set && def == nil):
+	case o.Required && (v == nil || !set && !own):
 		e := &recovery.ConfigError{Pos: t.pos(0), Reason: "option " + title(o) + " is required"}
 		if o.Help != "" {
 			e.Reason += ": " + o.Help
@@ -78,6 +71,24 @@ func (c *Config) taskOption(o recovery.OptionSpec, extra map[key]recovery.Option
 		return nil, e
 	}
 	return v, nil
+}
+
+// ofTask completes what a task says of an option: its default has the type of
+// the option, and an option that is also Masakari's own has Masakari's default
+// unless the task gives one, and is a secret when it is one there.
+func ofTask(o recovery.OptionSpec) (recovery.OptionSpec, *recovery.ConfigError) {
+	def, err := literal(o)
+	if err != nil {
+		return o, &recovery.ConfigError{Reason: fmt.Sprintf("option %s: %v", title(o), err), Hint: "mend the manifest of the task"}
+	}
+	o.Default = def
+	if ours, ok := known[key{groupKey(o.Group), o.Name}]; ok {
+		o.Secret = o.Secret || ours.Secret
+		if def == nil {
+			o.Default = ours.Default
+		}
+	}
+	return o, nil
 }
 
 // literal brings the default of a task's option, as JSON or Go delivers it, to

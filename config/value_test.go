@@ -207,7 +207,7 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s shows a secret", s)
 		}
 	}
-	if want := "[DEFAULT] debug = 'on' ("; !strings.Contains(c.String(), want) {
+	if want := "[DEFAULT] debug = true ("; !strings.Contains(c.String(), want) {
 		t.Errorf("String() = %s, want a line with %s", c.String(), want)
 	}
 	if b, err := c.Nova.Password.MarshalText(); string(b) != "****" || err != nil {

@@ -1,0 +1,288 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/knadh/koanf/v2"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// sampleWidth is where the comments of a sample are broken, in characters.
+const sampleWidth = 96
+
+// sampleSections are the sections of a sample in their order, each with what
+// it is about. Those of tasks stand where the empty name does.
+var sampleSections = []struct{ group, about string }{
+	{defaultGroup, "How long a recovery waits, how much it does at once, and the access to Nova."},
+	{recovery.FlowSection, "Which tasks a recovery runs: those of pre, then those of main, then those of post, each list in its order. " +
+		"A task is named by its key. All four flows are checked before anything starts; wasakari check does only that."},
+	{"host_failure", "How servers leave a failed host."},
+	{"instance_failure", "How a failed server is recovered."},
+	{"process_failure", "What is done on a host whose nova-compute failed."},
+	{ownGroup, "Wasakari's own: its folders, the care that it takes with Nova, the limits of tasks."},
+	{grantsGroup, "What the tasks of a library may do: ops (nova.server_list), groups of ops (kv.*), provides:NAME for a value that " +
+		"standard tasks rely on. A library without a line here may do what its manifest asks for, but provide no such value; " +
+		"one with a line may do what is in the line."},
+	{"", ""},
+	{"keystone_authtoken", "How the API checks the tokens of its callers."},
+	{"coordination", "Locks among several API servers."},
+	{"wsgi", "The HTTP server of the API."},
+	{"oslo_middleware", "Bounds on requests to the API."},
+}
+
+const sampleHead = `A configuration of Wasakari: every option with its default.
+
+Wherever a line begins with "#" and a name, as in "#verify_interval = 1", the value is the default: to change it, remove the "#" and write another value. "# name = <type>" stands for an option without a default; give it a value, or leave it unset. "# name = <required: type>" stands for one that a task needs before it can run, and a secret is never shown.
+
+Rules: a section header is [name] alone in its line. Names begin in the first column; a line that begins with a blank goes on with the value above. A comment stands in a line of its own, never behind a value. $name and $section.name put in the value of another option, $$ is a dollar sign. bool is true or false; the items of a list are separated by commas; seconds is a whole number.
+
+What comes later wins: defaults, the files in their order, variables OS_<SECTION>__<NAME> of the environment, flags (--set section.name=value). The options of Masakari and of OpenStack's libraries that have no effect here are left out: they do no harm in a file.
+
+wasakari config show tells what is in effect, and which file and line it comes from.`
+
+const serviceNote = "From here to the next section: read only by the service, the API and engine that take notifications. " +
+	"This version has none, so these have no effect yet."
+
+// Sample writes a configuration file that changes nothing: every option that
+// has an effect, each with its help, type, limits and, in a comment, its
+// default; those of tasks under their sections, the tasks named. Without the
+// "#" before its name a default still reads as what it is. No value of a
+// secret is shown. All mistakes in what tasks declare are told at once, each a
+// *recovery.ConfigError.
+func Sample(tasks ...recovery.Task) (string, error) {
+	entries, errs := describe(tasks)
+	if len(errs) > 0 {
+		return "", join(errs)
+	}
+	sections := map[string][]*entry{}
+	for _, e := range entries {
+		if !e.unread {
+			g := groupKey(e.Group)
+			sections[g] = append(sections[g], e)
+		}
+	}
+	s := &sample{}
+	s.prose(sampleHead)
+	for _, at := range sampleSections {
+		if at.group != "" {
+			s.section(at.group, at.about, sections[at.group], tasks)
+			continue
+		}
+		for _, g := range slices.Sorted(maps.Keys(sections)) {
+			if ownGroups[g] {
+				continue
+			}
+			var libraries []string
+			for _, e := range sections[g] {
+				libraries = append(libraries, e.libraries...)
+			}
+			slices.Sort(libraries)
+			s.section(sections[g][0].Group, "Options of the tasks of "+strings.Join(slices.Compact(libraries), ", ")+".", sections[g], nil)
+		}
+	}
+	return s.b.String(), nil
+}
+
+// sample is the text of a sample.
+type sample struct{ b strings.Builder }
+
+// prose writes comments; an empty line of text divides them.
+func (s *sample) prose(text string) {
+	for i, paragraph := range strings.Split(text, "\n\n") {
+		if i > 0 {
+			s.b.WriteString("#\n")
+		}
+		line := "#"
+		for _, word := range strings.Fields(oneLine(paragraph)) {
+			if line != "#" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > sampleWidth {
+				s.b.WriteString(line + "\n")
+				line = "#"
+			}
+			line += " " + word
+		}
+		s.b.WriteString(line + "\n")
+	}
+}
+
+func (s *sample) section(name, about string, entries []*entry, tasks []recovery.Task) {
+	fmt.Fprintf(&s.b, "\n\n[%s]\n", name)
+	s.prose(about)
+	switch name {
+	case recovery.FlowSection:
+		var keys []string
+		for _, t := range tasks {
+			keys = append(keys, t.Key)
+		}
+		slices.Sort(keys)
+		if len(keys) > 0 {
+			s.prose("The tasks at hand: " + strings.Join(slices.Compact(keys), ", ") + ".")
+		}
+	case grantsGroup:
+		s.grants(tasks)
+	}
+	// Stable: the order of the table tells what belongs together.
+	slices.SortStableFunc(entries, func(a, b *entry) int {
+		switch {
+		case a.noEffect() == b.noEffect():
+			return 0
+		case a.noEffect():
+			return 1
+		}
+		return -1
+	})
+	noted := false
+	described := map[key]int{}
+	for _, e := range entries {
+		described[e.key()]++
+	}
+	for _, e := range entries {
+		if e.noEffect() && !noted {
+			noted = true
+			s.b.WriteString("\n")
+			s.prose(serviceNote)
+		}
+		s.option(e, described[e.key()] == 1)
+	}
+}
+
+// grants shows for each library the line that grants what it asks for.
+func (s *sample) grants(tasks []recovery.Task) {
+	uses := map[string][]string{}
+	for _, t := range tasks {
+		if !t.Standard && libraryForm.MatchString(t.Library) {
+			uses[t.Library] = append(uses[t.Library], t.Uses...)
+		}
+	}
+	if len(uses) == 0 {
+		s.b.WriteString("\n# <library> = <list: op, group.*, provides:NAME>\n")
+		return
+	}
+	s.b.WriteString("\n")
+	s.prose("What the libraries at hand ask for:")
+	for _, lib := range slices.Sorted(maps.Keys(uses)) {
+		slices.Sort(uses[lib])
+		fmt.Fprintf(&s.b, "# %s = %s\n", lib, oneLine(strings.Join(slices.Compact(uses[lib]), ", ")))
+	}
+}
+
+// option writes one option. One that tasks describe in several ways is never
+// fit to be set by removing a "#": that would change it for the others.
+func (s *sample) option(e *entry, alone bool) {
+	s.b.WriteString("\n")
+	help := e.Help
+	if help != "" {
+		help = strings.TrimRight(help, ".") + ". "
+	}
+	s.prose(help + "(" + kind(e.OptionSpec) + ")")
+	if len(e.tasks) > 0 {
+		s.prose("Read by " + strings.Join(e.tasks, ", ") + ".")
+	}
+	line, ok := "", false
+	switch {
+	case e.Secret && e.required:
+		line = "<required: secret " + string(e.Type) + ">"
+	case e.Secret:
+		line = "<secret " + string(e.Type) + ">"
+	case e.required:
+		line = "<required: " + string(e.Type) + ">"
+	case e.Default == nil:
+		line = "<" + string(e.Type) + ">"
+	default:
+		if line, ok = written(e.OptionSpec); !ok {
+			line = "<" + string(e.Type) + ">"
+			s.prose("The default has no form on one line: " + strconv.QuoteToGraphic(display(e.Default)) + ".")
+		}
+	}
+	mark := "# "
+	if ok && alone {
+		mark = "#"
+	}
+	s.b.WriteString(strings.TrimRight(mark+e.Name+" = "+line, " ") + "\n")
+}
+
+// kind tells type, choices and limits.
+func kind(o recovery.OptionSpec) string {
+	k := string(o.Type)
+	switch o.Type {
+	case recovery.MultiOption:
+		k = "string, may be given more than once"
+	case recovery.HostOption:
+		k = "host name or IP address"
+	case recovery.URIOption:
+		k = "URI"
+	case recovery.FlowOption:
+		k = "flow: pre, main and post with a list of tasks each"
+	}
+	if len(o.Choices) > 0 {
+		choices := make([]string, len(o.Choices))
+		for i, c := range o.Choices {
+			choices[i] = shownText(c)
+		}
+		k += ", one of " + strings.Join(choices, ", ")
+	}
+	if l := limits(o); l != "" {
+		k += "," + strings.Replace(l, " ≥", " at least", 1)
+	}
+	return strings.Replace(k, ", ≤", ", at most", 1)
+}
+
+// written gives the default of an option as it is written in a file; false
+// when there is no such form on one line.
+func written(o recovery.OptionSpec) (string, bool) {
+	s := ""
+	switch d := o.Default.(type) {
+	case bool:
+		s = strconv.FormatBool(d)
+	case string:
+		s = escape(d)
+	case []string:
+		s = escape(strings.Join(d, ","))
+	case recovery.Flow:
+		s = operatorsFlow(d)
+	default:
+		s = display(d)
+	}
+	// Quotes at both ends are removed when the file is read.
+	if n := len(s); n > 0 && (strings.TrimFunc(s, isSpace) != s || s[0] == s[n-1] && isQuote(s[0])) {
+		s = `"` + s + `"`
+	}
+	return s, readsAs(o, s)
+}
+
+// escape doubles the dollar signs of a value.
+func escape(s string) string {
+	if strings.Contains(s, `\$`) {
+		return strings.ReplaceAll(s, "$", `\$`) // two backslashes would not be told from one
+	}
+	return strings.ReplaceAll(s, "$", "$$")
+}
+
+// readsAs reports whether a value in a file reads as the option's default.
+func readsAs(o recovery.OptionSpec, value string) bool {
+	out := parseFile("", []byte("["+o.Group+"]\n"+o.Name+" = "+value+"\n"))
+	if len(out.errs) > 0 || len(out.assignments) != 1 || out.assignments[0].name != o.Name {
+		return false
+	}
+	c := &Config{k: koanf.New(delimiter)}
+	l := loader{c: c}
+	l.load(mapSource(func() map[string]any { return l.put(out.assignments) }), nil)
+	v, _, _, err := (&reader{c: c}).read(o)
+	return err == nil && same(v, o.Default)
+}
+
+// oneLine takes out of a text what could end its line or upset a terminal.
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return ' '
+		}
+		return r
+	}, s)), " ")
+}
