@@ -18,11 +18,12 @@ type plain struct {
 	out   io.Writer
 	start time.Time
 	shown map[int]int // Seq → how many progress messages were printed
+	last  map[int]recovery.TaskStatus
 	board *board
 }
 
 func newPlain(out io.Writer, b *board) *plain {
-	return &plain{out: out, start: b.start, shown: map[int]int{}, board: b}
+	return &plain{out: out, start: b.start, shown: map[int]int{}, last: map[int]recovery.TaskStatus{}, board: b}
 }
 
 // observe prints an event.
@@ -57,7 +58,17 @@ func (p *plain) task(at time.Time, t recovery.TaskRecord) {
 		p.line(m.Time, "%s: %d %% %s", name, m.Permille/10, m.Message)
 		p.shown[t.Seq]++
 	}
-	if t.Status != recovery.TaskRunning && t.Status != recovery.TaskPending {
+	last := p.last[t.Seq]
+	p.last[t.Seq] = t.Status
+	switch {
+	case t.Status == recovery.TaskRunning, t.Status == recovery.TaskPending:
+	case t.Status == recovery.TaskReverting:
+		p.line(at, "%s: reverting", name)
+	case t.Status == recovery.TaskReverted, t.Status == recovery.TaskRevertFailed:
+		p.line(at, "%s: %s%s", name, t.Status, because(t.Message))
+	case last == recovery.TaskReverting: // stands as it ended before
+		p.line(at, "%s: nothing to revert", name)
+	default:
 		p.line(at, "%s: %s after %s%s", name, t.Status, round(took(t, at)), because(t.Message))
 	}
 }

@@ -23,6 +23,8 @@ type report struct {
 	VMoves    []vmoveReport              `json:"vmoves"`
 	KV        map[string]json.RawMessage `json:"kv"`
 	NovaCalls int                        `json:"nova_calls"`
+
+	gone bool // the cloud ends with this process
 }
 
 // taskReport is one execution of a task.
@@ -117,7 +119,7 @@ func (r report) text(out io.Writer) error {
 		fmt.Fprintf(out, "servers: %s\n", tally(vmoves))
 	}
 	fmt.Fprintf(out, "requests to Nova: %d; run %s\n", r.NovaCalls, r.RunID)
-	if r.Status == "interrupted" {
+	if r.Status == "interrupted" && !r.gone {
 		fmt.Fprintf(out, "go on with: wasakari run --resume %s\n", r.RunID)
 	}
 	return nil

@@ -377,6 +377,7 @@ func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.
 		return errors.Join(runErr, err)
 	}
 	r := newReport(run, cl.what, cl.Calls(), history, vmoves, values)
+	r.gone = cl.sim != nil
 	if r.Message == "" && runErr != nil {
 		r.Message = runErr.Error()
 	}

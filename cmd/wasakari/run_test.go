@@ -372,3 +372,92 @@ func TestRun(t *testing.T) {
 		})
 	}
 }
+
+// smallCloud has one server to move; its host has a name that is no good for
+// a terminal.
+const smallCloud = `
+seed: 9
+hosts:
+  - {name: compute-1, state: down}
+  - {name: compute-2}
+servers:
+  - {id: 11111111-0000-4000-8000-000000000000, name: "we\e[2Jb", host: compute-1}
+`
+
+var (
+	times = regexp.MustCompile(`(?m)^ *[0-9]+\.[0-9]{2}s`)
+	spans = regexp.MustCompile(`\b[0-9.]+m?s\b`)
+	uuids = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
+)
+
+// TestPlain: where standard output is no terminal, a run is told in lines.
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, faults string
+		code         int
+		want         string
+	}{
+		{
+			name: "finished",
+			want: `host-auto of compute-1 on a simulated cloud, run UUID
+TIME  pre disable_compute_service_task: started
+TIME  pre disable_compute_service_task: 0 % Disabling compute service on host: 'compute-1'
+TIME  pre disable_compute_service_task: 100 % Disabled compute service on host: 'compute-1'
+TIME  pre disable_compute_service_task: succeeded after SPAN
+TIME  main prepare_HA_enabled_instances_task: started
+TIME  main prepare_HA_enabled_instances_task: 0 % Preparing instances for evacuation
+TIME  main prepare_HA_enabled_instances_task: 30 % Total instances running on failed host 'compute-1' is 1
+TIME  main prepare_HA_enabled_instances_task: 60 % Total HA Enabled instances count: '0'
+TIME  main prepare_HA_enabled_instances_task: 70 % Total Non-HA Enabled instances count: '1'
+TIME  main prepare_HA_enabled_instances_task: 80 % All instances (HA Enabled/Non-HA Enabled) should be considered for evacuation. Total count is: '1'
+TIME  server we·[2Jb: pending
+TIME  main prepare_HA_enabled_instances_task: 100 % Instances to be evacuated are: '11111111-0000-4000-8000-000000000000'
+TIME  main prepare_HA_enabled_instances_task: succeeded after SPAN
+TIME  post evacuate_instances_task: started
+TIME  post evacuate_instances_task: 0 % Start evacuation of instances from failed host 'compute-1', instance uuids are: '11111111-0000-4000-8000-000000000000'
+TIME  post evacuate_instances_task: 30 % Evacuation of instance started: '11111111-0000-4000-8000-000000000000'
+TIME  server we·[2Jb: ongoing: was active
+TIME  server we·[2Jb: succeeded compute-1 → compute-2: was active; evacuated
+TIME  post evacuate_instances_task: 70 % Evacuation of instance ended: '11111111-0000-4000-8000-000000000000' succeeded (1 of 1)
+TIME  post evacuate_instances_task: 70 % Successfully evacuate instances '11111111-0000-4000-8000-000000000000' from host 'compute-1'
+TIME  post evacuate_instances_task: 100 % Evacuation process completed!
+TIME  post evacuate_instances_task: succeeded after SPAN
+
+finished in SPAN
+servers: 1 succeeded
+requests to Nova: N; run UUID
+`,
+		}, {
+			name: "failed", faults: noRoom("nth: 1"), code: exitFailed,
+			want: `TIME  post evacuate_instances_task: failed after SPAN: Failed to evacuate instances '11111111-0000-4000-8000-000000000000' from host 'compute-1'
+TIME  post evacuate_instances_task: reverting
+TIME  post evacuate_instances_task: nothing to revert
+TIME  main prepare_HA_enabled_instances_task: reverting
+TIME  main prepare_HA_enabled_instances_task: nothing to revert
+TIME  pre disable_compute_service_task: reverting
+TIME  pre disable_compute_service_task: nothing to revert
+failed: server we·[2Jb (11111111-0000-4000-8000-000000000000): was active; Disk is full.
+
+failed in SPAN: flow host-auto: task evacuate_instances_task: Failed to evacuate instances '11111111-0000-4000-8000-000000000000' from host 'compute-1'
+servers: 1 failed
+requests to Nova: N; run UUID
+`,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlace(t, map[string]string{"conf": "", "cloud.yaml": smallCloud + tt.faults})
+			r := p.run(t.Context(), t, strings.Fields("run host-auto --config-file DIR/conf --simulate --scenario DIR/cloud.yaml --input host_name=compute-1")...)
+			if r.code != tt.code || r.stderr != "" {
+				t.Errorf("exit code %d, standard error %q, want %d and nothing", r.code, r.stderr, tt.code)
+			}
+			got := uuids.ReplaceAllString(spans.ReplaceAllString(times.ReplaceAllString(r.stdout, "TIME"), "SPAN"), "UUID")
+			got = regexp.MustCompile(`Nova: [0-9]+;`).ReplaceAllString(got, "Nova: N;")
+			if !strings.HasSuffix(got, tt.want) || tt.code == exitOK && got != tt.want {
+				t.Errorf("standard output =\n%s\nwant\n%s", got, tt.want)
+			}
+		})
+	}
+}
