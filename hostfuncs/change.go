@@ -57,8 +57,8 @@ func (h *Hatch) guarded(ctx context.Context, b by, c change) (requestID string, 
 		if err != nil {
 			return "", err
 		}
-		in, err := h.attempt(ctx, b, c.op, c.target, known, c.send)
-		if err == nil || !unknown(err) {
+		in, lost, err := h.attempt(ctx, b, c.op, c.target, known, c.send)
+		if !lost {
 			return in.RequestID, err
 		}
 		h.log.Warn("outcome of a change is unknown", zap.String("op", c.op), zap.String("target", c.target), zap.Error(err))
@@ -112,65 +112,48 @@ func (h *Hatch) ensure(ctx context.Context, b by, e ensured) (requestID string, 
 				return "", false, err
 			}
 		}
-		in, err := h.attempt(ctx, b, e.op, e.target, nil, e.send)
-		if err == nil || !unknown(err) {
+		in, lost, err := h.attempt(ctx, b, e.op, e.target, nil, e.send)
+		if !lost {
 			return in.RequestID, err == nil, err
 		}
 		changed = true
 		in.State, in.Message = recovery.IntentLost, "no answer; the target is read again"
-		if err := h.ledger.EndIntent(ctx, in); err != nil {
-			return "", changed, fmt.Errorf("recording the outcome of %s %s: %w", e.op, e.target, err)
+		if err := h.endIntent(ctx, in); err != nil {
+			return "", changed, err
 		}
 	}
 }
 
 // attempt writes the intent, checks the lease, sends once and writes the
-// result. With an unknown outcome the intent stays open.
-func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []string, send func(context.Context) (string, error)) (recovery.Intent, error) {
-	in := recovery.Intent{
+// result. lost says that the outcome is unknown: the intent stays open.
+func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []string, send func(context.Context) (string, error)) (in recovery.Intent, lost bool, err error) {
+	in = recovery.Intent{
 		ID: uuid.NewString(), Op: op, Target: target, Task: b.task, Attempt: b.attempt,
 		Started: time.Now().UTC(), Known: known, State: recovery.IntentOpen,
 	}
 	if err := h.ledger.BeginIntent(ctx, in); err != nil {
-		return in, fmt.Errorf("recording the intent of %s %s: %w", op, target, err)
+		return in, false, fmt.Errorf("recording the intent of %s %s: %w", op, target, err)
 	}
 	end := func(s recovery.IntentState, message string) error {
 		in.State, in.Message = s, cut(message, maxText)
-		if err := h.ledger.EndIntent(ctx, in); err != nil {
-			return fmt.Errorf("recording the outcome (%s) of %s %s: %w", s, op, target, err)
-		}
-		return nil
+		return h.endIntent(ctx, in)
 	}
 	if err := h.ledger.Check(ctx, h.opt.NovaTimeout); err != nil {
-		return in, errors.Join(fmt.Errorf("%s %s: not sent: %w", op, target, notOurs(err)), end(recovery.IntentLost, "not sent: "+err.Error()))
+		return in, false, errors.Join(fmt.Errorf("%s %s: not sent: %w", op, target, err), end(recovery.IntentLost, "not sent: "+err.Error()))
 	}
 	sctx, cancel := context.WithTimeout(ctx, h.opt.NovaTimeout)
-	requestID, err := send(sctx)
+	in.RequestID, err = send(sctx)
 	cancel()
 	switch {
 	case err == nil:
-		in.RequestID = requestID
-		return in, end(recovery.IntentDone, "")
+		return in, false, end(recovery.IntentDone, "")
 	case unknown(err):
-		return in, err
+		return in, true, err
 	}
 	if ce, ok := errors.AsType[*recovery.CloudError](err); ok {
 		in.RequestID = ce.RequestID
 	}
-	refused := in.RequestID
-	if eerr := end(recovery.IntentRefused, err.Error()); eerr != nil {
-		return in, eerr
-	}
-	in.RequestID = refused
-	return in, err
-}
-
-// notOurs makes sure that a failed check is not taken for an unknown outcome.
-func notOurs(err error) error {
-	if unknown(err) {
-		return fmt.Errorf("%w: %v", recovery.ErrUnavailable, err)
-	}
-	return err
+	return in, false, errors.Join(err, end(recovery.IntentRefused, err.Error()))
 }
 
 // bounded gives a change the time that it may take at most: two tries, each
@@ -213,7 +196,7 @@ func (h *Hatch) resolve(ctx context.Context, in *recovery.Intent, until time.Tim
 			h.unsettledMu.Lock()
 			h.unsettled[in.Op+" "+in.Target] = *in
 			h.unsettledMu.Unlock()
-			return fmt.Errorf("the outcome of %s %s is unknown and stays so: %w", in.Op, in.Target, notOurs(err))
+			return fmt.Errorf("the outcome of %s %s is unknown and stays so: %w", in.Op, in.Target, err)
 		}
 		pause(ctx, time.Until(began.Add(h.opt.VerifyInterval)))
 	}
@@ -223,6 +206,10 @@ func (h *Hatch) closeIntent(ctx context.Context, in recovery.Intent) error {
 	h.unsettledMu.Lock()
 	delete(h.unsettled, in.Op+" "+in.Target)
 	h.unsettledMu.Unlock()
+	return h.endIntent(ctx, in)
+}
+
+func (h *Hatch) endIntent(ctx context.Context, in recovery.Intent) error {
 	if err := h.ledger.EndIntent(ctx, in); err != nil {
 		return fmt.Errorf("recording the outcome (%s) of %s %s: %w", in.State, in.Op, in.Target, err)
 	}

@@ -264,7 +264,7 @@ func TestUnknownOutcome(t *testing.T) {
 		req        string
 		drops      int
 		arrive     bool
-		break_     func(b *bench)
+		harm       func(b *bench)
 		want       string
 		wantErr    string
 		wantSent   int
@@ -314,7 +314,7 @@ func TestUnknownOutcome(t *testing.T) {
 		},
 		{
 			name: "nova cannot be read afterwards", op: abi.OpNovaServerEvacuate, verb: "evacuate", drops: 1, arrive: true,
-			break_: func(b *bench) {
+			harm: func(b *bench) {
 				b.cloud.before = func(_ context.Context, call string) error {
 					if call == "migrations" && len(b.ledger.states()) > 0 {
 						return cloudError("list migrations", 503, "down", recovery.ErrUnavailable)
@@ -335,8 +335,8 @@ func TestUnknownOutcome(t *testing.T) {
 				cloud.aggs = []recovery.Aggregate{{ID: 1, Name: "az"}}
 				b := setup(t, cloud)
 				dropAnswers(cloud, tt.verb, tt.drops, tt.arrive)
-				if tt.break_ != nil {
-					tt.break_(b)
+				if tt.harm != nil {
+					tt.harm(b)
 				}
 				if tt.req == "" {
 					tt.req = `{"id":"s1"}`

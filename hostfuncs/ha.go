@@ -14,7 +14,7 @@ import (
 )
 
 // segmentGet implements abi.OpHASegmentGet.
-func segmentGet(t *TaskHost, ctx context.Context, _ abi.HASegmentGetRequest) (recovery.Segment, error) {
+func segmentGet(ctx context.Context, t *TaskHost, _ abi.HASegmentGetRequest) (recovery.Segment, error) {
 	return t.h.ha.Segment(ctx)
 }
 
@@ -23,7 +23,7 @@ type hostsAnswer struct {
 }
 
 // hostList implements abi.OpHAHostList.
-func hostList(t *TaskHost, ctx context.Context, req abi.HAHostListRequest) (hostsAnswer, error) {
+func hostList(ctx context.Context, t *TaskHost, req abi.HAHostListRequest) (hostsAnswer, error) {
 	hosts, err := t.h.ha.Hosts(ctx)
 	ans := hostsAnswer{Hosts: []recovery.Host{}}
 	for _, h := range hosts {
@@ -35,7 +35,7 @@ func hostList(t *TaskHost, ctx context.Context, req abi.HAHostListRequest) (host
 }
 
 // hostUpdate implements abi.OpHAHostUpdate.
-func hostUpdate(t *TaskHost, ctx context.Context, req abi.HAHostUpdateRequest) (recovery.Host, error) {
+func hostUpdate(ctx context.Context, t *TaskHost, req abi.HAHostUpdateRequest) (recovery.Host, error) {
 	return t.h.updateHost(ctx, req.Name, func(h *recovery.Host) {
 		if req.Reserved != nil {
 			h.Reserved = *req.Reserved
@@ -136,7 +136,7 @@ type vmovesAnswer struct {
 }
 
 // vmoveList implements abi.OpHAVMoveList.
-func vmoveList(t *TaskHost, ctx context.Context, req abi.HAVMoveListRequest) (vmovesAnswer, error) {
+func vmoveList(ctx context.Context, t *TaskHost, req abi.HAVMoveListRequest) (vmovesAnswer, error) {
 	list, err := t.h.vmoveList(ctx, req.Latest)
 	if req.Status != "" {
 		list = slices.DeleteFunc(list, func(m recovery.VMove) bool { return string(m.Status) != req.Status })
@@ -145,7 +145,7 @@ func vmoveList(t *TaskHost, ctx context.Context, req abi.HAVMoveListRequest) (vm
 }
 
 // vmovePut implements abi.OpHAVMovePut.
-func vmovePut(t *TaskHost, ctx context.Context, req abi.HAVMovePutRequest) (recovery.VMove, error) {
+func vmovePut(ctx context.Context, t *TaskHost, req abi.HAVMovePutRequest) (recovery.VMove, error) {
 	if req.InstanceUUID == "" || len(req.InstanceUUID) > maxName {
 		return recovery.VMove{}, fmt.Errorf("instance_uuid: want 1 to %d bytes: %w", maxName, recovery.ErrInvalid)
 	}

@@ -278,7 +278,7 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 	if ctx.Err() != nil {
 		return nil, toError(op.Name, endOf(ctx))
 	}
-	ans, err := serve(t, ctx, req)
+	ans, err := serve(ctx, t, req)
 	if err != nil {
 		return nil, toError(op.Name, err)
 	}

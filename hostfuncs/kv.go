@@ -44,7 +44,7 @@ type libSizes struct {
 }
 
 // kvGet implements abi.OpKVGet.
-func kvGet(t *TaskHost, ctx context.Context, req abi.KVGetRequest) (abi.KVGetAnswer, error) {
+func kvGet(ctx context.Context, t *TaskHost, req abi.KVGetRequest) (abi.KVGetAnswer, error) {
 	if err := checkName(req.Name); err != nil {
 		return abi.KVGetAnswer{}, err
 	}
@@ -89,7 +89,7 @@ func (t *TaskHost) runValue(name string) (recovery.KVValue, error) {
 }
 
 // kvPut implements abi.OpKVPut.
-func kvPut(t *TaskHost, ctx context.Context, req abi.KVPutRequest) (abi.KVPutAnswer, error) {
+func kvPut(ctx context.Context, t *TaskHost, req abi.KVPutRequest) (abi.KVPutAnswer, error) {
 	if err := checkName(req.Name); err != nil {
 		return abi.KVPutAnswer{}, err
 	}
@@ -262,7 +262,7 @@ func (l *libSizes) count(ctx context.Context, kv LibraryKV, lib string) error {
 }
 
 // kvDelete implements abi.OpKVDelete.
-func kvDelete(t *TaskHost, ctx context.Context, req abi.KVDeleteRequest) (empty, error) {
+func kvDelete(ctx context.Context, t *TaskHost, req abi.KVDeleteRequest) (empty, error) {
 	if err := checkName(req.Name); err != nil {
 		return empty{}, err
 	}
@@ -305,7 +305,7 @@ func kvDelete(t *TaskHost, ctx context.Context, req abi.KVDeleteRequest) (empty,
 }
 
 // kvList implements abi.OpKVList.
-func kvList(t *TaskHost, ctx context.Context, req abi.KVListRequest) (abi.KVListAnswer, error) {
+func kvList(ctx context.Context, t *TaskHost, req abi.KVListRequest) (abi.KVListAnswer, error) {
 	var values []recovery.KVValue
 	var err error
 	if req.Scope == scopeLibrary {

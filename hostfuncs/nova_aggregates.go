@@ -15,7 +15,7 @@ type aggregatesAnswer struct {
 }
 
 // aggregateList implements abi.OpNovaAggregateList.
-func aggregateList(t *TaskHost, ctx context.Context, req abi.NovaAggregateListRequest) (aggregatesAnswer, error) {
+func aggregateList(ctx context.Context, t *TaskHost, req abi.NovaAggregateListRequest) (aggregatesAnswer, error) {
 	list, err := t.h.cloud.Aggregates(ctx)
 	if req.Host != "" {
 		list = slices.DeleteFunc(slices.Clone(list), func(a recovery.Aggregate) bool { return !slices.Contains(a.Hosts, req.Host) })
@@ -39,7 +39,7 @@ func (h *Hatch) aggregate(ctx context.Context, id int) (recovery.Aggregate, erro
 func aggregateTarget(id int, host string) string { return strconv.Itoa(id) + "/" + host }
 
 // aggregateAddHost implements abi.OpNovaAggregateAddHost.
-func aggregateAddHost(t *TaskHost, ctx context.Context, req abi.NovaAggregateAddHostRequest) (requestID, error) {
+func aggregateAddHost(ctx context.Context, t *TaskHost, req abi.NovaAggregateAddHostRequest) (requestID, error) {
 	if err := checkHost(req.Host, false); err != nil {
 		return requestID{}, err
 	}
@@ -71,7 +71,7 @@ func aggregateAddHost(t *TaskHost, ctx context.Context, req abi.NovaAggregateAdd
 
 // aggregateRemoveHost implements abi.OpNovaAggregateRemoveHost. A host that is
 // not in the aggregate is left alone.
-func aggregateRemoveHost(t *TaskHost, ctx context.Context, req abi.NovaAggregateRemoveHostRequest) (requestID, error) {
+func aggregateRemoveHost(ctx context.Context, t *TaskHost, req abi.NovaAggregateRemoveHostRequest) (requestID, error) {
 	if err := checkHost(req.Host, false); err != nil {
 		return requestID{}, err
 	}
@@ -96,7 +96,7 @@ type hypervisorsAnswer struct {
 }
 
 // hypervisorList implements abi.OpNovaHypervisorList.
-func hypervisorList(t *TaskHost, ctx context.Context, req abi.NovaHypervisorListRequest) (hypervisorsAnswer, error) {
+func hypervisorList(ctx context.Context, t *TaskHost, req abi.NovaHypervisorListRequest) (hypervisorsAnswer, error) {
 	list, err := t.h.cloud.Hypervisors(ctx, req.Host)
 	return hypervisorsAnswer{orEmpty(list)}, err
 }
@@ -106,7 +106,7 @@ type migrationsAnswer struct {
 }
 
 // migrationList implements abi.OpNovaMigrationList.
-func migrationList(t *TaskHost, ctx context.Context, req abi.NovaMigrationListRequest) (migrationsAnswer, error) {
+func migrationList(ctx context.Context, t *TaskHost, req abi.NovaMigrationListRequest) (migrationsAnswer, error) {
 	list, err := t.h.cloud.Migrations(ctx, recovery.MigrationFilter{
 		InstanceUUID: req.InstanceUUID, SourceCompute: req.SourceCompute, Type: req.Type, Status: req.Status,
 	})

@@ -192,7 +192,7 @@ func checkHost(host string, mayBeAbsent bool) error {
 }
 
 // serverGet implements abi.OpNovaServerGet.
-func serverGet(t *TaskHost, ctx context.Context, req abi.NovaServerGetRequest) (json.RawMessage, error) {
+func serverGet(ctx context.Context, t *TaskHost, req abi.NovaServerGetRequest) (json.RawMessage, error) {
 	fields, err := selectFields(req.Fields)
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func serverGet(t *TaskHost, ctx context.Context, req abi.NovaServerGetRequest) (
 
 // serverList implements abi.OpNovaServerList. Each page is trimmed before the
 // next is fetched, and the list ends as soon as the answer grows too large.
-func serverList(t *TaskHost, ctx context.Context, req abi.NovaServerListRequest) (json.RawMessage, error) {
+func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest) (json.RawMessage, error) {
 	fields, err := selectFields(req.Fields)
 	if err != nil {
 		return nil, err
@@ -249,7 +249,7 @@ func serverList(t *TaskHost, ctx context.Context, req abi.NovaServerListRequest)
 // request id in os-instance-actions: Nova makes the record before it answers,
 // just as the action, and one list of the host's evacuations serves the guards
 // of all its servers, where the actions would cost a request for each.
-func serverEvacuate(t *TaskHost, ctx context.Context, req abi.NovaServerEvacuateRequest) (requestID, error) {
+func serverEvacuate(ctx context.Context, t *TaskHost, req abi.NovaServerEvacuateRequest) (requestID, error) {
 	h, failed := t.h, t.h.run.FailedHost
 	if err := checkID("server", req.ID); err != nil {
 		return requestID{}, err
@@ -351,7 +351,7 @@ func underWay(s recovery.Server, words ...string) error {
 }
 
 // serverStop implements abi.OpNovaServerStop.
-func serverStop(t *TaskHost, ctx context.Context, req abi.NovaServerStopRequest) (requestID, error) {
+func serverStop(ctx context.Context, t *TaskHost, req abi.NovaServerStopRequest) (requestID, error) {
 	return t.act(ctx, abi.OpNovaServerStop, req.ID, func(s recovery.Server) error {
 		if s.VMState == stateStopped && s.TaskState == "" {
 			return errLeave
@@ -361,7 +361,7 @@ func serverStop(t *TaskHost, ctx context.Context, req abi.NovaServerStopRequest)
 }
 
 // serverStart implements abi.OpNovaServerStart.
-func serverStart(t *TaskHost, ctx context.Context, req abi.NovaServerStartRequest) (requestID, error) {
+func serverStart(ctx context.Context, t *TaskHost, req abi.NovaServerStartRequest) (requestID, error) {
 	return t.act(ctx, abi.OpNovaServerStart, req.ID, func(s recovery.Server) error {
 		if s.VMState == stateActive && s.TaskState == "" {
 			return errLeave
@@ -371,7 +371,7 @@ func serverStart(t *TaskHost, ctx context.Context, req abi.NovaServerStartReques
 }
 
 // serverReboot implements abi.OpNovaServerReboot.
-func serverReboot(t *TaskHost, ctx context.Context, req abi.NovaServerRebootRequest) (requestID, error) {
+func serverReboot(ctx context.Context, t *TaskHost, req abi.NovaServerRebootRequest) (requestID, error) {
 	kind := req.Type
 	if kind == "" {
 		kind = "SOFT"
@@ -382,7 +382,7 @@ func serverReboot(t *TaskHost, ctx context.Context, req abi.NovaServerRebootRequ
 }
 
 // serverMigrate implements abi.OpNovaServerMigrate.
-func serverMigrate(t *TaskHost, ctx context.Context, req abi.NovaServerMigrateRequest) (requestID, error) {
+func serverMigrate(ctx context.Context, t *TaskHost, req abi.NovaServerMigrateRequest) (requestID, error) {
 	if err := checkHost(req.Host, true); err != nil {
 		return requestID{}, err
 	}
@@ -395,7 +395,7 @@ func serverMigrate(t *TaskHost, ctx context.Context, req abi.NovaServerMigrateRe
 }
 
 // serverLiveMigrate implements abi.OpNovaServerLiveMigrate.
-func serverLiveMigrate(t *TaskHost, ctx context.Context, req abi.NovaServerLiveMigrateRequest) (requestID, error) {
+func serverLiveMigrate(ctx context.Context, t *TaskHost, req abi.NovaServerLiveMigrateRequest) (requestID, error) {
 	if err := checkHost(req.Host, true); err != nil {
 		return requestID{}, err
 	}
@@ -416,7 +416,7 @@ func mayMoveTo(s recovery.Server, host string) error {
 }
 
 // serverResetState implements abi.OpNovaServerResetState.
-func serverResetState(t *TaskHost, ctx context.Context, req abi.NovaServerResetStateRequest) (requestID, error) {
+func serverResetState(ctx context.Context, t *TaskHost, req abi.NovaServerResetStateRequest) (requestID, error) {
 	if err := checkID("server", req.ID); err != nil {
 		return requestID{}, err
 	}
@@ -443,7 +443,7 @@ type lockAnswer struct {
 }
 
 // serverLock implements abi.OpNovaServerLock.
-func serverLock(t *TaskHost, ctx context.Context, req abi.NovaServerLockRequest) (lockAnswer, error) {
+func serverLock(ctx context.Context, t *TaskHost, req abi.NovaServerLockRequest) (lockAnswer, error) {
 	if err := checkID("server", req.ID); err != nil {
 		return lockAnswer{}, err
 	}
@@ -541,7 +541,7 @@ type unlockAnswer struct {
 }
 
 // serverUnlock implements abi.OpNovaServerUnlock.
-func serverUnlock(t *TaskHost, ctx context.Context, req abi.NovaServerUnlockRequest) (unlockAnswer, error) {
+func serverUnlock(ctx context.Context, t *TaskHost, req abi.NovaServerUnlockRequest) (unlockAnswer, error) {
 	if err := checkID("server", req.ID); err != nil {
 		return unlockAnswer{}, err
 	}

@@ -88,7 +88,7 @@ type servicesAnswer struct {
 }
 
 // serviceList implements abi.OpNovaServiceList.
-func serviceList(t *TaskHost, ctx context.Context, req abi.NovaServiceListRequest) (servicesAnswer, error) {
+func serviceList(ctx context.Context, t *TaskHost, req abi.NovaServiceListRequest) (servicesAnswer, error) {
 	list, err := t.h.cloud.Services(ctx, recovery.ServiceFilter{Host: req.Host, Binary: req.Binary})
 	return servicesAnswer{orEmpty(list)}, err
 }
@@ -146,7 +146,7 @@ func (t *TaskHost) changeService(ctx context.Context, op, host, binary string, u
 
 // serviceDisable implements abi.OpNovaServiceDisable. A reason without mark,
 // left by a person, is replaced as Masakari does.
-func serviceDisable(t *TaskHost, ctx context.Context, req abi.NovaServiceDisableRequest) (serviceChange, error) {
+func serviceDisable(ctx context.Context, t *TaskHost, req abi.NovaServiceDisableRequest) (serviceChange, error) {
 	u := recovery.ServiceUpdate{Status: statusDisabled, DisabledReason: t.h.run.withMark(req.Reason)}
 	return t.changeService(ctx, abi.OpNovaServiceDisable, req.Host, binaryOf(req.Binary), u,
 		func(s recovery.ComputeService) (bool, error) {
@@ -159,7 +159,7 @@ func serviceDisable(t *TaskHost, ctx context.Context, req abi.NovaServiceDisable
 }
 
 // serviceEnable implements abi.OpNovaServiceEnable.
-func serviceEnable(t *TaskHost, ctx context.Context, req abi.NovaServiceEnableRequest) (serviceChange, error) {
+func serviceEnable(ctx context.Context, t *TaskHost, req abi.NovaServiceEnableRequest) (serviceChange, error) {
 	binary := binaryOf(req.Binary)
 	return t.changeService(ctx, abi.OpNovaServiceEnable, req.Host, binary, recovery.ServiceUpdate{Status: statusEnabled},
 		func(s recovery.ComputeService) (bool, error) {
@@ -197,7 +197,7 @@ type forceDownAnswer struct {
 }
 
 // serviceForceDown implements abi.OpNovaServiceForceDown.
-func serviceForceDown(t *TaskHost, ctx context.Context, req abi.NovaServiceForceDownRequest) (forceDownAnswer, error) {
+func serviceForceDown(ctx context.Context, t *TaskHost, req abi.NovaServiceForceDownRequest) (forceDownAnswer, error) {
 	if req.ForcedDown {
 		if err := t.fenceProof(req.Host); err != nil {
 			return forceDownAnswer{}, fmt.Errorf("host %s is not forced down: %w", cut(req.Host, maxName), err)

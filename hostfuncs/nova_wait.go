@@ -3,6 +3,7 @@ package hostfuncs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -118,7 +119,7 @@ func newest(ms []recovery.Migration) (recovery.Migration, bool) {
 }
 
 // serverWait implements abi.OpNovaServerWait.
-func serverWait(t *TaskHost, ctx context.Context, req abi.NovaServerWaitRequest) (json.RawMessage, error) {
+func serverWait(ctx context.Context, t *TaskHost, req abi.NovaServerWaitRequest) (json.RawMessage, error) {
 	h := t.h
 	fields, err := selectFields(req.Fields)
 	if err != nil {
@@ -285,7 +286,7 @@ func (w *serverWaiter) failed(ctx context.Context, err error) error {
 
 // giveUp explains a wait that ended by its own timeout.
 func (w *serverWaiter) giveUp(ctx context.Context, err error, seconds int64) error {
-	if context.Cause(ctx) != errWaited {
+	if !errors.Is(context.Cause(ctx), errWaited) {
 		return err
 	}
 	last := "Nova did not answer"
@@ -332,7 +333,7 @@ type serviceAnswer struct {
 }
 
 // serviceWait implements abi.OpNovaServiceWait.
-func serviceWait(t *TaskHost, ctx context.Context, req abi.NovaServiceWaitRequest) (serviceAnswer, error) {
+func serviceWait(ctx context.Context, t *TaskHost, req abi.NovaServiceWaitRequest) (serviceAnswer, error) {
 	if err := checkHost(req.Host, false); err != nil {
 		return serviceAnswer{}, err
 	}
@@ -351,7 +352,7 @@ func serviceWait(t *TaskHost, ctx context.Context, req abi.NovaServiceWaitReques
 	for {
 		v, err := await(ctx, &t.h.owner, views)
 		if err != nil {
-			if context.Cause(ctx) == errWaited {
+			if errors.Is(context.Cause(ctx), errWaited) {
 				err = abi.Errorf(abi.ErrnoTimeout, "%s of %s: not %s after %d s; %s", binary, req.Host,
 					wanted(req.State, req.Status), req.TimeoutSeconds, cut(last, maxText))
 			}

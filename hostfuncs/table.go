@@ -12,7 +12,7 @@ import (
 // goes around it.
 const maxRequest = maxValue + 4<<10
 
-type serveFunc func(t *TaskHost, ctx context.Context, req []byte) ([]byte, error)
+type serveFunc func(ctx context.Context, t *TaskHost, req []byte) ([]byte, error)
 
 // table has one row for each op. task.reason and task.cancel are the runtime's
 // and have none.
@@ -65,13 +65,13 @@ func init() {
 
 // row makes a serveFunc of a function of documents. An answer of
 // json.RawMessage is taken as it is.
-func row[Req, Ans any](op string, f func(*TaskHost, context.Context, Req) (Ans, error)) serveFunc {
-	return func(t *TaskHost, ctx context.Context, data []byte) ([]byte, error) {
+func row[Req, Ans any](op string, f func(context.Context, *TaskHost, Req) (Ans, error)) serveFunc {
+	return func(ctx context.Context, t *TaskHost, data []byte) ([]byte, error) {
 		var req Req
 		if err := abi.DecodeRequest(op, data, &req); err != nil {
 			return nil, err
 		}
-		ans, err := f(t, ctx, req)
+		ans, err := f(ctx, t, req)
 		if err != nil {
 			return nil, err
 		}

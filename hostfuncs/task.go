@@ -17,7 +17,7 @@ func defaultPlace(c TaskCall) string {
 }
 
 // taskInput implements abi.OpTaskInput.
-func taskInput(t *TaskHost, _ context.Context, _ abi.TaskInputRequest) (json.RawMessage, error) {
+func taskInput(_ context.Context, t *TaskHost, _ abi.TaskInputRequest) (json.RawMessage, error) {
 	return t.input()
 }
 
@@ -49,7 +49,7 @@ func (t *TaskHost) encodeInput() ([]byte, error) {
 }
 
 // taskScript implements abi.OpTaskScript.
-func taskScript(t *TaskHost, _ context.Context, _ abi.TaskScriptRequest) (abi.TaskScriptAnswer, error) {
+func taskScript(_ context.Context, t *TaskHost, _ abi.TaskScriptRequest) (abi.TaskScriptAnswer, error) {
 	if len(t.call.Script) == 0 {
 		return abi.TaskScriptAnswer{}, fmt.Errorf("the module carries no script: %w", recovery.ErrNotFound)
 	}
@@ -57,7 +57,7 @@ func taskScript(t *TaskHost, _ context.Context, _ abi.TaskScriptRequest) (abi.Ta
 }
 
 // taskSleep implements abi.OpTaskSleep.
-func taskSleep(t *TaskHost, ctx context.Context, req abi.TaskSleepRequest) (empty, error) {
+func taskSleep(ctx context.Context, t *TaskHost, req abi.TaskSleepRequest) (empty, error) {
 	const longest = int64(1<<63-1) / int64(time.Millisecond)
 	timer := time.NewTimer(time.Duration(min(req.Milliseconds, longest)) * time.Millisecond)
 	defer timer.Stop()
