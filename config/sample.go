@@ -156,7 +156,7 @@ func (s *sample) section(name, about string, entries []*entry, tasks []recovery.
 func (s *sample) grants(tasks []recovery.Task) {
 	uses := map[string][]string{}
 	for _, t := range tasks {
-		if !t.Standard && libraryForm.MatchString(t.Library) {
+		if !t.Standard && len(t.Uses) > 0 && libraryForm.MatchString(t.Library) {
 			uses[t.Library] = append(uses[t.Library], t.Uses...)
 		}
 	}
@@ -184,19 +184,22 @@ func (s *sample) option(e *entry, alone bool) {
 	if len(e.tasks) > 0 {
 		s.prose("Read by " + strings.Join(e.tasks, ", ") + ".")
 	}
-	line, ok := "", false
+	what := string(e.Type)
+	if e.Type == recovery.MultiOption {
+		what = string(recovery.StringOption)
+	}
+	if e.Secret {
+		what = "secret " + what
+	}
+	line, ok := "<"+what+">", false
 	switch {
-	case e.Secret && e.required:
-		line = "<required: secret " + string(e.Type) + ">"
-	case e.Secret:
-		line = "<secret " + string(e.Type) + ">"
 	case e.required:
-		line = "<required: " + string(e.Type) + ">"
-	case e.Default == nil:
-		line = "<" + string(e.Type) + ">"
-	default:
-		if line, ok = written(e.OptionSpec); !ok {
-			line = "<" + string(e.Type) + ">"
+		line = "<required: " + what + ">"
+	case !e.Secret && e.Default != nil:
+		var value string
+		if value, ok = written(e.OptionSpec); ok {
+			line = value
+		} else {
 			s.prose("The default has no form on one line: " + strconv.QuoteToGraphic(display(e.Default)) + ".")
 		}
 	}
@@ -217,8 +220,6 @@ func kind(o recovery.OptionSpec) string {
 		k = "host name or IP address"
 	case recovery.URIOption:
 		k = "URI"
-	case recovery.FlowOption:
-		k = "flow: pre, main and post with a list of tasks each"
 	}
 	if len(o.Choices) > 0 {
 		choices := make([]string, len(o.Choices))
