@@ -75,10 +75,13 @@ func checkOutput(output string) error {
 func printInfo(out io.Writer, file string, info *runtime.Info) error {
 	var b strings.Builder
 	m := info.Manifest
+	fmt.Fprintln(&b, file)
 	if m == nil {
-		m = &abi.Manifest{Library: "no manifest:", Version: info.ManifestProblem}
+		m = &abi.Manifest{}
+		fmt.Fprintf(&b, "  problem  %s\n", oneLine(info.ManifestProblem))
+	} else {
+		fmt.Fprintf(&b, "  library  %s %s\n", m.Library, m.Version)
 	}
-	fmt.Fprintf(&b, "%s\n  library  %s %s\n", file, m.Library, m.Version)
 	if m.Summary != "" {
 		fmt.Fprintf(&b, "  summary  %s\n", m.Summary)
 	}
@@ -97,21 +100,44 @@ func printInfo(out io.Writer, file string, info *runtime.Info) error {
 		for _, o := range t.Options {
 			fmt.Fprintf(&b, "    option    [%s] %s (%s%s)%s\n", o.Group, o.Name, o.Type, optionNote(o), because(o.Help))
 		}
+		list("limits", limitNotes(t.Limits))
+		if t.OnInterrupt != "" {
+			list("interrupt", []string{t.OnInterrupt})
+		}
+	}
+	// Names are a stranger's: a module that is only looked at may be hostile.
+	line := func(format string, args ...any) {
+		b.WriteString(strings.TrimRight(oneLine(fmt.Sprintf(format, args...)), " ") + "\n")
 	}
 	b.WriteString("\n  imports\n")
 	for _, i := range info.Imports {
-		fmt.Fprintf(&b, "    %s.%s %s\n", i.Module, i.Name, i.Signature)
+		line("    %s.%s %s", i.Module, i.Name, i.Signature)
 	}
 	b.WriteString("  exports\n")
 	for _, e := range info.Exports {
-		fmt.Fprintf(&b, "    %s %s\n", e.Name, e.Signature)
+		line("    %s %s", e.Name, e.Signature)
 	}
 	b.WriteString("  sections\n")
 	for _, s := range info.Sections {
-		fmt.Fprintf(&b, "    %-24s %s\n", s.Name, size(s.Bytes))
+		line("    %-24s %s", s.Name, size(s.Bytes))
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// limitNotes says what a task asks for.
+func limitNotes(l abi.ManifestLimits) []string {
+	var notes []string
+	if l.MemoryMiB > 0 {
+		notes = append(notes, fmt.Sprintf("memory %d MiB", l.MemoryMiB))
+	}
+	if l.Timeout != "" {
+		notes = append(notes, "time "+l.Timeout)
+	}
+	if l.CPU > 0 {
+		notes = append(notes, fmt.Sprintf("cpu %g units", l.CPU))
+	}
+	return notes
 }
 
 func optionNote(o abi.ManifestOption) string {
