@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -234,36 +235,39 @@ func TestHangingRead(t *testing.T) {
 
 // A change is followed to its end, whatever becomes of the task.
 func TestChangeIsFollowed(t *testing.T) {
-	type key struct{}
-	began, release := make(chan struct{}), make(chan struct{})
-	var seen []any
-	h := &host{do: func(ctx context.Context, _ *abi.Op, _ []byte) ([]byte, error) {
-		close(began)
-		<-release
-		seen = append(seen, ctx.Err(), ctx.Value(key{}))
-		return nil, nil
-	}}
-	m := admit(t, newRuntime(t, runtime.Config{}), "change_once")
-	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
-	ended := make(chan error)
-	go func() {
-		_, err := m.Run(ctx, runtime.Call{Key: testwasm.Key, Host: h})
-		ended <- err
-	}()
-	<-began
-	cancel()
-	select {
-	case err := <-ended:
-		t.Fatalf("the run ended with %v before its change did", err)
-	default:
-	}
-	close(release)
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v, want Canceled", err)
-	}
-	if want := []any{nil, "value"}; !slices.Equal(seen, want) {
-		t.Errorf("context of the change = %v, want %v", seen, want)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		began, release := make(chan struct{}), make(chan struct{})
+		var seen []any
+		h := &host{do: func(ctx context.Context, _ *abi.Op, _ []byte) ([]byte, error) {
+			close(began)
+			<-release
+			seen = append(seen, ctx.Err(), ctx.Value(key{}))
+			return nil, nil
+		}}
+		m := admit(t, newRuntime(t, runtime.Config{}), "change_once")
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+		ended := make(chan error)
+		go func() {
+			_, err := m.Run(ctx, runtime.Call{Key: testwasm.Key, Host: h})
+			ended <- err
+		}()
+		<-began
+		cancel()
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			t.Fatalf("the run ended with %v before its change did", err)
+		default:
+		}
+		close(release)
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error = %v, want Canceled", err)
+		}
+		if want := []any{nil, "value"}; !slices.Equal(seen, want) {
+			t.Errorf("context of the change = %v, want %v", seen, want)
+		}
+	})
 }
 
 // A host that panics costs the task, or the op, and not the process.
