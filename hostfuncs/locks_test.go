@@ -488,19 +488,28 @@ func TestSettleReserved(t *testing.T) {
 	tests := []struct {
 		name   string
 		vmoves []recovery.VMove
+		open   string // where an evacuation of s1 is under way to
 		keep   bool
 	}{
-		{"one moved to it", []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "succeeded", "compute-4")}, true},
-		{"moved in the first round", []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s2", 2, "failed", "")}, true},
-		{"nothing moved", []recovery.VMove{move("s1", 1, "failed", "compute-4"), move("s2", 1, "ongoing", "compute-4")}, false},
-		{"moved elsewhere", []recovery.VMove{move("s1", 1, "succeeded", "compute-3")}, false},
-		{"moved away again", []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s1", 2, "succeeded", "compute-3")}, false},
-		{"no vmoves", nil, false},
+		{"one moved to it", []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "succeeded", "compute-4")}, "", true},
+		{"moved in the first round", []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s2", 2, "failed", "")}, "", true},
+		{"moved, and failed on it", []recovery.VMove{move("s1", 1, "failed", "compute-4")}, "", true},
+		{"on the way when the wait ran out", []recovery.VMove{move("s1", 1, "failed", "")}, "compute-4", true},
+		{"on the way elsewhere", []recovery.VMove{move("s1", 1, "failed", "")}, "compute-3", false},
+		{"nothing moved", []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "ongoing", "")}, "", false},
+		{"moved elsewhere", []recovery.VMove{move("s1", 1, "succeeded", "compute-3")}, "", false},
+		{"moved away again", []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s1", 2, "succeeded", "compute-3")}, "", false},
+		{"no vmoves", nil, "", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := reservedRun(t)
 			b.ha.vmoves = tt.vmoves
+			if tt.open != "" {
+				m := evacuation("m1", "s1", "accepted")
+				m.DestCompute = recovery.NullString(tt.open)
+				b.cloud.migs = append(b.cloud.migs, m)
+			}
 			if err := b.hatch.SettleReserved(t.Context(), "compute-4"); err != nil {
 				t.Fatal(err)
 			}

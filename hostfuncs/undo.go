@@ -114,17 +114,26 @@ func (h *Hatch) undoAggregate(ctx context.Context, u recovery.Undo) error {
 }
 
 // SettleReserved decides what becomes of a reserved host that the run claimed:
-// it is used up when the latest vmove of any server succeeded with it as
-// destination (KeepReserved), else it is given back (ReleaseReserved).
+// it is used up when a server is on it now by its latest vmove, whatever the
+// move's status, or is still on its way there (KeepReserved), else it is given
+// back (ReleaseReserved).
 func (h *Hatch) SettleReserved(ctx context.Context, host string) error {
 	moves, err := h.vmoveList(ctx, true)
 	if err != nil {
 		return fmt.Errorf("reserved host %s: vmoves: %w", host, err)
 	}
-	if slices.ContainsFunc(moves, func(m recovery.VMove) bool {
-		return m.Status == recovery.VMoveSucceeded && m.DestHost == host
-	}) {
+	if slices.ContainsFunc(moves, func(m recovery.VMove) bool { return m.DestHost == host }) {
 		return h.KeepReserved(ctx, host)
+	}
+	// A wait that ran out does not stop the evacuation that it waited for.
+	evacuations, err := h.evacuationsFrom(ctx, h.run.FailedHost)
+	if err != nil {
+		return fmt.Errorf("reserved host %s: evacuations to it: %w", host, err)
+	}
+	for _, m := range moves {
+		if e, ok := newest(evacuations[m.InstanceUUID]); ok && e.Open() && string(e.DestCompute) == host {
+			return h.KeepReserved(ctx, host)
+		}
 	}
 	return h.ReleaseReserved(ctx, host)
 }

@@ -41,15 +41,16 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 	if err != nil {
 		return recovery.Outcome{Status: recovery.TaskFailed, Message: err.Error()}
 	}
+	limit := limits(module, call.Task, r.cfg.Wasakari)
 	host := &witness{TaskHost: r.hatch.Task(hostfuncs.TaskCall{
 		Task: call.Task, Flow: call.Flow, Phase: call.Phase, Index: call.Index, Seq: call.Seq,
 		Attempt: call.Attempt, Round: call.Round,
 		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
 		Reverting: call.Reverting, Failure: call.Failure, ReservedHost: call.ReservedHost,
 		Granted:     func(op string) bool { return r.granted(call.Task, op) },
-		AnswerBytes: r.cfg.Wasakari.AnswerMiB << 20,
+		AnswerBytes: limit.AnswerBytes,
 	})}
-	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limits(module, call.Task)})
+	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limit})
 	out := outcomeOf(ctx, result, err)
 	out.Progress = host.ProgressLog()
 	if out.Status == recovery.TaskFailed && out.Message == "" {
@@ -71,12 +72,18 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 // stopped begins the message of a task whose time was up.
 const stopped = "stopped: "
 
+// standardAnswerBytes lets the standard tasks recover hosts with thousands of
+// servers, whatever is allowed to others.
+const standardAnswerBytes = 16 << 20
+
 // limits are what the task asks for, within the operator's ceilings. Standard
 // tasks have no wall limit: the flow's own waits bound them.
-func limits(m *runtime.Module, t recovery.Task) runtime.Limits {
+func limits(m *runtime.Module, t recovery.Task, o config.Wasakari) runtime.Limits {
 	l := m.Limits(t.Key)
+	l.AnswerBytes = o.AnswerMiB << 20
 	if t.Standard {
 		l.Timeout = 0
+		l.AnswerBytes = max(l.AnswerBytes, standardAnswerBytes)
 	}
 	return l
 }
