@@ -92,9 +92,12 @@ func inputValue(name, value string) (json.RawMessage, error) {
 		}
 		return json.Marshal(list)
 	case slices.Contains(objectInputs, name):
-		object := map[string]any{}
+		var object map[string]any
 		if err := json.Unmarshal([]byte(value), &object); err != nil {
 			return nil, usagef("--input %s: %w; want a JSON object, such as %s", name, err, example(name))
+		}
+		if object == nil {
+			return nil, usagef("--input %s: want a JSON object, such as %s", name, example(name))
 		}
 		return json.RawMessage(value), nil
 	case value == "":
