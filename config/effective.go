@@ -138,6 +138,9 @@ func (c *Config) setting(e *entry, extra map[key]recovery.OptionSpec) (Setting, 
 		return s, err
 	}
 	s.Default = !set || same(v, e.Default)
+	if a, set := c.lookup(e.key()); set && defaultRefers(e.OptionSpec) {
+		s.Default = a.value.s == e.Default
+	}
 	s.Missing = e.required && (v == nil || !set)
 	s.Secret = s.Secret || t.secret
 	s.Value = mask(v, s.Secret)
@@ -235,6 +238,9 @@ func describe(tasks []recovery.Task) ([]*entry, []*recovery.ConfigError) {
 				add(&entry{option: option{OptionSpec: o}})
 			}
 			e := byKey[k][i]
+			if e.unread && o.Help != "" {
+				e.Help = o.Help // the table's says that it has no effect
+			}
 			e.unread = false
 			e.required = e.required || o.Required && raw.Default == nil
 			if !slices.Contains(e.tasks, t.Key) {

@@ -49,11 +49,10 @@ func (r *reader) read(o recovery.OptionSpec) (v any, t text, set bool, err *reco
 	k := key{groupKey(o.Group), o.Name}
 	a, set := r.c.lookup(k)
 	if !set {
-		s, ok := o.Default.(string)
-		if _, ours := known[k]; !ok || !ours || !strings.Contains(s, "$") {
+		if !defaultRefers(o) {
 			return o.Default, text{secret: o.Secret}, false, nil
 		}
-		t = text{s: s, file: "default of " + title(o)}
+		t = text{s: display(o.Default), file: "default of " + title(o)}
 	} else {
 		t = a.value
 	}
@@ -81,6 +80,14 @@ func (r *reader) read(o recovery.OptionSpec) (v any, t text, set bool, err *reco
 		v = o.Default // an empty number
 	}
 	return v, t, set, err
+}
+
+// defaultRefers reports whether the default of an option refers to another
+// one. Only those of the table can: the defaults of tasks are taken literally.
+func defaultRefers(o recovery.OptionSpec) bool {
+	s, ok := o.Default.(string)
+	_, ours := known[key{groupKey(o.Group), o.Name}]
+	return ok && ours && strings.Contains(s, "$")
 }
 
 // readAll reads a multi-valued option: all values of the strongest kind of

@@ -237,6 +237,9 @@ func kind(o recovery.OptionSpec) string {
 // written gives the default of an option as it is written in a file; false
 // when there is no such form on one line.
 func written(o recovery.OptionSpec) (string, bool) {
+	if defaultRefers(o) {
+		return display(o.Default), true
+	}
 	s := ""
 	switch d := o.Default.(type) {
 	case bool:
