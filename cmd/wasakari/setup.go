@@ -141,10 +141,19 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 			MemoryBytes: int64(o.MemoryMiB) << 20, Timeout: o.TaskTimeout,
 			HostCallsPerSecond: o.HostCallsPerSecond, Tickets: o.Tickets,
 			RequestBytes: o.RequestKiB << 10, AnswerBytes: o.AnswerMiB << 20,
-			LogLines: o.LogLines, LogBytes: o.LogKiB << 10,
+			LogLines: noneIfZero(o.LogLines), LogBytes: noneIfZero(o.LogKiB << 10),
 		},
 		Ceilings: runtime.Limits{MemoryBytes: int64(o.MemoryMiBMax) << 20, Timeout: o.TaskTimeoutMax},
 	}
+}
+
+// noneIfZero says in the runtime's way that an operator allows nothing: there,
+// zero stands for the default.
+func noneIfZero(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // granted tells what the operator granted. A library without an entry in

@@ -222,7 +222,7 @@ func goCases() []goCase {
 				}
 			},
 		},
-		{key: "nothing", export: abi.Revert}, // registered without: nothing to undo
+		{key: "nothing", export: abi.Revert, exit: abi.ExitNothingToDo}, // registered without one
 		{
 			key: "unheard", exit: abi.ExitFailed,
 			reason: "task unheard: the module has no handler for it, only for: after_func, busy, cancel, chain, given, ignored, " +
