@@ -227,7 +227,10 @@ func chosen(o config.Setting, w world) config.Setting {
 
 // origins says where the values of an option were written.
 func origins(o config.Setting) []string {
-	if len(o.Places) == 0 {
+	switch {
+	case len(o.Places) == 0 && o.Missing:
+		return []string{"not set"}
+	case len(o.Places) == 0:
 		return []string{recovery.Position{}.String()}
 	}
 	var list []string
@@ -280,7 +283,7 @@ func printSettings(out io.Writer, files []string, list []config.Setting) error {
 
 func settingText(o config.Setting) string {
 	if o.Missing {
-		return "(required by " + strings.Join(o.Tasks, ", ") + ", not set)"
+		return "(required by " + strings.Join(o.Tasks, ", ") + ")"
 	}
 	return o.Text()
 }
