@@ -30,6 +30,7 @@ func TestEffective(t *testing.T) {
 		"[acme]",
 		"token = hunter2", "url = http://u:hunter2@h, c@d", "copy = $token", "odd = \" a\"", // 20
 		"[grants]", "acme = kv.*, nova.server_list", // 25
+		"[instance_failure]", "process_all_instances = off", "process_all_instances = on", // 28: the last wins
 	}, "\n"))
 	o := func(name string, typ recovery.OptionType, def any) recovery.OptionSpec {
 		return recovery.OptionSpec{Group: "acme", Name: name, Type: typ, Default: def}
@@ -73,22 +74,23 @@ func TestEffective(t *testing.T) {
 		}
 	}
 	for name, want := range map[string][]string{
-		"DEFAULT.verify_interval":               {"seconds 2 sample.conf:2:19 changed"},
-		"DEFAULT.wait_period_after_power_on":    {"seconds 61 sample.conf:3:30 changed"},
-		"DEFAULT.wait_period_after_power_off":   {"seconds 180 default"},
-		"DEFAULT.host_failure_recovery_threads": {"int 3 sample.conf:4:33"},
-		"DEFAULT.wait_period_after_evacuation":  {"seconds 90 sample.conf:5:31"},
-		"DEFAULT.os_privileged_user_name":       {"string 2 sample.conf:6:27 changed"},
-		"DEFAULT.os_privileged_user_password":   {"string **** sample.conf:7:31 * changed", "string **** sample.conf:7:31 * changed two"},
-		"DEFAULT.os_privileged_user_tenant":     {"string **** sample.conf:8:29 * changed"},
-		"DEFAULT.os_privileged_user_auth_url":   {"uri http://****@k:5000/v3 sample.conf:9:31 changed"},
-		"DEFAULT.os_system_scope":               {"string (unset) default"},
-		"DEFAULT.log_file":                      {"string **** sample.conf:10:12 * - changed"},
-		"DEFAULT.log_dir":                       {"string $state_path sample.conf:11:11 - changed"},
-		"DEFAULT.state_path":                    {"string $pybasedir default -"},
-		"DEFAULT.osapi_max_limit":               {"int 5 sample.conf:12:19 - changed"},
-		"wasakari.task_dir":                     {"multi a, b sample.conf:14:12 sample.conf:15:12 changed"},
-		"host_failure.lock_servers":             {"bool true default"},
+		"DEFAULT.verify_interval":                {"seconds 2 sample.conf:2:19 changed"},
+		"DEFAULT.wait_period_after_power_on":     {"seconds 61 sample.conf:3:30 changed"},
+		"DEFAULT.wait_period_after_power_off":    {"seconds 180 default"},
+		"DEFAULT.host_failure_recovery_threads":  {"int 3 sample.conf:4:33"},
+		"DEFAULT.wait_period_after_evacuation":   {"seconds 90 sample.conf:5:31"},
+		"DEFAULT.os_privileged_user_name":        {"string 2 sample.conf:6:27 changed"},
+		"DEFAULT.os_privileged_user_password":    {"string **** sample.conf:7:31 * changed", "string **** sample.conf:7:31 * changed two"},
+		"DEFAULT.os_privileged_user_tenant":      {"string **** sample.conf:8:29 * changed"},
+		"DEFAULT.os_privileged_user_auth_url":    {"uri http://****@k:5000/v3 sample.conf:9:31 changed"},
+		"DEFAULT.os_system_scope":                {"string (unset) default"},
+		"DEFAULT.log_file":                       {"string **** sample.conf:10:12 * - changed"},
+		"DEFAULT.log_dir":                        {"string $state_path sample.conf:11:11 - changed"},
+		"DEFAULT.state_path":                     {"string $pybasedir default -"},
+		"DEFAULT.osapi_max_limit":                {"int 5 sample.conf:12:19 - changed"},
+		"wasakari.task_dir":                      {"multi a, b sample.conf:14:12 sample.conf:15:12 changed"},
+		"host_failure.lock_servers":              {"bool true default"},
+		"instance_failure.process_all_instances": {"bool true sample.conf:28:25 changed"},
 		"taskflow_driver_recovery_flows.process_failure_recovery_tasks": {
 			"flow pre:['a','b'],main:[],post:[] sample.conf:18:3 changed",
 		},

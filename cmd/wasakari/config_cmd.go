@@ -160,6 +160,9 @@ that were set but have no effect here are marked.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
+			if _, err := newLogger(w, s.logLevel); err != nil { // nothing is logged, but a wrong flag is one
+				return err
+			}
 			src, err := s.sources(w)
 			if err != nil {
 				return err

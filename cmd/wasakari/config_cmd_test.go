@@ -215,6 +215,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"no folder to write to", []string{"sample", "-o", "DIR/none/a.conf"}, "wasakari: DIR/none/a.conf: no such file or directory\n"},
 		{"unknown command", []string{"shwo"}, "wasakari: unknown command \"shwo\"; did you mean show? see wasakari config --help\n"},
 		{"unknown form", []string{"show", "--output", "yaml"}, "wasakari: --output yaml: want text or json\n"},
+		{"unknown level", []string{"show", "--log-level", "loud"}, "wasakari: --log-level loud: want debug, info, warn or error\n"},
 		{"bad value", []string{"show", "--config-file", "DIR/bad.conf"}, "wasakari: DIR/bad.conf:2:19: option [DEFAULT] verify_interval: want an int (seconds), got 'soon'\n"},
 		{"bad value of a task", []string{"show", "--config-file", "DIR/tries.conf", "--task-dir", "DIR/tasks"}, "wasakari: DIR/tries.conf:2:9: option [acme] tries: want an int, got 'many'\n"},
 		{"bad flag", []string{"show", "--set", "x=1"}, "wasakari: --set x=1: want group.name=value, such as DEFAULT.verify_interval=2\n"},
