@@ -143,7 +143,7 @@ func serverWait(ctx context.Context, t *TaskHost, req abi.NovaServerWaitRequest)
 		return nil, fmt.Errorf("vm_states: name at least one: %w", recovery.ErrInvalid)
 	}
 
-	ctx, cancel := withTimeout(ctx, req.TimeoutSeconds)
+	ctx, cancel := h.withTimeout(ctx, req.TimeoutSeconds)
 	defer cancel()
 	w := serverWaiter{h: h, u: u}
 	err = w.wait(ctx, key)
@@ -289,6 +289,7 @@ func (w *serverWaiter) giveUp(ctx context.Context, err error, seconds int64) err
 	if !errors.Is(context.Cause(ctx), errWaited) {
 		return err
 	}
+	w.h.dryCut("server "+w.u.id, seconds)
 	last := "Nova did not answer"
 	if w.seen.ID != "" {
 		last = fmt.Sprintf("last seen on %s, vm_state %s, task_state %s", orNone(w.seen.Host), w.seen.VMState, orNone2(string(w.seen.TaskState)))
@@ -320,12 +321,13 @@ func orNone2(s string) string {
 var errWaited = fmt.Errorf("the time of the wait is over: %w", recovery.ErrTimeout)
 
 // withTimeout bounds ctx; 0 seconds are no bound.
-func withTimeout(ctx context.Context, seconds int64) (context.Context, context.CancelFunc) {
-	if seconds <= 0 {
+func (h *Hatch) withTimeout(ctx context.Context, seconds int64) (context.Context, context.CancelFunc) {
+	const longest = int64(1<<63-1) / int64(time.Second)
+	d := h.dryWait(time.Duration(min(max(seconds, 0), longest)) * time.Second)
+	if d == 0 {
 		return context.WithCancel(ctx)
 	}
-	const longest = int64(1<<63-1) / int64(time.Second)
-	return context.WithTimeoutCause(ctx, time.Duration(min(seconds, longest))*time.Second, errWaited)
+	return context.WithTimeoutCause(ctx, d, errWaited)
 }
 
 type serviceAnswer struct {
@@ -341,7 +343,10 @@ func serviceWait(ctx context.Context, t *TaskHost, req abi.NovaServiceWaitReques
 		return serviceAnswer{}, fmt.Errorf("name state or status: %w", recovery.ErrInvalid)
 	}
 	binary := binaryOf(req.Binary)
-	ctx, cancel := withTimeout(ctx, req.TimeoutSeconds)
+	if req.State == "down" {
+		t.h.dryDown(ctx, req.Host)
+	}
+	ctx, cancel := t.h.withTimeout(ctx, req.TimeoutSeconds)
 	defer cancel()
 	views, leave, err := t.h.services.join(watchKey{host: req.Host})
 	if err != nil {
@@ -353,6 +358,7 @@ func serviceWait(ctx context.Context, t *TaskHost, req abi.NovaServiceWaitReques
 		v, err := await(ctx, &t.h.owner, views)
 		if err != nil {
 			if errors.Is(context.Cause(ctx), errWaited) {
+				t.h.dryCut(binary+" of "+req.Host, req.TimeoutSeconds)
 				err = abi.Errorf(abi.ErrnoTimeout, "%s of %s: not %s after %d s; %s", binary, req.Host,
 					wanted(req.State, req.Status), req.TimeoutSeconds, cut(last, maxText))
 			}

@@ -59,7 +59,11 @@ func taskScript(_ context.Context, t *TaskHost, _ abi.TaskScriptRequest) (abi.Ta
 // taskSleep implements abi.OpTaskSleep.
 func taskSleep(ctx context.Context, t *TaskHost, req abi.TaskSleepRequest) (empty, error) {
 	const longest = int64(1<<63-1) / int64(time.Millisecond)
-	timer := time.NewTimer(time.Duration(min(req.Milliseconds, longest)) * time.Millisecond)
+	d := time.Duration(min(req.Milliseconds, longest)) * time.Millisecond
+	if d > 0 {
+		d = t.h.dryWait(d)
+	}
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	_, err := await(ctx, &t.h.owner, timer.C)
 	return empty{}, err
