@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/wasakari/wasakari/hostfuncs"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -23,6 +24,11 @@ type report struct {
 	VMoves    []vmoveReport              `json:"vmoves"`
 	KV        map[string]json.RawMessage `json:"kv"`
 	NovaCalls int                        `json:"nova_calls"`
+
+	// Of a dry run only.
+	DryRun  bool               `json:"dry_run,omitempty"`
+	Changes []hostfuncs.Change `json:"changes,omitzero"` // in order
+	Assumed []string           `json:"assumed,omitzero"` // what was taken to be so although the cloud shows otherwise
 
 	gone bool // the cloud ends with this process
 }

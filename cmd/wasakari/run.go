@@ -33,6 +33,7 @@ type runFlags struct {
 	method string
 	output string
 	resume string
+	dryRun bool
 }
 
 func newRun(w world) *cobra.Command {
@@ -47,6 +48,10 @@ What you wrote is checked first; nothing is started when it is wrong. What the
 run does is written to a journal before it is done: a run that was killed goes
 on with --resume, and sends no change twice.
 
+With --dry-run the cloud is only read. The flow runs against an overlay that
+holds its changes, as if each had been done at once; what would have been
+changed is listed at the end. Nothing is kept: no journal, no library values.
+
 Ctrl-C stops the task at work, takes off the locks that the run put on servers,
 and exits 130. A second Ctrl-C exits at once.`,
 		Example: `  wasakari run host-auto --simulate --input host_name=compute-1
@@ -54,11 +59,14 @@ and exits 130. A second Ctrl-C exits at once.`,
   wasakari run host-auto --recovery-method auto_priority --input host_name=compute-1 --input reserved_host_list=compute-4
   wasakari run instance --input instance_uuid=5c3b…
   wasakari run process --input process_name=nova-compute --input host_name=compute-1
+  wasakari run host-auto --dry-run --os-cloud mycloud --input host_name=compute-1      # what would be changed
   wasakari run --resume 0199c0de-…`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case f.resume != "" && len(args) > 0:
 				return errors.New("--resume takes no FLOW: the run knows it")
+			case f.resume != "" && f.dryRun:
+				return errors.New("--resume and --dry-run: choose one")
 			case f.resume == "" && len(args) != 1:
 				return errors.New("name one flow: host-auto, host-rh, instance or process")
 			}
@@ -80,6 +88,7 @@ and exits 130. A second Ctrl-C exits at once.`,
 	fl.StringArrayVar(&f.inputs, "input", nil, "`name=value` of an input of the flow; repeatable")
 	fl.StringVar(&f.method, "recovery-method", "", "auto, reserved_host, auto_priority or rh_priority (default: the flow's own);\nthe last two fall back to the other host flow")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one document at the end")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "change nothing; list in order what would be changed")
 	fl.StringVar(&f.resume, "resume", "", "`ID` of a run that was killed or interrupted, to go on with")
 	return cmd
 }
@@ -131,35 +140,68 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	if err := f.contradiction(); err != nil {
 		return err
 	}
-	method, kinds, err := f.flows(kind)
-	if err != nil {
-		return err
-	}
-	in, err := parseInputs(kinds, f.inputs)
-	if err != nil {
-		return err
-	}
-	if err := seed(in, method, kind, time.Now()); err != nil {
-		return err
-	}
-	l, err := f.load(ctx, w)
+	l, run, plans, err := f.prepare(ctx, w, kind)
 	if err != nil {
 		return err
 	}
 	defer l.close() //nolint:errcheck // what matters is in the journal
+	cl, err := f.connect(ctx, w, l.cfg, l.log, failedHost(kind, run.Inputs))
+	if err != nil {
+		return err
+	}
+	defer cl.close()
+	run.Started = time.Now().UTC()
+	if f.dryRun {
+		return f.dry(ctx, w, l, cl, run, plans)
+	}
+	seg, hosts := segmentOf(run.Inputs)
+	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts})
+	if err != nil {
+		return usagef("%w; name another state folder with --state-dir", err)
+	}
+	defer state.Close()
+	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
+}
+
+// prepare reads inputs, configuration and modules and checks the flows of a
+// new run, which it does not start. The caller closes what was loaded.
+func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind) (_ *loaded, _ recovery.Run, _ map[recovery.FlowKind]*flow.Plan, err error) {
+	refused := func(err error) (*loaded, recovery.Run, map[recovery.FlowKind]*flow.Plan, error) {
+		return nil, recovery.Run{}, nil, err
+	}
+	method, kinds, err := f.flows(kind)
+	if err != nil {
+		return refused(err)
+	}
+	in, err := parseInputs(kinds, f.inputs)
+	if err != nil {
+		return refused(err)
+	}
+	if err := seed(in, method, kind, time.Now()); err != nil {
+		return refused(err)
+	}
+	l, err := f.load(ctx, w)
+	if err != nil {
+		return refused(err)
+	}
+	defer func() {
+		if err != nil {
+			_ = l.close() // nothing was started
+		}
+	}()
 	l.warn(w)
 	if _, err := l.checkAll(); err != nil {
-		return err
+		return refused(err)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return err
+		return refused(err)
 	}
 	run := recovery.Run{ID: id.String(), Flows: kinds, Inputs: in, Status: recovery.StatusNew}
 	plans := map[recovery.FlowKind]*flow.Plan{}
 	for _, k := range kinds {
 		if plans[k], err = l.check(k, in); err != nil {
-			return &usageError{err}
+			return refused(&usageError{err})
 		}
 	}
 	flow.Pin(&run, plans)
@@ -167,21 +209,9 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		ConfigFiles: absolute(f.configFiles), ConfigDirs: absolute(f.configDirs), TaskDirs: absolute(f.taskDirs), Set: l.lasting(f.set),
 		OSCloud: f.osCloud, Simulate: f.simulate,
 	}); err != nil {
-		return err
+		return refused(err)
 	}
-	cl, err := f.connect(ctx, w, l.cfg, l.log, failedHost(kinds[0], in))
-	if err != nil {
-		return err
-	}
-	defer cl.close()
-	run.Started = time.Now().UTC()
-	seg, hosts := segmentOf(in)
-	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts})
-	if err != nil {
-		return usagef("%w; name another state folder with --state-dir", err)
-	}
-	defer state.Close()
-	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
+	return l, run, plans, nil
 }
 
 // absolute makes paths hold in any working folder.
@@ -311,30 +341,49 @@ type view interface {
 // drive runs the flow to its end, shows it, and reports.
 func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, state *runstate.Run, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) error {
 	v := f.view(ctx, w, cl, req)
+	req.Observe = v.observe
+	run, runErr, err := l.perform(ctx, ground{
+		cloud: cl.Client, ledger: state, library: runstate.NewLibrary(l.stateDir), verify: l.cfg.Default.VerifyInterval,
+	}, state, plans, req)
+	v.close()
+	if err != nil {
+		return err
+	}
+	return f.report(w, cl, state, run, runErr)
+}
+
+// ground is what a run acts on and what it writes to beside its state.
+type ground struct {
+	cloud   hostfuncs.Cloud
+	ledger  hostfuncs.Ledger
+	library hostfuncs.LibraryKV
+	verify  time.Duration // between two looks at the cloud
+}
+
+// perform runs the flow to its end. err says that it was not begun.
+func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) (run recovery.Run, runErr, err error) {
 	hatch := hostfuncs.New(hostfuncs.Deps{
-		Cloud: cl.Client, Ledger: state, Library: runstate.NewLibrary(l.stateDir), Scratch: state.Scratch(), HA: state,
-		Observe: v.observe, Logger: l.log.Named("hostfuncs"),
+		Cloud: g.cloud, Ledger: g.ledger, Library: g.library, Scratch: state.Scratch(), HA: state,
+		Observe: req.Observe, Logger: l.log.Named("hostfuncs"),
 		Run: hostfuncs.RunInfo{
 			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
 			NotificationUUID: text(req.Run.Inputs, "notification_uuid"), Started: req.Run.Started,
 		},
 		Options: hostfuncs.Options{
-			VerifyInterval: l.cfg.Default.VerifyInterval, NovaTimeout: l.cfg.Wasakari.NovaTimeout,
+			VerifyInterval: g.verify, NovaTimeout: l.cfg.Wasakari.NovaTimeout,
 			OutcomeWait: l.cfg.Wasakari.NovaOutcomeWait, RequireFenceProof: l.cfg.HostFailure.RequireFenceProof,
 		},
 		KnownRun: func(id string) (ended, known bool) { return runstate.Known(l.stateDir, id) },
 	})
 	defer hatch.Close()
 	if err := hatch.Settle(ctx); err != nil { // a new run has nothing to settle
-		v.close()
-		return fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
+		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
-	req.Plans, req.Journal, req.Observe, req.Logger = plans, state, v.observe, l.log.Named("flow")
+	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
 	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted}
-	req.Reserved, req.Undo = reserved{hatch, cl}, hatch
-	run, runErr := flow.Run(ctx, req)
-	v.close()
-	return f.report(w, cl, state, run, runErr)
+	req.Reserved, req.Undo = reserved{hatch, g.cloud}, hatch
+	run, runErr = flow.Run(ctx, req)
+	return run, runErr, nil
 }
 
 // view chooses how the run is shown.
@@ -347,11 +396,7 @@ func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Reques
 	for _, k := range req.Run.Flows {
 		kinds = append(kinds, req.Run.Plans[k])
 	}
-	what := text(req.Run.Inputs, "host_name")
-	if s := text(req.Run.Inputs, "instance_uuid"); s != "" {
-		what = s
-	}
-	head := fmt.Sprintf("%s of %s on %s, run %s", req.Run.Flows[0], what, cl.what, req.Run.ID)
+	head := headline(cl, req.Run) + ", run " + req.Run.ID
 	if file, ok := w.stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) && w.env("TERM") != "dumb" { //nolint:gosec // file descriptors are small
 		return newLive(ctx, w.stdout, b, head, kinds)
 	}
@@ -359,27 +404,11 @@ func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Reques
 	return newPlain(w.stdout, b)
 }
 
-// report tells how the run ended. The journal is asked, not the view: it is
-// what a later look will find.
+// report tells how the run ended.
 func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.Run, runErr error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), undoWait)
-	defer cancel()
-	history, err := state.History(ctx)
+	r, err := reportOf(cl, state, run, runErr)
 	if err != nil {
-		return errors.Join(runErr, err)
-	}
-	values, err := state.Values(ctx)
-	if err != nil {
-		return errors.Join(runErr, err)
-	}
-	vmoves, err := state.VMoves(ctx)
-	if err != nil {
-		return errors.Join(runErr, err)
-	}
-	r := newReport(run, cl.what, cl.Calls(), history, vmoves, values)
-	r.gone = cl.sim != nil
-	if r.Message == "" && runErr != nil {
-		r.Message = runErr.Error()
+		return err
 	}
 	print := r.text
 	if f.output == "json" {
@@ -388,6 +417,36 @@ func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.
 	if err := print(w.stdout); err != nil {
 		return err
 	}
+	return verdict(run, runErr)
+}
+
+// reportOf makes the report of a run that ended. The journal is asked, not the
+// view: it is what a later look will find.
+func reportOf(cl *cloud, state *runstate.Run, run recovery.Run, runErr error) (report, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), undoWait)
+	defer cancel()
+	history, err := state.History(ctx)
+	if err != nil {
+		return report{}, errors.Join(runErr, err)
+	}
+	values, err := state.Values(ctx)
+	if err != nil {
+		return report{}, errors.Join(runErr, err)
+	}
+	vmoves, err := state.VMoves(ctx)
+	if err != nil {
+		return report{}, errors.Join(runErr, err)
+	}
+	r := newReport(run, cl.what, cl.Calls(), history, vmoves, values)
+	r.gone = cl.sim != nil
+	if r.Message == "" && runErr != nil {
+		r.Message = runErr.Error()
+	}
+	return r, nil
+}
+
+// verdict is the error with which a run that was reported ends the command.
+func verdict(run recovery.Run, runErr error) error {
 	switch {
 	case errors.Is(runErr, recovery.ErrInterrupted):
 		return fmt.Errorf("%w: %w", errReported, recovery.ErrInterrupted)

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/hostfuncs"
+	"github.com/wasakari/wasakari/internal/runstate"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// dryVerify is the time between two looks of a dry run at a cloud in which
+// everything is done at once. Most of them are answered from memory.
+const dryVerify = 50 * time.Millisecond
+
+// dry does a run on an overlay of the cloud and tells what it would change.
+func (f *runFlags) dry(ctx context.Context, w world, l *loaded, cl *cloud, run recovery.Run, plans map[recovery.FlowKind]*flow.Plan) error {
+	if f.output != "json" {
+		fmt.Fprintf(w.stdout, "%s; dry run: nothing is changed\n", headline(cl, run))
+	}
+	r, run, runErr, err := l.dryRun(ctx, cl, run, plans)
+	if err != nil {
+		return err
+	}
+	print := r.dryText
+	if f.output == "json" {
+		print = r.json
+	}
+	if err := print(w.stdout); err != nil {
+		return err
+	}
+	return verdict(run, runErr)
+}
+
+// dryRun does a run on an overlay of the cloud. Its journal lies in a folder
+// that goes with it. err says that there is nothing to report.
+func (l *loaded) dryRun(ctx context.Context, cl *cloud, run recovery.Run, plans map[recovery.FlowKind]*flow.Plan) (_ report, _ recovery.Run, runErr, err error) {
+	dir, err := os.MkdirTemp("", "wasakari-dry-run-")
+	if err != nil {
+		return report{}, run, nil, fmt.Errorf("folder for the dry run: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	seg, hosts := segmentOf(run.Inputs)
+	state, err := runstate.Create(dir, run, runstate.Options{Segment: seg, Hosts: hosts, NoSync: true})
+	if err != nil {
+		return report{}, run, nil, fmt.Errorf("folder for the dry run: %w", err)
+	}
+	defer state.Close()
+	overlay := hostfuncs.NewDryRun(cl.Client, hostfuncs.DryRunOptions{FailedHost: failedHost(run.Flows[0], run.Inputs)})
+	run, runErr, err = l.perform(ctx, ground{
+		cloud: overlay, ledger: overlay.Ledger(state), library: hostfuncs.DryLibrary(runstate.NewLibrary(l.stateDir)), verify: dryVerify,
+	}, state, plans, flow.Request{Run: run})
+	if err != nil {
+		return report{}, run, nil, err
+	}
+	r, err := reportOf(cl, state, run, runErr)
+	r.DryRun, r.Changes, r.Assumed = true, overlay.Changes(), overlay.Assumptions()
+	return r, run, runErr, err
+}
+
+// headline says what is run on what.
+func headline(cl *cloud, run recovery.Run) string {
+	what := text(run.Inputs, "host_name")
+	if s := text(run.Inputs, "instance_uuid"); s != "" {
+		what = s
+	}
+	return fmt.Sprintf("%s of %s on %s", run.Flows[0], what, cl.what)
+}
+
+// dryText prints what a dry run would have changed, for a person.
+func (r report) dryText(out io.Writer) error {
+	var b strings.Builder
+	line := func(format string, args ...any) { b.WriteString(oneLine(fmt.Sprintf(format, args...)) + "\n") }
+	for _, t := range r.Tasks {
+		host := ""
+		if t.ReservedHost != "" {
+			host = " (reserved host " + t.ReservedHost + ")"
+		}
+		line("  %-5s %s%s: %s%s", t.Phase, t.Key, host, t.Status, because(t.Message))
+	}
+	b.WriteByte('\n')
+	taken := printChanges(&b, r.Changes)
+	for _, note := range r.Assumed {
+		line("%s", note)
+	}
+	var vmoves []recovery.VMove
+	for _, v := range r.VMoves {
+		vmoves = append(vmoves, recovery.VMove{Status: v.Status})
+		if v.Status == recovery.VMoveFailed || v.Status == recovery.VMoveIgnored {
+			line("%s: server %s (%s)%s", v.Status, v.InstanceName, v.InstanceUUID, because(v.Message))
+		}
+	}
+	line("the run would end %s%s", r.Status, because(r.Message))
+	if len(vmoves) > 0 {
+		line("servers: %s", tally(vmoves))
+	}
+	line("changes: %d; requests of this dry run to Nova, all of them reads: %d", taken, r.NovaCalls)
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// printChanges lists changes as numbered lines and counts those that Nova would
+// take.
+func printChanges(b *strings.Builder, changes []hostfuncs.Change) (taken int) {
+	for _, c := range changes {
+		text := fmt.Sprintf("%4d. %s", c.N, describe(c))
+		switch {
+		case c.Refused != "":
+			text += "; refused: " + c.Refused
+		case c.Effect != "":
+			text += "; " + c.Effect
+			taken++
+		default:
+			taken++
+		}
+		b.WriteString(oneLine(text) + "\n")
+	}
+	return taken
+}
+
+// describe says a change in words.
+func describe(c hostfuncs.Change) string {
+	b := fmt.Sprintf("%-26s %s", c.Op, c.Target)
+	if c.Name != "" {
+		b = fmt.Sprintf("%-26s %s (%s)", c.Op, c.Name, c.Target)
+	}
+	add := func(label, value string) {
+		if value != "" {
+			b += label + value
+		}
+	}
+	switch {
+	case c.SourceHost != "" && c.Host != "":
+		b += ": " + c.SourceHost + " → " + c.Host
+	default:
+		add(", host ", c.Host)
+		add(", from ", c.SourceHost)
+	}
+	add(", to ", c.State)
+	add(", ", c.Type)
+	add(", ", c.Binary)
+	if c.ForcedDown != nil {
+		add(", forced down: ", fmt.Sprint(*c.ForcedDown))
+	}
+	if c.Op == abi.OpNovaServiceDisable { // that of a lock is always the run's mark
+		add(", reason: ", c.Reason)
+	}
+	add("  by ", c.Task)
+	return b
+}
