@@ -200,7 +200,6 @@ type Wasakari struct {
 	AnswerMiB          int           `option:"answer_mib"`
 	LogLines           int           `option:"log_lines"`
 	LogKiB             int           `option:"log_kib"`
-	KVKiB              int           `option:"kv_kib"`
 }
 
 // Files lists the files that were read, in order.

@@ -378,7 +378,6 @@ var table = rows(
 		row("answer_mib", tInt, 1, "Longest answer of an op, in MiB.", within(1, 16)),
 		row("log_lines", tInt, 1000, "Most log lines of a task.", within(0, 1000000)),
 		row("log_kib", tInt, 1024, "Most log text of a task, in KiB.", within(0, 65536)),
-		row("kv_kib", tInt, 1024, "Most that a task may keep in the key-value store, in KiB.", within(0, 65536)),
 	),
 )
 

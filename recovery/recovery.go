@@ -6,10 +6,7 @@
 // but the standard library.
 package recovery
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // NotificationType is the kind of failure that a notification reports.
 type NotificationType string
@@ -265,14 +262,6 @@ type Task struct {
 	Standard bool
 	// HasRevert is true when the module exports revert.
 	HasRevert bool
-	Limits    TaskLimits
-}
-
-// TaskLimits is what a task asks for. A zero field means the default.
-type TaskLimits struct {
-	MemoryMiB int
-	Timeout   time.Duration
-	CPU       int64 // units, about one simple instruction each
 }
 
 // OnInterrupt says what to do when the process died while a task ran.

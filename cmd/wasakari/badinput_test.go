@@ -101,6 +101,11 @@ func badInputs(t *testing.T) []badInput {
 			files: x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "queue", Type: "string", Required: true, Help: "Queue of tickets"}}}),
 			want:  `DIR/conf:2:41: flow host-auto: pre: task "x": option [acme] queue is required: Queue of tickets; write queue = … below [acme]`,
 		}, {
+			name:  "option of another's section",
+			files: x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "DEFAULT", Name: "os_privileged_user_password", Type: "string"}}}),
+			want: "DIR/tasks/x.wasm: task x asks for option [DEFAULT] os_privileged_user_password: that section belongs to Wasakari, Masakari or an OpenStack library; " +
+				"give its options a section of their own in task.yaml, such as [acme]",
+		}, {
 			name: "option of the wrong type",
 			files: with(x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "limit", Type: "int"}}}),
 				taskIn("x")+"[acme]\nlimit = many\n"),

@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
@@ -49,7 +49,7 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, dirs []string, maxByt
 	var group errgroup.Group
 	group.SetLimit(max(2, goMaxProcs()))
 	group.Go(func() error {
-		modules[0], problems[0] = rt.Admit(ctx, "built in", standardtasks.Module())
+		modules[0], problems[0] = rt.Admit(ctx, builtIn, standardtasks.Module())
 		return nil
 	})
 	for i, file := range files {
@@ -130,31 +130,49 @@ func (c *catalog) add(m *runtime.Module, standard bool) error {
 			}
 			continue
 		}
-		c.tasks[mt.Key] = taskOf(m, mt, standard)
+		task := taskOf(m.Manifest(), mt, m.Source(), standard)
+		task.Digest, task.HasRevert = m.Digest(), m.HasRevert()
+		errs = append(errs, ownOptions(task))
+		c.tasks[mt.Key] = task
 		c.modules[mt.Key] = m
 	}
 	return errors.Join(errs...)
 }
 
+// ownOptions refuses options in sections that are not the task's to read: the
+// cloud's password stands in one of them.
+func ownOptions(t recovery.Task) error {
+	if t.Standard {
+		return nil
+	}
+	var errs []error
+	for _, o := range t.Options {
+		if config.Reserved(o.Group) {
+			errs = append(errs, fmt.Errorf("%s: task %s asks for option [%s] %s: that section belongs to Wasakari, Masakari or an OpenStack library; "+
+				"give its options a section of their own in task.yaml, such as [%s]", t.Source, t.Key, o.Group, o.Name, sectionName(t.Library)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sectionName makes a library's name into that of a section.
+func sectionName(library string) string {
+	return strings.NewReplacer("-", "_", ".", "_").Replace(library)
+}
+
 // taskOf says in recovery's words what a manifest says in its own, which
 // abi.ParseManifest has checked.
-func taskOf(m *runtime.Module, mt abi.ManifestTask, standard bool) recovery.Task {
+func taskOf(m *abi.Manifest, mt abi.ManifestTask, source string, standard bool) recovery.Task {
 	t := recovery.Task{
-		Key: mt.Key, Class: mt.Class, Summary: mt.Summary,
-		Library: m.Manifest().Library, Version: m.Manifest().Version,
-		Digest: m.Digest(), Source: m.Source(),
+		Key: mt.Key, Class: mt.Class, Summary: mt.Summary, Library: m.Library, Version: m.Version, Source: source,
 		Requires: mt.Requires, Optional: mt.Optional, Provides: mt.Provides, Uses: mt.Uses,
-		OnInterrupt: recovery.OnInterrupt(mt.OnInterrupt), Standard: standard, HasRevert: m.HasRevert(),
+		OnInterrupt: recovery.OnInterrupt(mt.OnInterrupt), Standard: standard,
 	}
 	if t.Class == "" {
 		t.Class = t.Key
 	}
 	if t.OnInterrupt == "" {
 		t.OnInterrupt = recovery.Rerun
-	}
-	t.Limits.MemoryMiB = mt.Limits.MemoryMiB
-	if mt.Limits.Timeout != "" {
-		t.Limits.Timeout, _ = time.ParseDuration(mt.Limits.Timeout)
 	}
 	for _, o := range mt.Options {
 		t.Options = append(t.Options, recovery.OptionSpec{

@@ -109,13 +109,7 @@ func readTasks(dirs []string) (*catalog, []recovery.Task, error) {
 			return located(source, err)
 		}
 		for _, mt := range m.Tasks {
-			t := recovery.Task{Key: mt.Key, Library: m.Library, Source: source, Uses: mt.Uses, Standard: source == builtIn}
-			for _, o := range mt.Options {
-				t.Options = append(t.Options, recovery.OptionSpec{
-					Group: o.Group, Name: o.Name, Type: recovery.OptionType(o.Type), Default: o.Default,
-					Help: o.Help, Choices: o.Choices, Min: o.Min, Max: o.Max, Required: o.Required, Secret: o.Secret,
-				})
-			}
+			t := taskOf(m, mt, source, source == builtIn)
 			tasks = append(tasks, t)
 			c.tasks[t.Key] = t
 		}
