@@ -31,7 +31,7 @@ func TestFailures(t *testing.T) {
 		{name: "stack overflow", guest: "recursion", want: `^stack overflow: the guest called too deep`},
 		{
 			name: "out of memory", guest: "memory_abort", task: abi.ManifestTask{Limits: abi.ManifestLimits{MemoryMiB: 4}},
-			want: `memory limit of 4 MiB reached: .*\(option \[wasakari\] memory_mib\)`,
+			want: `memory limit of 4 MiB reached: .*\(option \[wasakari\] memory_mib, or limits\.memory_mib in the manifest\)`,
 		},
 		{name: "memory over the ceiling", guest: "memory_abort", task: abi.ManifestTask{Limits: abi.ManifestLimits{MemoryMiB: 64}},
 			args: []string{"--set", "wasakari.memory_mib_max=2", "--set", "wasakari.memory_mib=1"}, want: `memory limit of 2 MiB reached`},
@@ -42,7 +42,7 @@ func TestFailures(t *testing.T) {
 		{name: "op that it does not use", guest: "not_json", want: `the last op that was refused: nova\.server_list: not among the uses of task bad`},
 		{
 			name: "endless loop", guest: "loop", task: abi.ManifestTask{Limits: abi.ManifestLimits{Timeout: "50ms"}},
-			want: `^stopped: time limit of 50ms reached \(option \[wasakari\] task_timeout\)`,
+			want: `^stopped: time limit of 50ms reached \(option \[wasakari\] task_timeout, or limits\.timeout in the manifest\)`,
 		},
 		{name: "endless loop without a limit of its own", guest: "loop", args: []string{"--set", "wasakari.task_timeout=1"}, want: `^stopped: time limit of 1s reached`},
 		{name: "proc_exit", guest: "proc_exit", want: `^the guest exited with code 2 instead of returning; it wrote: `},

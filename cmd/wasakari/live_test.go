@@ -225,7 +225,7 @@ func TestLiveProgram(t *testing.T) {
 func TestLiveAfterItsProgram(t *testing.T) {
 	t.Parallel()
 	l := newLive(t.Context(), io.Discard, &board{start: liveStart}, "head", []recovery.Flow{liveFlow(recovery.HostAuto)})
-	l.program.Kill()
+	l.program.Quit()
 	<-l.done
 	l.observe(liveRecord(1, recovery.Main, "evacuate_instances_task", recovery.TaskRunning, ""))
 	l.close()
