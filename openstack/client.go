@@ -38,6 +38,8 @@ type Client struct {
 	transport *transport
 	log       *zap.Logger
 	secrets   []string
+	region    string // of the services, as iface
+	iface     string
 	min, max  int // microversions that the cloud offers
 }
 
@@ -66,7 +68,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{transport: t, log: o.Logger, secrets: o.secrets()}
+	c := &Client{transport: t, log: o.Logger, secrets: o.secrets(), region: o.Region, iface: o.Interface}
 	if err := c.connect(ctx, o, httpClient); err != nil {
 		t.CloseIdleConnections()
 		return nil, err

@@ -134,6 +134,9 @@ func message(body []byte) string {
 				return cut(oneLine(s), maxMessage)
 			}
 		}
+		if s := detail(doc["errors"]); s != "" {
+			return cut(oneLine(s), maxMessage)
+		}
 		return cut(oneLine(string(body)), maxHTML)
 	}
 	if len(body) > 64<<10 {

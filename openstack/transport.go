@@ -38,6 +38,7 @@ const (
 	login  kind = iota // to Keystone: may be repeated, is not counted
 	read               // to Nova: may be repeated
 	change             // to Nova: sent once
+	aside              // to Placement: may be repeated, is not counted
 )
 
 type kindKey struct{}
@@ -145,7 +146,7 @@ func (t *transport) once(req *http.Request, k kind) (*http.Response, error) {
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		sent.Store(true)
-		if k != login {
+		if k == read || k == change {
 			t.calls.Add(1)
 		}
 	}})
