@@ -433,6 +433,28 @@ func TestUndoIsTolerant(t *testing.T) {
 	})
 }
 
+// TestUndoLeavesAReservedHostThatIsUsed: what ends a run in the middle, an
+// interruption or a claim that cannot be repeated, must not take a host out of
+// service that has taken servers.
+func TestUndoLeavesAReservedHostThatIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := reservedRun(t)
+		b.ha.vmoves = []recovery.VMove{{UUID: "v1", InstanceUUID: "s1", Attempt: 1, Status: "succeeded", DestHost: "compute-4"}}
+		if err := b.hatch.Undo(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.cloud.svcs[0].Status; got != "enabled" || b.ha.reserved("compute-4") {
+			t.Errorf("service is %s, reserved %v, want enabled and not", got, b.ha.reserved("compute-4"))
+		}
+		if s1, s2 := b.cloud.srv["s1"], b.cloud.srv["s2"]; s1.Locked || s2.Locked {
+			t.Errorf("s1 locked %v, s2 locked %v, want neither", s1.Locked, s2.Locked)
+		}
+		if got := b.ledger.undoKeys(); len(got) != 0 {
+			t.Errorf("undo list = %q, want none", got)
+		}
+	})
+}
+
 func TestUndoKeepsWhatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := reservedRun(t)
@@ -489,26 +511,37 @@ func TestSettleReserved(t *testing.T) {
 		name   string
 		vmoves []recovery.VMove
 		open   string // where an evacuation of s1 is under way to
+		done   string // where an evacuation of s1 ended
+		at     string // where s1 is; empty: on the failed host
 		keep   bool
 	}{
-		{"one moved to it", []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "succeeded", "compute-4")}, "", true},
-		{"moved in the first round", []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s2", 2, "failed", "")}, "", true},
-		{"moved, and failed on it", []recovery.VMove{move("s1", 1, "failed", "compute-4")}, "", true},
-		{"on the way when the wait ran out", []recovery.VMove{move("s1", 1, "failed", "")}, "compute-4", true},
-		{"on the way elsewhere", []recovery.VMove{move("s1", 1, "failed", "")}, "compute-3", false},
-		{"nothing moved", []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "ongoing", "")}, "", false},
-		{"moved elsewhere", []recovery.VMove{move("s1", 1, "succeeded", "compute-3")}, "", false},
-		{"moved away again", []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s1", 2, "succeeded", "compute-3")}, "", false},
-		{"no vmoves", nil, "", false},
+		{name: "one moved to it", vmoves: []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "succeeded", "compute-4")}, keep: true},
+		{name: "moved in the first round", vmoves: []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s2", 2, "failed", "")}, keep: true},
+		{name: "moved, and failed on it", vmoves: []recovery.VMove{move("s1", 1, "failed", "compute-4")}, keep: true},
+		{name: "on the way when the wait ran out", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, open: "compute-4", keep: true},
+		{name: "on the way elsewhere", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, open: "compute-3"},
+		{name: "nothing moved", vmoves: []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "ongoing", "")}},
+		{name: "moved elsewhere", vmoves: []recovery.VMove{move("s1", 1, "succeeded", "compute-3")}},
+		{name: "moved away again", vmoves: []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s1", 2, "succeeded", "compute-3")}},
+		{name: "arrived after the wait ran out", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, done: "compute-4", at: "compute-4", keep: true},
+		{name: "arrived, and the task was stopped before it saw that", vmoves: []recovery.VMove{move("s1", 1, "ongoing", "")}, done: "compute-4", at: "compute-4", keep: true},
+		{name: "arrived elsewhere", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, done: "compute-3", at: "compute-3"},
+		{name: "there in former times", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, done: "compute-4"},
+		{name: "no vmoves"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := reservedRun(t)
 			b.ha.vmoves = tt.vmoves
-			if tt.open != "" {
-				m := evacuation("m1", "s1", "accepted")
-				m.DestCompute = recovery.NullString(tt.open)
-				b.cloud.migs = append(b.cloud.migs, m)
+			for status, dest := range map[string]string{"accepted": tt.open, "done": tt.done} {
+				if dest != "" {
+					m := evacuation("m1", "s1", status)
+					m.DestCompute = recovery.NullString(dest)
+					b.cloud.migs = append(b.cloud.migs, m)
+				}
+			}
+			if tt.at != "" {
+				b.cloud.edit("s1", moveTo(tt.at))
 			}
 			if err := b.hatch.SettleReserved(t.Context(), "compute-4"); err != nil {
 				t.Fatal(err)

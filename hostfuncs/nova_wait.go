@@ -81,7 +81,7 @@ func (h *Hatch) judge(ctx context.Context, u until, s recovery.Server, v *hostVi
 		}
 		return "", "", nil
 	}
-	if s.Host != u.fromHost {
+	if s.Host != "" && s.Host != u.fromHost {
 		return outcomeReached, "", nil
 	}
 	if v.host != u.fromHost {
@@ -374,6 +374,13 @@ func serviceWait(ctx context.Context, t *TaskHost, req abi.NovaServiceWaitReques
 		s, err := pickService(v.val, req.Host, binary)
 		if err != nil {
 			return serviceAnswer{}, err
+		}
+		// Two runs that saw the service enabled at the same moment both disabled
+		// it: the mark tells which of them goes on.
+		if req.Host == t.h.run.FailedHost && binary == novaCompute {
+			if err := t.h.foreign(s); err != nil {
+				return serviceAnswer{}, err
+			}
 		}
 		if (req.State == "" || s.State == req.State) && (req.Status == "" || s.Status == req.Status) {
 			return serviceAnswer{s}, nil

@@ -30,17 +30,31 @@ func each(n, limit int, f func(i int)) {
 }
 
 // Undo works the run's undo list off, newest first; locks on servers, which do
-// not depend on one another, several at a time. An entry is dropped when it is
-// done, or when there is nothing to undo any more (server deleted, lock gone or
-// somebody else's). Entries that could not be undone stay, and the error joins
-// the reasons. It may be called again. It ends after 20 NovaTimeouts at most.
+// not depend on one another, several at a time. What was done to reserved hosts
+// comes last and stays where SettleReserved keeps the host. An entry is dropped
+// when it is done, or when there is nothing to undo any more (server deleted,
+// lock gone or somebody else's). Entries that could not be undone stay, and the
+// error joins the reasons. It may be called again. It ends after 20 NovaTimeouts
+// at most.
 func (h *Hatch) Undo(ctx context.Context) error {
-	return h.undo(ctx, func(recovery.Undo) bool { return true })
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*h.opt.NovaTimeout, fmt.Errorf("undo took too long: %w", recovery.ErrTimeout))
+	defer cancel()
+	errs := []error{h.undo(ctx, func(u recovery.Undo) bool { return !ofHost(u, u.Host) })}
+	list, err := h.ledger.Undos(ctx)
+	if err != nil {
+		return fmt.Errorf("undo list: %w", err)
+	}
+	settled := map[string]bool{}
+	for _, u := range slices.Backward(list) {
+		if ofHost(u, u.Host) && !settled[u.Host] {
+			settled[u.Host] = true
+			errs = append(errs, h.SettleReserved(ctx, u.Host))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (h *Hatch) undo(ctx context.Context, which func(recovery.Undo) bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 20*h.opt.NovaTimeout, fmt.Errorf("undo took too long: %w", recovery.ErrTimeout))
-	defer cancel()
 	list, err := h.ledger.Undos(ctx)
 	if err != nil {
 		return fmt.Errorf("undo list: %w", err)
@@ -114,28 +128,55 @@ func (h *Hatch) undoAggregate(ctx context.Context, u recovery.Undo) error {
 }
 
 // SettleReserved decides what becomes of a reserved host that the run claimed:
-// it is used up when a server is on it now by its latest vmove, whatever the
-// move's status, or is still on its way there (KeepReserved), else it is given
-// back (ReleaseReserved).
+// it is used up when a server came to it, whatever its latest vmove says, or is
+// still on its way there (KeepReserved), else it is given back
+// (ReleaseReserved).
 func (h *Hatch) SettleReserved(ctx context.Context, host string) error {
-	moves, err := h.vmoveList(ctx, true)
-	if err != nil {
-		return fmt.Errorf("reserved host %s: vmoves: %w", host, err)
-	}
-	if slices.ContainsFunc(moves, func(m recovery.VMove) bool { return m.DestHost == host }) {
+	used, err := h.used(ctx, host)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reserved host %s: %w", host, err)
+	case used:
 		return h.KeepReserved(ctx, host)
 	}
-	// A wait that ran out does not stop the evacuation that it waited for.
+	return h.ReleaseReserved(ctx, host)
+}
+
+// used reports whether a server of the run is on host or on its way there.
+func (h *Hatch) used(ctx context.Context, host string) (bool, error) {
+	moves, err := h.vmoveList(ctx, true)
+	if err != nil {
+		return false, fmt.Errorf("vmoves: %w", err)
+	}
+	if slices.ContainsFunc(moves, func(m recovery.VMove) bool { return m.DestHost == host }) {
+		return true, nil
+	}
+	// A wait that ran out, or was stopped, does not stop the evacuation that it
+	// waited for.
 	evacuations, err := h.evacuationsFrom(ctx, h.run.FailedHost)
 	if err != nil {
-		return fmt.Errorf("reserved host %s: evacuations to it: %w", host, err)
+		return false, fmt.Errorf("evacuations to it: %w", err)
 	}
+	var ended []string
 	for _, m := range moves {
-		if e, ok := newest(evacuations[m.InstanceUUID]); ok && e.Open() && string(e.DestCompute) == host {
-			return h.KeepReserved(ctx, host)
+		e, ok := newest(evacuations[m.InstanceUUID])
+		switch {
+		case !ok || string(e.DestCompute) != host:
+		case e.Open():
+			return true, nil
+		default:
+			ended = append(ended, m.InstanceUUID)
 		}
 	}
-	return h.ReleaseReserved(ctx, host)
+	if len(ended) == 0 {
+		return false, nil
+	}
+	// The record may be of former times: where the server is decides.
+	there, err := h.listHost(ctx, host)
+	if err != nil {
+		return false, fmt.Errorf("servers on it: %w", err)
+	}
+	return slices.ContainsFunc(ended, func(id string) bool { return there[id].ID != "" }), nil
 }
 
 // KeepReserved makes a reserved host an ordinary one: its service stays

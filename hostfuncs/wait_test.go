@@ -173,6 +173,11 @@ func TestServerWait(t *testing.T) {
 			steps: []step{edit(500*time.Millisecond, func(s *recovery.Server) { s.TaskState = "" })},
 			want:  `{"outcome":"reached","server":{"id":"s1"}}`, took: time.Second,
 		},
+		{
+			name: "on no host is not away", server: rebuilding, req: moved,
+			steps: []step{edit(500*time.Millisecond, moveTo("")), edit(1500*time.Millisecond, moveTo("compute-3"))},
+			want:  `{"outcome":"reached","server":{"id":"s1","OS-EXT-SRV-ATTR:host":"compute-3"}}`, took: 2 * time.Second,
+		},
 		{name: "unknown server", server: active("s2", failedHost), req: moved, want: `{"outcome":"deleted","server":{"id":"s1","OS-EXT-SRV-ATTR:host":""}}`},
 	}
 	for _, tt := range tests {
@@ -312,6 +317,11 @@ func TestServiceWait(t *testing.T) {
 	service := func(state, status string) recovery.ComputeService {
 		return recovery.ComputeService{ID: "svc-1", Binary: "nova-compute", Host: failedHost, State: state, Status: status}
 	}
+	marked := func(reason string) recovery.ComputeService {
+		s := service("down", "disabled")
+		s.DisabledReason = recovery.NullString(reason)
+		return s
+	}
 	// The first of the waiters begins a poll; those that come during it wait for
 	// the next one.
 	const later = 1100 * time.Millisecond
@@ -329,6 +339,12 @@ func TestServiceWait(t *testing.T) {
 			name: "timeout", req: `{"host":"compute-1","state":"down","status":"disabled","timeout_s":3}`, after: service("up", "disabled"), took: 3 * time.Second,
 			wantErr: "timeout: nova-compute of compute-1: not down and disabled after 3 s; last seen up and disabled",
 		},
+		{
+			name: "another run took the host", req: `{"host":"compute-1","state":"down"}`, after: marked("[wasakari east run-busy]"), took: 2100 * time.Millisecond,
+			wantErr: `conflict: nova.service_wait: nova-compute of compute-1 was disabled by run run-busy of cluster "east"; finish or resume that run there, or enable the service by hand if it is over`,
+		},
+		{name: "own mark", req: `{"host":"compute-1","state":"down"}`, after: marked("why [wasakari east run-7]"), took: 2100 * time.Millisecond},
+		{name: "mark of a run that ended", req: `{"host":"compute-1","state":"down"}`, after: marked("why [wasakari east run-old]"), took: 2100 * time.Millisecond},
 		{name: "no such host", req: `{"host":"compute-9","state":"down"}`, wantErr: "not_found: nova.service_wait: host compute-9 has no service nova-compute", took: later},
 		{name: "no such binary", req: `{"host":"compute-1","binary":"nova-cells","state":"down"}`, wantErr: "not_found: nova.service_wait: host compute-1 has no service nova-cells", took: later},
 		{name: "refused", req: `{"host":"compute-1","state":"down"}`, fail: recovery.ErrForbidden, wantErr: "forbidden: nova.service_wait: forbidden", took: later},
