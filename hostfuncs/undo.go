@@ -129,17 +129,17 @@ func (h *Hatch) undoAggregate(ctx context.Context, u recovery.Undo) error {
 
 // SettleReserved decides what becomes of a reserved host that the run claimed:
 // it is used up when a server came to it, whatever its latest vmove says, or is
-// still on its way there (KeepReserved), else it is given back
-// (ReleaseReserved).
+// still on its way there (keepReserved), else it is given back
+// (releaseReserved).
 func (h *Hatch) SettleReserved(ctx context.Context, host string) error {
 	used, err := h.used(ctx, host)
 	switch {
 	case err != nil:
 		return fmt.Errorf("reserved host %s: %w", host, err)
 	case used:
-		return h.KeepReserved(ctx, host)
+		return h.keepReserved(ctx, host)
 	}
-	return h.ReleaseReserved(ctx, host)
+	return h.releaseReserved(ctx, host)
 }
 
 // used reports whether a server of the run is on host or on its way there.
@@ -179,9 +179,9 @@ func (h *Hatch) used(ctx context.Context, host string) (bool, error) {
 	return slices.ContainsFunc(ended, func(id string) bool { return there[id].ID != "" }), nil
 }
 
-// KeepReserved makes a reserved host an ordinary one: its service stays
+// keepReserved makes a reserved host an ordinary one: its service stays
 // enabled, it stays in its aggregates, and its record says reserved no more.
-func (h *Hatch) KeepReserved(ctx context.Context, host string) error {
+func (h *Hatch) keepReserved(ctx context.Context, host string) error {
 	if err := h.setReserved(ctx, host, false); err != nil {
 		return err
 	}
@@ -198,9 +198,9 @@ func (h *Hatch) KeepReserved(ctx context.Context, host string) error {
 	return errors.Join(errs...)
 }
 
-// ReleaseReserved gives a reserved host back: what was done to it is undone
+// releaseReserved gives a reserved host back: what was done to it is undone
 // now, and its record says reserved.
-func (h *Hatch) ReleaseReserved(ctx context.Context, host string) error {
+func (h *Hatch) releaseReserved(ctx context.Context, host string) error {
 	return errors.Join(
 		h.undo(ctx, func(u recovery.Undo) bool { return ofHost(u, host) }),
 		h.setReserved(ctx, host, true),
