@@ -77,7 +77,7 @@ type Cloud struct {
 	serverByID map[string]*server
 	aggregates []*aggregate
 	migrations []*migration // oldest first
-	image      imageRef
+	image      string
 	hostIDs    map[string]string
 
 	wake    chan struct{}
@@ -124,7 +124,7 @@ func New(sc *Scenario, opt Options) (*Cloud, error) {
 	}
 	c.mu.Lock()
 	c.makeAccounts()
-	c.image.ID = c.uuid("image")
+	c.image = c.uuid("image")
 	c.makeHosts()
 	c.makeServers()
 	for _, f := range sc.Faults {
@@ -282,6 +282,9 @@ type host struct {
 	number     int
 }
 
+// address is the host's IP address.
+func (h *host) address() string { return "192.0.2." + number((h.number-1)%254+1) }
+
 // message is work that waits for a host's nova-compute to run.
 type message struct {
 	d  time.Duration
@@ -303,7 +306,7 @@ type service struct {
 func (c *Cloud) makeHosts() {
 	now := c.now()
 	for i, b := range []string{"nova-conductor", "nova-scheduler"} {
-		c.services = append(c.services, &service{id: c.uuid("service", b), number: i + 1, binary: b, host: "controller", zone: "internal", updated: now})
+		c.services = append(c.services, &service{id: c.uuid("service", b), number: i + 1, binary: b, host: controller, zone: "internal", updated: now})
 	}
 	for i, spec := range c.sc.Hosts {
 		h := &host{
@@ -425,12 +428,12 @@ func (c *Cloud) sync(h *host) {
 }
 
 // clearEvacuated is what a nova-compute does as it starts: it removes guests
-// that were evacuated meanwhile. It looks at one record of each server, the
-// newest, so a server evacuated twice leaves one for the next start.
+// that were evacuated meanwhile, or are being. It looks at one record of each
+// server, the newest, so a server evacuated twice leaves one for the next start.
 func (c *Cloud) clearEvacuated(h *host) {
 	seen := map[string]bool{}
 	for _, m := range slices.Backward(c.migrations) {
-		if m.kind == "evacuation" && m.status == "done" && m.source == h && !seen[m.server.id] {
+		if m.kind == "evacuation" && slices.Contains([]string{"accepted", "pre-migrating", "done"}, m.status) && m.source == h && !seen[m.server.id] {
 			seen[m.server.id] = true
 			m.set(c, "completed")
 		}

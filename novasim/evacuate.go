@@ -26,12 +26,12 @@ type evacuation struct {
 // evacuate is the action of that name.
 func (k *call) evacuate(s *server, raw json.RawMessage) answer {
 	c := k.c
-	sch := schema{name: "evacuate", may: map[string]string{"host": "string", "adminPass": "string"}}
+	sch := schema{name: "evacuate", may: map[string]string{"host": "text", "adminPass": "string"}}
 	if k.version < 14 {
-		sch.may["onSharedStorage"], sch.required = "boolean|string", []string{"onSharedStorage"}
+		sch.may["onSharedStorage"], sch.required = "switch", []string{"onSharedStorage"}
 	}
 	if k.version >= 29 && k.version < 68 {
-		sch.may["force"] = "boolean|string"
+		sch.may["force"] = "switch"
 	}
 	body, a, good := sch.check(raw)
 	if !good {
@@ -40,10 +40,7 @@ func (k *call) evacuate(s *server, raw json.RawMessage) answer {
 	if a, good := k.may("os-evacuate"); !good {
 		return a
 	}
-	force, _ := body["force"].(bool)
-	if text, isText := body["force"].(string); isText {
-		force, _ = truth(text)
-	}
+	force := switchedOn(body["force"])
 	name, named := body["host"].(string)
 	only := c.hostByName[name]
 	switch {
@@ -70,6 +67,7 @@ func (k *call) evacuate(s *server, raw json.RawMessage) answer {
 	s.ruined = e.second
 	s.open = append(s.open, e)
 	e.m = c.migration(s, "evacuation")
+	e.m.dest = only // known at once when it was named
 	e.act = c.record(k, s, "evacuate", "rebuild_server")
 	s.state(c, s.vm, "rebuilding")
 
@@ -102,16 +100,25 @@ func (e *evacuation) choose(c *Cloud, only *host, unchecked bool) {
 		e.end(c, "error", "Error")
 		return
 	}
+	// The conductor takes the server's oldest record that nobody has claimed. With
+	// two requests at a time both may work on one, and the other stays as it is.
+	for _, m := range c.migrations {
+		if m.server == e.s && m.kind == "evacuation" && m.status == "accepted" {
+			e.m = m
+			break
+		}
+	}
 	to := only
 	if !unchecked {
 		to = c.schedule(e.from, only)
 	}
 	if to == nil {
 		e.end(c, "error", "Error")
-		e.fails(c, "No valid host was found.")
+		e.fails(c, "No valid host was found. ")
 		return
 	}
-	e.to = to
+	e.act.finish(c, "Success") // its part
+	e.to, e.m.dest = to, to
 	to.held++ // claimed until it ends
 	c.tell(to, e.phase(c, c.sc.Latency.Evacuation.Rebuild, "rebuild"), func() { e.begin(c) })
 }
@@ -120,7 +127,8 @@ func (e *evacuation) choose(c *Cloud, only *host, unchecked bool) {
 func (e *evacuation) begin(c *Cloud) {
 	e.taken, e.epoch = true, e.to.epoch
 	e.m.dest = e.to
-	e.act.host = e.to.name
+	e.m.claimed = true
+	e.act.begin(c, "compute_rebuild_instance", e.to.name)
 	lat := c.sc.Latency.Evacuation
 	switch {
 	case e.s.deleted:
@@ -128,14 +136,19 @@ func (e *evacuation) begin(c *Cloud) {
 		e.end(c, "failed", "Error")
 	case e.second, e.s.host != e.from:
 		// The server is being rebuilt by another, or has been: this one fails
-		// and leaves a state that nothing clears. Its record looks like the
-		// other's, so the failed host has two to clean up after.
-		e.drop()
-		e.end(c, "done", "Error")
-		e.s.ruined = true
-		e.s.state(c, "error", "rebuilding")
-		e.s.faulty(c, "Unexpected task state: the server is being rebuilt by another request.")
+		// and leaves a state that nothing clears, in the end.
+		e.m.set(c, "pre-migrating")
+		c.tell(e.to, e.phase(c, lat.Mapping, "mapping"), func() {
+			e.drop()
+			e.end(c, "failed", "Error")
+			e.s.ruined = true
+			e.s.faulty(c, "Unexpected task state: the server is being rebuilt by another request.")
+			if !slices.ContainsFunc(e.s.open, (*evacuation).running) {
+				e.s.ruin(c)
+			}
+		})
 	default:
+		e.m.set(c, "pre-migrating")
 		e.step(c, "rebuild_block_device_mapping", e.phase(c, lat.Mapping, "mapping"), func() {
 			switch e.target {
 			case "dies":
@@ -188,9 +201,12 @@ func (e *evacuation) spawned(c *Cloud) {
 		move()
 		return
 	}
-	e.step(c, "powering-off", e.phase(c, lat.PowerOff, "power_off"), func() {
-		s.vm, s.power = "stopped", 4
-		move()
+	// Seen active for a moment, without a task.
+	e.step(c, "", e.phase(c, lat.Move, "active"), func() {
+		e.step(c, "powering-off", e.phase(c, lat.PowerOff, "power_off"), func() {
+			s.vm, s.power = "stopped", 4
+			move()
+		})
 	})
 }
 
@@ -201,11 +217,20 @@ func (e *evacuation) moved(c *Cloud) {
 	s.move(e.to)
 	s.fault = nil
 	e.end(c, "done", "Success")
-	if s.ruined {
-		s.state(c, "error", "rebuilding")
-	} else {
-		s.updated = c.now()
+	s.updated = c.now()
+	if s.ruined { // all seems well for a moment
+		c.after(e.phase(c, c.sc.Latency.Evacuation.Move, "ruin"), func() {
+			if s.ruined && s.host == e.to && !s.deleted {
+				s.ruin(c)
+			}
+		})
 	}
+}
+
+// ruin leaves the server as two evacuations at a time do.
+func (s *server) ruin(c *Cloud) {
+	s.state(c, "error", "rebuilding")
+	s.power = 0
 }
 
 // fails puts the server in error, on its old host, so that it can be evacuated again.
@@ -237,6 +262,7 @@ type migration struct {
 	server           *server
 	kind, status     string
 	source, dest     *host
+	claimed          bool // dest has begun
 	created, updated time.Time
 	userID           string
 }

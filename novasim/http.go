@@ -23,21 +23,29 @@ type call struct {
 	seq       int
 	requestID string
 	service   string   // identity or compute
-	base      string   // scheme and host that the client used
+	base      string   // scheme and host that the client used, and the prefix of the service
+	root      string   // scheme and host alone
 	path      string   // without a prefix such as /compute
 	segments  []string // of the path after /v2.1 or /v3
 	body      []byte
 	action    string // key of an action's body
 	serverID  string // server in the path
 	version   int    // compute microversion, the part after "2."
+	told      string // the microversion that the answer names
+	unrouted  bool   // nobody looked at the microversion
+	refused   bool   // by the part of Nova that checks tokens
 	token     *authToken
 	plan      plan
+	image     *imageRef // as every server shows them
+	flavor    *oldFlavorView
 }
 
 // answer is what is sent back. A nil body is an empty one.
 type answer struct {
 	status  int
 	body    any
+	text    string // instead of body, of type kind
+	kind    string
 	headers [][2]string
 }
 
@@ -71,16 +79,20 @@ func fail(status int, format string, args ...any) answer {
 	return answer{status: status, body: map[string]any{kind: map[string]any{"code": status, "message": fmt.Sprintf(format, args...)}}}
 }
 
-var noRoute = fail(404, "The resource could not be found.")
+// noRoute is the answer to a path, or a method, that Nova does not know.
+func (k *call) noRoute() answer {
+	k.unrouted = true
+	return answer{status: 404, text: "404 Not Found\n\nThe resource could not be found.\n\n   ", kind: "text/plain; charset=UTF-8"}
+}
 
 // Handler serves Keystone under /v3 and /identity/v3, and Nova under /v2.1 and
 // /compute/v2.1.
 func (c *Cloud) Handler() http.Handler { return http.HandlerFunc(c.serve) }
 
 func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
-	k := &call{c: c, r: r, base: "http://" + r.Host}
+	k := &call{c: c, r: r, root: "http://" + r.Host}
 	if r.TLS != nil {
-		k.base = "https://" + r.Host
+		k.root = "https://" + r.Host
 	}
 	k.locate()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -133,16 +145,18 @@ func (k *call) abort() {
 func (k *call) locate() {
 	p := k.r.URL.Path
 	prefixed := ""
-	for _, prefix := range []string{"/identity", "/compute"} {
+	for _, prefix := range []string{"/identity", "/compute", "/placement"} {
 		if rest, found := strings.CutPrefix(p, prefix); found && (rest == "" || rest[0] == '/') {
 			p, prefixed = rest, prefix
 		}
 	}
-	k.path = p
+	k.path, k.base = p, k.root+prefixed
 	rest, nova := strings.CutPrefix(p, "/v2.1")
 	switch {
 	case prefixed == "/compute", prefixed == "" && nova && (rest == "" || rest[0] == '/'):
 		k.service = "compute"
+	case prefixed == "/placement":
+		k.service = "placement"
 	default:
 		k.service = "identity"
 		rest = strings.TrimPrefix(p, "/v3")
@@ -209,6 +223,9 @@ func (k *call) handle() answer {
 	if k.service == "identity" {
 		return k.keystone()
 	}
+	if k.service == "placement" {
+		return k.placement()
+	}
 	return k.nova()
 }
 
@@ -226,20 +243,32 @@ func (k *call) send(w http.ResponseWriter, a answer) {
 	for _, kv := range a.headers {
 		h.Add(kv[0], kv[1])
 	}
-	h.Set("X-Openstack-Request-Id", k.requestID)
-	if k.service == "compute" {
+	kind := "application/json"
+	switch {
+	case k.service != "compute":
+		h.Set("X-Openstack-Request-Id", k.requestID)
+		h.Add("Vary", "X-Auth-Token")
+	case k.segments == nil && k.path != "/v2.1" && k.path != "/v2.1/": // the list of versions has no pipeline
+	default:
+		h.Set("X-Openstack-Request-Id", k.requestID)
 		h.Set("X-Compute-Request-Id", k.requestID)
-		if k.version > 0 {
-			h.Set("OpenStack-API-Version", "compute 2."+number(k.version))
-			h.Set("X-OpenStack-Nova-API-Version", "2."+number(k.version))
+		if k.told != "" && !k.unrouted {
+			h.Set("OpenStack-API-Version", "compute "+k.told)
+			h.Set("X-OpenStack-Nova-API-Version", k.told)
 			h.Add("Vary", "OpenStack-API-Version")
 			h.Add("Vary", "X-OpenStack-Nova-API-Version")
 		}
-	} else {
-		h.Add("Vary", "X-Auth-Token")
+		if a.status >= 400 && !k.refused {
+			kind = "application/json; charset=UTF-8"
+		}
 	}
+	if a.text != "" {
+		kind = a.kind
+		buf.Reset()
+		buf.WriteString(a.text)
+	}
+	h.Set("Content-Type", kind)
 	if a.status != http.StatusNoContent {
-		h.Set("Content-Type", "application/json")
 		h.Set("Content-Length", strconv.Itoa(buf.Len()))
 	}
 	k.c.mu.Lock()
@@ -265,17 +294,16 @@ func (k *call) chooseVersion() (answer, bool) {
 	}
 	switch asked {
 	case "":
-		k.version = k.c.minVersion
-		return answer{}, true
+		asked = "2." + number(k.c.minVersion)
 	case "latest":
-		k.version = k.c.maxVersion
-		return answer{}, true
+		asked = "2." + number(k.c.maxVersion)
 	}
 	if !anyVersion.MatchString(asked) {
 		return fail(400, "API Version String %.40s is of invalid format. Must be of format MajorNum.MinorNum.", asked), false
 	}
 	major, minor, _ := strings.Cut(asked, ".")
 	n, _ := strconv.Atoi(minor)
+	k.told = asked
 	if major != "2" || n < k.c.minVersion || n > k.c.maxVersion {
 		return fail(406, "Version %s is not supported by the API. Minimum is 2.%d and maximum is 2.%d.", asked, k.c.minVersion, k.c.maxVersion), false
 	}

@@ -143,9 +143,18 @@ func keystoneError(status int, text string) answer {
 }
 
 func (k *call) unauthorized() answer {
+	k.refused = true
 	a := keystoneError(401, "The request you have made requires authentication.")
-	a.header("WWW-Authenticate", fmt.Sprintf("Keystone uri=%q", k.base))
+	a.header("WWW-Authenticate", fmt.Sprintf("Keystone uri=%q", k.authURI()))
 	return a
+}
+
+// authURI is where Keystone is, as each service says it.
+func (k *call) authURI() string {
+	if k.service == "identity" {
+		return k.base + "/v3"
+	}
+	return k.root
 }
 
 // valid finds a token that is neither expired nor revoked.
@@ -163,12 +172,14 @@ func (k *call) keystone() answer {
 	case k.path == "" || k.path == "/":
 		a := ok(map[string]any{"versions": map[string]any{"values": []any{k.keystoneVersion()}}})
 		a.status = 300
+		a.header("Location", k.base+"/v3/")
 		return a
 	case k.path == "/v3" || k.path == "/v3/":
 		return ok(map[string]any{"version": k.keystoneVersion()})
 	case len(k.segments) == 2 && k.segments[0] == "auth" && strings.HasPrefix(k.path, "/v3/"):
 	default:
-		return keystoneError(404, "Could not find any resource at this place.")
+		return answer{status: 404, kind: "text/html; charset=utf-8", text: "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n" +
+			"<p>The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"}
 	}
 	method, name := k.r.Method, k.segments[1]
 	if name == "tokens" && method == "POST" {
@@ -251,6 +262,9 @@ type loginRequest struct {
 func (k *call) login() answer {
 	c := k.c
 	var req loginRequest
+	if !json.Valid(k.body) {
+		return keystoneError(400, "Expecting to find valid JSON in request body. The server could not comply with the request since it is either malformed or otherwise incorrect. The client is assumed to be in error.")
+	}
 	if err := json.Unmarshal(k.body, &req); err != nil || req.Auth == nil {
 		return keystoneError(400, "Expecting to find auth in request body. The server could not comply with the request since it is either malformed or otherwise incorrect. The client is assumed to be in error.")
 	}
@@ -415,5 +429,9 @@ func (k *call) catalog() []any {
 		}
 		return map[string]any{"id": c.hexID("catalog", kind), "type": kind, "name": name, "endpoints": endpoints}
 	}
-	return []any{entry("identity", "keystone", k.base+"/v3"), entry("compute", "nova", k.base+"/v2.1")}
+	all := []any{entry("identity", "keystone", k.root+"/v3"), entry("compute", "nova", k.root+"/v2.1")}
+	if c.sc.Placement {
+		all = append(all, entry("placement", "placement", k.root+"/placement"))
+	}
+	return all
 }

@@ -176,6 +176,7 @@ func TestVersionDocuments(t *testing.T) {
 		{"/compute/", 200, `"versions":[`},
 		{"/compute/v2.1/", 200, `"version":{`},
 	}
+	s.version = ""
 	for _, tt := range tests {
 		if r := s.want(tt.status, "", "GET", tt.path, ""); !strings.Contains(r.body, tt.want) {
 			t.Errorf("GET %s: %s, want %s in it", tt.path, r.body, tt.want)

@@ -94,7 +94,7 @@ func TestEvacuateSecondWhileFirstIsStuckAtHangingTarget(t *testing.T) {
 			wake.do(s)
 			s.Advance(20 * time.Second)
 			s.is("compute-3", "REBUILD", "error", "rebuilding")
-			s.migrated("done", "done")
+			s.migrated("failed", "accepted") // both worked on the first record
 		})
 	}
 }
@@ -105,9 +105,9 @@ func TestEvacuateForceAndSharedStorageBySchema(t *testing.T) {
 		status        int
 		message       string
 	}{
-		{"2.68", `{"evacuate": {"host": "compute-2", "force": true}}`, 400, "Invalid input for field/attribute evacuate. Value: {'force': True, 'host': 'compute-2'}. Additional properties are not allowed ('force' was unexpected)"},
+		{"2.68", `{"evacuate": {"host": "compute-2", "force": true}}`, 400, "Invalid input for field/attribute evacuate. Value: {'host': 'compute-2', 'force': True}. Additional properties are not allowed ('force' was unexpected)"},
 		{"2.67", `{"evacuate": {"host": "compute-2", "force": true}}`, 200, ""},
-		{"2.28", `{"evacuate": {"host": "compute-2", "force": true}}`, 400, "Invalid input for field/attribute evacuate. Value: {'force': True, 'host': 'compute-2'}. Additional properties are not allowed ('force' was unexpected)"},
+		{"2.28", `{"evacuate": {"host": "compute-2", "force": true}}`, 400, "Invalid input for field/attribute evacuate. Value: {'host': 'compute-2', 'force': True}. Additional properties are not allowed ('force' was unexpected)"},
 		{"2.14", `{"evacuate": {"onSharedStorage": false}}`, 400, "Invalid input for field/attribute evacuate. Value: {'onSharedStorage': False}. Additional properties are not allowed ('onSharedStorage' was unexpected)"},
 		{"2.13", `{"evacuate": {"onSharedStorage": false}}`, 200, ""},
 		{"2.13", `{"evacuate": {}}`, 400, "Invalid input for field/attribute evacuate. Value: {}. 'onSharedStorage' is a required property"},
@@ -156,7 +156,7 @@ func TestEvacuateToDisabledHost(t *testing.T) {
 		}
 	}
 	s.want(200, "", "GET", "/v2.1/servers/"+serverID, "").json(t, &got)
-	if got.Server.Fault.Message != "No valid host was found." || got.Server.Fault.Code != 500 {
+	if got.Server.Fault.Message != "No valid host was found. " || got.Server.Fault.Code != 500 {
 		t.Errorf("fault is %+v, want 500, No valid host was found.", got.Server.Fault)
 	}
 	must(t, s.DisableService("compute-3", false, ""))
@@ -260,8 +260,8 @@ func TestEvacuateRequestIDIsFoundAgain(t *testing.T) {
 	}
 	s.Advance(time.Minute)
 	s.want(200, "", "GET", path, "").json(t, &single)
-	if e := single.InstanceAction.Events; len(e) != 1 || e[0].Result == nil || *e[0].Result != "Success" {
-		t.Fatalf("events are %+v, want one with Success", e)
+	if e := single.InstanceAction.Events; len(e) != 2 || e[0].Event != "compute_rebuild_instance" || e[0].Result == nil || *e[0].Result != "Success" {
+		t.Fatalf("events are %+v, want the target's with Success and the conductor's", e)
 	}
 	if got := s.Requests(); got[1].RequestID != id || got[1].Action != "evacuate" || got[1].Server != serverID || got[1].Status != 200 || got[1].UserAgent != "test" {
 		t.Errorf("request log has %+v", got[1])
@@ -287,6 +287,7 @@ func TestEvacuatePhases(t *testing.T) {
 			{"compute-1", "REBUILD", "stopped", "rebuilding"},
 			{"compute-1", "REBUILD", "stopped", "rebuild_block_device_mapping"},
 			{"compute-1", "REBUILD", "stopped", "rebuild_spawning"},
+			{"compute-1", "ACTIVE", "active", ""},
 			{"compute-1", "ACTIVE", "active", "powering-off"},
 			{"compute-1", "SHUTOFF", "stopped", ""},
 			{"compute-2", "SHUTOFF", "stopped", ""},
@@ -298,8 +299,11 @@ func TestEvacuatePhases(t *testing.T) {
 			s.act(200, "", evacuate)
 			for i, p := range tt.want {
 				s.is(p.host, p.status, p.vm, p.task)
-				if i < len(tt.want)-1 {
+				switch {
+				case i < 2:
 					s.migrated("accepted")
+				case i < len(tt.want)-1:
+					s.migrated("pre-migrating")
 				}
 				s.Advance(time.Second)
 			}
@@ -410,8 +414,8 @@ func TestActionForDeadHostIsDoneOnceItStarts(t *testing.T) {
 
 const forceUp = `{"forced_down": false}`
 
-const forceUpRefused = "Unable to force up host compute-1 as done evacuation migration records remain associated with the host. " +
-	"Ensure the compute service has been restarted, allowing these records to move to completed before retrying this request."
+const forceUpRefused = "Unable to force up host compute-1 as `done` evacuation migration records remain associated with the host. " +
+	"Ensure the compute service has been restarted, allowing these records to move to `completed` before retrying this request."
 
 func TestForcedDownFalseRefusedUntilStarted(t *testing.T) {
 	s := setup(t, one(""), novasim.Options{})
@@ -430,7 +434,7 @@ func TestServerEvacuatedTwiceNeedsTwoStarts(t *testing.T) {
 	s.act(200, "", evacuate)
 	s.act(200, "", evacuate)
 	s.Advance(time.Minute)
-	s.migrated("done", "done")
+	s.migrated("done", "accepted")
 	must(t, s.HealHost("compute-1"))
 	s.migrated("done", "completed")
 	s.want(400, forceUpRefused, "PUT", path, forceUp)
@@ -448,7 +452,7 @@ func TestTargetKilledDuringEvacuationLosesTheRequest(t *testing.T) {
 	s.act(200, "", evacuate)
 	s.Advance(time.Minute)
 	s.is("compute-3", "ACTIVE", "active", "")
-	s.migrated("accepted", "done")
+	s.migrated("pre-migrating", "done")
 	must(t, s.HealHost("compute-2"))
 	s.Advance(time.Minute)
 	s.is("compute-3", "ACTIVE", "active", "")
@@ -474,7 +478,7 @@ func TestEnabledWhileDownIsSkippedUntilPeriodicUpdate(t *testing.T) {
 				t.Fatalf("service is %+v, want up, enabled and skipped", sv)
 			}
 			s.act(200, "", evacuate)
-			if got := s.server().Fault; got != "No valid host was found." {
+			if got := s.server().Fault; got != "No valid host was found. " {
 				t.Fatalf("fault is %q, want no valid host", got)
 			}
 			mend.do(s)
@@ -489,7 +493,7 @@ func TestTargetThatDies(t *testing.T) {
 	s.act(200, "", evacuate)
 	s.Advance(10 * time.Minute)
 	s.is("compute-1", "REBUILD", "active", "rebuild_spawning")
-	s.migrated("accepted")
+	s.migrated("pre-migrating")
 	if sv := s.service("compute-2"); sv.Up {
 		t.Error("the target is still up")
 	}

@@ -1,12 +1,12 @@
 package novasim
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -61,15 +61,25 @@ func orNullTime(t time.Time, layout string) null {
 func (k *call) nova() answer {
 	switch strings.TrimSuffix(k.path, "/") {
 	case "":
-		return ok(map[string]any{"versions": []any{k.novaVersion()}})
-	case "/v2.1":
-		if k.r.Method == "GET" || k.r.Method == "HEAD" {
-			return ok(map[string]any{"version": k.novaVersion()})
+		old := map[string]any{
+			"id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": "2011-01-21T11:33:21Z",
+			"links": []any{map[string]any{"rel": "self", "href": k.base + "/v2/"}},
 		}
-		return noRoute
+		return ok(map[string]any{"versions": []any{old, k.novaVersion()}})
+	case "/v2.1":
+		if k.r.Method != "GET" && k.r.Method != "HEAD" {
+			return k.noRoute()
+		}
+		if a, good := k.chooseVersion(); !good {
+			return a
+		}
+		v := k.novaVersion()
+		v["media-types"] = []any{map[string]any{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}}
+		v["links"] = append(v["links"].([]any), map[string]any{"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"})
+		return ok(map[string]any{"version": v})
 	}
 	if !strings.HasPrefix(k.path, "/v2.1/") {
-		return noRoute
+		return k.noRoute()
 	}
 	k.token = k.c.valid(k.r.Header.Get("X-Auth-Token"))
 	if k.token == nil {
@@ -83,7 +93,7 @@ func (k *call) nova() answer {
 	}
 	seg := k.segments
 	if len(seg) == 0 {
-		return noRoute
+		return k.noRoute()
 	}
 	handler, found := map[string]func([]string) answer{
 		"servers":              k.routeServers,
@@ -96,7 +106,7 @@ func (k *call) nova() answer {
 		"limits":               k.routeLimits,
 	}[seg[0]]
 	if !found {
-		return noRoute
+		return k.noRoute()
 	}
 	return handler(seg[1:])
 }
@@ -104,13 +114,9 @@ func (k *call) nova() answer {
 func (k *call) novaVersion() map[string]any {
 	return map[string]any{
 		"id": "v2.1", "status": "CURRENT", "version": "2." + number(k.c.maxVersion), "min_version": "2." + number(k.c.minVersion),
-		"updated":     "2013-07-23T11:33:21Z",
-		"links":       []any{map[string]any{"rel": "self", "href": k.base + "/v2.1/"}},
-		"media-types": []any{map[string]any{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}},
+		"updated": "2013-07-23T11:33:21Z", "links": []any{map[string]any{"rel": "self", "href": k.base + "/v2.1/"}},
 	}
 }
-
-func badMethod() answer { return fail(405, "The method is not allowed for this resource.") }
 
 // may refuses a caller who is no administrator, in Nova's words.
 func (k *call) may(policy string) (answer, bool) {
@@ -153,7 +159,7 @@ func (c *Cloud) pageLimit() int {
 func (k *call) next(q url.Values, marker string) []link {
 	q = maps.Clone(q)
 	q.Set("marker", marker)
-	return []link{{Rel: "next", Href: k.base + k.r.URL.Path + "?" + q.Encode()}}
+	return []link{{Rel: "next", Href: k.base + k.path + "?" + q.Encode()}}
 }
 
 type link struct {
@@ -182,49 +188,115 @@ func object(body []byte) (map[string]json.RawMessage, answer, bool) {
 	return m, answer{}, true
 }
 
+// strangers refuses parameters of a query that are not known.
+func strangers(q url.Values, known ...string) (answer, bool) {
+	for _, key := range sortedKeys(q) {
+		if !slices.Contains(known, key) {
+			return fail(400, "Additional properties are not allowed ('%.64s' was unexpected)", key), false
+		}
+	}
+	return answer{}, true
+}
+
+const notTruth = "Unrecognized value '%.40s', acceptable values are: '0', '1', 'f', 'false', 'n', 'no', 'off', 'on', 't', 'true', 'y', 'yes'"
+
 // schema checks an object against the properties it may and must have. Types
-// are bool, string, null, integer; several are joined by |.
+// are boolean, string, null, integer, any, text: a string of 1 to 255
+// characters, switch: a boolean or a word for one; several are joined by |. A
+// type "one of A B" has these strings.
 type schema struct {
-	name     string
+	name     string // of the attribute, empty for a whole body
 	may      map[string]string
 	required []string
 }
 
+// switches are what Nova takes for a boolean in a body.
+const switches = "[True, 'True', 'TRUE', 'true', '1', 'ON', 'On', 'on', 'YES', 'Yes', 'yes', False, 'False', 'FALSE', 'false', '0', 'OFF', 'Off', 'off', 'NO', 'No', 'no']"
+
+// invalid is Nova's refusal of a value; name is empty for a whole body.
+func invalid(name string, raw json.RawMessage, what string) answer {
+	if name == "" {
+		return fail(400, "%s", what)
+	}
+	shown := python(raw)
+	var text string
+	if json.Unmarshal(raw, &text) == nil && string(raw) != "null" {
+		shown = text[:min(len(text), 200)]
+	}
+	return fail(400, "Invalid input for field/attribute %s. Value: %s. %s", name, shown, what)
+}
+
 func (s schema) check(raw json.RawMessage) (map[string]any, answer, bool) {
-	var v any
-	if json.Unmarshal(raw, &v) != nil {
+	if !json.Valid(raw) {
 		return nil, fail(400, "Malformed request body"), false
 	}
-	m, isObject := v.(map[string]any)
-	if !isObject {
-		return nil, fail(400, "Invalid input for field/attribute %s. Value: %s. %s is not of type 'object'", s.name, python(v), python(v)), false
+	var m map[string]json.RawMessage
+	if json.Unmarshal(raw, &m) != nil || m == nil {
+		return nil, invalid(s.name, raw, python(raw)+" is not of type 'object'"), false
 	}
 	var extra []string
-	for key := range m {
+	for _, key := range sortedKeys(m) {
 		if _, known := s.may[key]; !known {
 			extra = append(extra, "'"+key+"'")
 		}
 	}
 	if len(extra) > 0 {
-		sort.Strings(extra)
 		verb := "was"
 		if len(extra) > 1 {
 			verb = "were"
 		}
-		return nil, fail(400, "Invalid input for field/attribute %s. Value: %s. Additional properties are not allowed (%s %s unexpected)", s.name, python(v), strings.Join(extra, ", "), verb), false
+		return nil, invalid(s.name, raw, fmt.Sprintf("Additional properties are not allowed (%s %s unexpected)", strings.Join(extra, ", "), verb)), false
 	}
 	for _, key := range s.required {
 		if _, there := m[key]; !there {
-			return nil, fail(400, "Invalid input for field/attribute %s. Value: %s. '%s' is a required property", s.name, python(v), key), false
+			return nil, invalid(s.name, raw, fmt.Sprintf("'%s' is a required property", key)), false
 		}
 	}
+	values := map[string]any{}
 	for _, key := range sortedKeys(m) {
-		kinds := strings.Split(s.may[key], "|")
-		if kind := kindOf(m[key]); !slices.Contains(kinds, kind) && kinds[0] != "any" {
-			return nil, fail(400, "Invalid input for field/attribute %s. Value: %s. %s is not of type '%s'", key, python(m[key]), python(m[key]), strings.Join(kinds, "', '")), false
+		var v any
+		_ = json.Unmarshal(m[key], &v)
+		if what := unfit(s.may[key], m[key], v); what != "" {
+			return nil, invalid(key, m[key], what), false
+		}
+		values[key] = v
+	}
+	return values, answer{}, true
+}
+
+// unfit says why a value is not of a type, nothing when it is.
+func unfit(kind string, raw json.RawMessage, v any) string {
+	if kind == "any" {
+		return ""
+	}
+	text, isText := v.(string)
+	if list, enum := strings.CutPrefix(kind, "one of "); enum {
+		switch of := strings.Fields(list); {
+		case !isText:
+			return python(raw) + " is not of type 'string'"
+		case !slices.Contains(of, text):
+			return python(raw) + " is not one of ['" + strings.Join(of, "', '") + "']"
+		}
+		return ""
+	}
+	kinds := strings.Split(kind, "|")
+	for _, one := range kinds {
+		switch is := kindOf(v); {
+		case one == is:
+			return ""
+		case one == "switch" && (is == "boolean" || isText && strings.Contains(switches, "'"+text+"'")):
+			return ""
+		case one == "switch":
+			return python(raw) + " is not one of " + switches
+		case one == "text" && isText && text == "":
+			return "'' is too short"
+		case one == "text" && len(text) > 255:
+			return python(raw) + " is too long"
+		case one == "text" && isText:
+			return ""
 		}
 	}
-	return m, answer{}, true
+	return python(raw) + " is not of type '" + strings.ReplaceAll(strings.Join(kinds, "', '"), "text", "string") + "'"
 }
 
 func kindOf(v any) string {
@@ -246,11 +318,35 @@ func kindOf(v any) string {
 	return "object"
 }
 
-// python prints a value as Nova's messages do.
-func python(v any) string {
-	switch v := v.(type) {
-	case nil:
+// python prints a value as Nova's messages do: keys in the order of the request.
+func python(raw json.RawMessage) string {
+	if len(raw) > 4<<10 {
+		return "..."
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	first, err := dec.Token()
+	if err != nil {
 		return "None"
+	}
+	inside := func(end string) string {
+		var parts []string
+		for dec.More() && len(parts) < 20 {
+			part := ""
+			var v json.RawMessage
+			if end == "}" {
+				key, _ := dec.Token()
+				part = fmt.Sprintf("'%v': ", key)
+			}
+			if dec.Decode(&v) != nil {
+				break
+			}
+			parts = append(parts, part+python(v))
+		}
+		return strings.Join(parts, ", ") + end
+	}
+	switch v := first.(type) {
+	case json.Delim:
+		return v.String() + inside(map[json.Delim]string{'{': "}", '[': "]"}[v])
 	case bool:
 		if v {
 			return "True"
@@ -260,20 +356,6 @@ func python(v any) string {
 		return "'" + v[:min(len(v), 200)] + "'"
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64)
-	case []any:
-		parts := make([]string, 0, len(v))
-		for _, e := range v[:min(len(v), 20)] {
-			parts = append(parts, python(e))
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	case map[string]any:
-		var parts []string
-		for i, key := range sortedKeys(v) {
-			if i < 20 {
-				parts = append(parts, python(key)+": "+python(v[key]))
-			}
-		}
-		return "{" + strings.Join(parts, ", ") + "}"
 	}
-	return fmt.Sprint(v)
+	return "None"
 }

@@ -3,6 +3,7 @@ package novasim
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,17 +13,26 @@ type action struct {
 	userID, projectID string
 	start, updated    time.Time
 	message           string // Error when it failed
-	event             string
-	result            string // of the event: Success or Error, empty while it runs
-	host              string
-	finished          time.Time
+	events            []*actionEvent
 }
+
+// actionEvent is one service's part in an action.
+type actionEvent struct {
+	name            string
+	host            string // of the service
+	start, finished time.Time
+	result          string // Success or Error, empty while it runs
+}
+
+// controller is the host of the services that are not nova-compute.
+const controller = "controller"
 
 // maxActions bounds the history of one server; the oldest entries go first.
 const maxActions = 10_000
 
 func (c *Cloud) record(k *call, s *server, name, event string) *action {
-	a := &action{name: name, requestID: k.requestID, userID: k.token.user.id, start: c.now(), updated: c.now(), event: event}
+	a := &action{name: name, requestID: k.requestID, userID: k.token.user.id, start: c.now(), updated: c.now()}
+	a.begin(c, event, controller)
 	if k.token.project != nil {
 		a.projectID = k.token.project.id
 	}
@@ -33,8 +43,22 @@ func (c *Cloud) record(k *call, s *server, name, event string) *action {
 	return a
 }
 
+// begin notes that a service on host has taken up its part.
+func (a *action) begin(c *Cloud, event, host string) {
+	a.events = append(a.events, &actionEvent{name: event, host: host, start: c.now()})
+}
+
+// on says which host does the part that began last.
+func (a *action) on(h *host) { a.events[len(a.events)-1].host = h.name }
+
+// finish ends the parts that run.
 func (a *action) finish(c *Cloud, result string) {
-	a.result, a.finished, a.updated = result, c.now(), c.now()
+	a.updated = c.now()
+	for _, e := range a.events {
+		if e.result == "" {
+			e.result, e.finished = result, c.now()
+		}
+	}
 	if result == "Error" {
 		a.message = "Error"
 	}
@@ -90,12 +114,8 @@ func (k *call) act(s *server) answer {
 	if !good {
 		return a
 	}
-	switch len(m) {
-	case 0:
-		return fail(400, "There is no action in the request body")
-	case 1:
-	default:
-		return fail(400, "Multiple actions specified in the request body")
+	if len(m) != 1 {
+		return fail(400, "Malformed request body")
 	}
 	key := sortedKeys(m)[0]
 	body := m[key]
@@ -119,32 +139,38 @@ func (k *call) act(s *server) answer {
 // change does what a stateAction says.
 func (k *call) change(s *server, key string, act stateAction, raw json.RawMessage) answer {
 	c := k.c
-	only := (*host)(nil)
+	target, targeted := "", false
 	switch key {
 	case "reboot":
-		body, a, good := schema{"reboot", map[string]string{"type": "string"}, []string{"type"}}.check(raw)
+		body, a, good := schema{"reboot", map[string]string{"type": "one of HARD Hard hard SOFT Soft soft"}, []string{"type"}}.check(raw)
 		if !good {
 			return a
 		}
-		switch body["type"] {
-		case "SOFT", "soft", "Soft":
-		case "HARD", "hard", "Hard":
+		if strings.EqualFold(body["type"].(string), "HARD") {
 			act.from, act.tasks, act.task = hardRebootable, rebooting, "rebooting_hard"
-		default:
-			return fail(400, "Invalid input for field/attribute type. Value: %s. %s is not one of ['HARD', 'Hard', 'hard', 'SOFT', 'Soft', 'soft']", python(body["type"]), python(body["type"]))
 		}
-	case "os-migrateLive", "migrate":
-		var body struct {
-			Host *string `json:"host"`
+	case "os-migrateLive":
+		sch := schema{key, map[string]string{"host": "text|null", "block_migration": "any"}, []string{"block_migration", "host"}}
+		if k.version < 25 {
+			sch.may["disk_over_commit"], sch.required = "switch", append(sch.required, "disk_over_commit")
 		}
-		if json.Unmarshal(raw, &body) != nil {
-			return fail(400, "Malformed request body")
+		if k.version >= 30 && k.version < 68 {
+			sch.may["force"] = "switch"
 		}
-		if body.Host != nil {
-			if only = c.hostByName[*body.Host]; only == nil {
-				return fail(400, "Compute host %.100s could not be found.", *body.Host)
-			}
+		body, a, good := sch.check(raw)
+		if !good {
+			return a
 		}
+		target, targeted = body["host"].(string)
+	case "migrate":
+		if k.version < 56 || string(raw) == "null" {
+			break
+		}
+		body, a, good := schema{key, map[string]string{"host": "text|null"}, nil}.check(raw)
+		if !good {
+			return a
+		}
+		target, targeted = body["host"].(string)
 	case "resize":
 		if _, a, good := (schema{"resize", map[string]string{"flavorRef": "any", "OS-DCF:diskConfig": "string"}, []string{"flavorRef"}}).check(raw); !good {
 			return a
@@ -160,6 +186,10 @@ func (k *call) change(s *server, key string, act stateAction, raw json.RawMessag
 	}
 	if a, good := k.inState(s, key, act); !good {
 		return a
+	}
+	only := c.hostByName[target]
+	if targeted && only == nil {
+		return fail(400, "Compute host %.100s could not be found.", target)
 	}
 	if s.host == nil {
 		return fail(409, "Instance %s is not ready", s.id)
@@ -193,7 +223,7 @@ func (k *call) inState(s *server, key string, act stateAction) (answer, bool) {
 func (k *call) changeHere(s *server, act stateAction, key string) answer {
 	c := k.c
 	rec := c.record(k, s, act.name, act.event)
-	rec.host = s.host.name
+	rec.on(s.host)
 	s.state(c, s.vm, act.task)
 	on := s.host
 	c.tell(on, c.actionTime(act.timedBy, s), func() {
@@ -223,19 +253,28 @@ func (k *call) changeHost(s *server, key string, act stateAction, only *host) an
 		if s.power == 4 {
 			vm = "stopped"
 		}
+		for _, m := range slices.Backward(c.migrations) {
+			if m.server == s && m.status == "finished" {
+				m.set(c, "confirmed")
+				break
+			}
+		}
 		s.resized = nil
 		s.state(c, vm, "")
 		rec.finish(c, "Success")
 		return answer{status: act.status}
 	}
-	if !c.up(s.host.service) {
-		if key == "os-migrateLive" {
-			return fail(400, "Compute service of %s is unavailable at this time.", s.host.name)
-		}
+	switch {
+	case key != "os-migrateLive" && !c.up(s.host.service):
 		return fail(400, "Service is unavailable at this time.")
-	}
-	if only == s.host && only != nil {
-		return fail(400, "Unable to migrate instance (%s) to current host (%s).", s.id, only.name)
+	case key != "os-migrateLive" && only == s.host:
+		return fail(400, "Cannot migrate to the host where the server exists.")
+	case key == "os-migrateLive" && (only == s.host || !c.up(s.host.service)):
+		// Accepted; the conductor finds out.
+		m := c.migration(s, "live-migration")
+		m.set(c, "error")
+		c.record(k, s, act.name, act.event).finish(c, "Error")
+		return answer{status: act.status}
 	}
 	not := s.host
 	if key == "resize" {
@@ -247,9 +286,9 @@ func (k *call) changeHost(s *server, key string, act stateAction, only *host) an
 	}
 	kind := map[string]string{"resize": "resize", "migrate": "migration", "os-migrateLive": "live-migration"}[key]
 	rec := c.record(k, s, act.name, act.event)
-	rec.host = to.name
+	rec.on(to)
 	m := c.migration(s, kind)
-	m.dest = to
+	m.dest, m.claimed = to, true
 	m.set(c, "migrating")
 	s.state(c, s.vm, act.task)
 	from := s.host
@@ -276,21 +315,21 @@ func (k *call) changeHost(s *server, key string, act stateAction, only *host) an
 func (k *call) lock(s *server, raw json.RawMessage) answer {
 	reason := ""
 	if k.version >= 73 && string(raw) != "null" {
-		body, a, good := schema{"lock", map[string]string{"locked_reason": "string"}, nil}.check(raw)
+		body, a, good := schema{"lock", map[string]string{"locked_reason": "text"}, nil}.check(raw)
 		if !good {
 			return a
 		}
 		reason, _ = body["locked_reason"].(string)
-		if body["locked_reason"] != nil && (reason == "" || len(reason) > 255) {
-			return fail(400, "Invalid input for field/attribute locked_reason. Value: %.40s.", reason)
-		}
 	}
-	// An owner cannot take over an administrator's lock.
-	if !s.locked || k.token.admin() {
+	// Who is in the server's project is its owner, an administrator too, and does
+	// not change a lock that is there: neither its reason nor whose it is.
+	owner := k.token.project == s.project
+	if s.locked && owner {
+		return answer{status: 202}
+	}
+	s.lockedBy = "admin"
+	if owner {
 		s.lockedBy = "owner"
-		if k.token.admin() {
-			s.lockedBy = "admin"
-		}
 	}
 	s.locked, s.lockedReason, s.updated = true, reason, k.c.now()
 	k.c.record(k, s, "lock", "api_lock").finish(k.c, "Success")
@@ -310,14 +349,11 @@ func (k *call) unlock(s *server) answer {
 
 // resetState is os-resetState: it sets vm_state, clears task_state, and asks nobody.
 func (k *call) resetState(s *server, raw json.RawMessage) answer {
-	body, a, good := schema{"os-resetState", map[string]string{"state": "string"}, []string{"state"}}.check(raw)
+	body, a, good := schema{"os-resetState", map[string]string{"state": "one of active error"}, []string{"state"}}.check(raw)
 	if !good {
 		return a
 	}
 	state := body["state"].(string)
-	if state != "active" && state != "error" {
-		return fail(400, "Invalid input for field/attribute state. Value: %.40s. %s is not one of ['active', 'error']", state, python(state))
-	}
 	if a, good := k.may("os-admin-actions:reset_state"); !good {
 		return a
 	}
@@ -348,9 +384,10 @@ type eventView struct {
 	StartTime  string  `json:"start_time"`
 	FinishTime null    `json:"finish_time"`
 	Result     null    `json:"result"`
-	Traceback  *string `json:"traceback,omitempty"`
+	Traceback  null    `json:"traceback,omitzero"`
 	HostID     *string `json:"hostId,omitempty"`
 	Host       *string `json:"host,omitempty"`
+	Details    null    `json:"details,omitzero"`
 }
 
 func (k *call) actionView(s *server, a *action) actionView {
@@ -381,7 +418,7 @@ func (k *call) listActions(s *server) answer {
 		}
 	}
 	if waiting {
-		return fail(400, "marker [%.64s] not found", p.marker)
+		return fail(400, "Marker None could not be found.") // so says Nova
 	}
 	body := map[string]any{"instanceActions": views}
 	if k.version >= 58 && p.given && len(views) == p.limit && p.limit > 0 {
@@ -397,16 +434,30 @@ func (k *call) getAction(s *server, requestID string) answer {
 		}
 		v := k.actionView(s, act)
 		if k.token.admin() || k.version >= 51 {
-			e := eventView{Event: act.event, StartTime: v.StartTime, FinishTime: orNullTime(act.finished, timeMicro), Result: orNull(act.result)}
-			if k.token.admin() {
-				e.Traceback = new("")
-				if k.version >= 62 {
-					e.Host = new(act.host)
-				}
+			events := []eventView{}
+			for _, e := range slices.Backward(act.events) {
+				events = append(events, k.eventView(s, e))
 			}
-			v.Events = &[]eventView{e}
+			v.Events = &events
 		}
 		return ok(map[string]any{"instanceAction": v})
 	}
-	return fail(404, "Action %.64s could not be found for instance %s", requestID, s.id)
+	return fail(404, "Action %.64s not found", requestID)
+}
+
+func (k *call) eventView(s *server, e *actionEvent) eventView {
+	v := eventView{
+		Event: e.name, StartTime: e.start.UTC().Format(timeMicro), FinishTime: orNullTime(e.finished, timeMicro), Result: orNull(e.result),
+	}
+	if k.token.admin() {
+		v.Details = k.since(84, "")
+		v.Traceback = orNull("")
+		if k.version >= 62 {
+			v.Host = new(e.host)
+		}
+	}
+	if k.version >= 62 {
+		v.HostID = new(k.c.hostID(s.project, e.host))
+	}
+	return v
 }

@@ -2,6 +2,8 @@ package novasim
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -19,6 +21,7 @@ type server struct {
 	project      *project
 	userID       string
 	host         *host // nil before it was scheduled
+	was          *host // where a deleted one was
 	vm, task     string
 	power        int
 	metadata     map[string]string
@@ -66,6 +69,12 @@ func (s *server) state(c *Cloud, vm, task string) {
 // faulty records an error as the server's fault.
 func (s *server) faulty(c *Cloud, text string) {
 	s.fault = &faultView{Code: 500, Created: c.now().UTC().Format(timeZ), Message: text}
+}
+
+// statuses are all that Nova derives.
+var statuses = []string{
+	"ACTIVE", "BUILD", "DELETED", "ERROR", "HARD_REBOOT", "MIGRATING", "PASSWORD", "PAUSED", "REBOOT", "REBUILD", "RESCUE", "RESIZE",
+	"REVERT_RESIZE", "SHELVED", "SHELVED_OFFLOADED", "SHUTOFF", "SOFT_DELETED", "SUSPENDED", "VERIFY_RESIZE",
 }
 
 // status is what Nova derives from vm_state and task_state.
@@ -258,12 +267,12 @@ type shortServer struct {
 
 var (
 	noTags    = []string{}
-	oldFlavor = oldFlavorView{ID: "1", Links: []link{}}
 	newFlavor = newFlavorView{VCPUs: 1, RAM: 64, Disk: 1, Name: "tiny"}
 )
 
 type imageRef struct {
-	ID string `json:"id"`
+	ID    string `json:"id"`
+	Links []link `json:"links"`
 }
 
 type oldFlavorView struct {
@@ -289,9 +298,13 @@ func (k *call) serverLinks(s *server) []link {
 // serverView is what a caller sees of a server, by microversion and role.
 func (k *call) serverView(s *server, single bool) *serverView {
 	c, admin := k.c, k.token.admin()
+	if k.image == nil { // the same for all
+		k.image = &imageRef{ID: c.image, Links: []link{{"bookmark", k.base + "/images/" + c.image}}}
+		k.flavor = &oldFlavorView{ID: "1", Links: []link{{"bookmark", k.base + "/flavors/1"}}}
+	}
 	v := &serverView{
 		ID: s.id, Name: s.name, Status: s.status(), TenantID: s.project.id, UserID: s.userID, Metadata: s.metadata,
-		Image: &c.image, Flavor: &oldFlavor,
+		Image: k.image, Flavor: k.flavor,
 		Created: s.created.UTC().Format(timeZ), Updated: s.updated.UTC().Format(timeZ), Links: k.serverLinks(s), DiskConfig: "MANUAL",
 		KeyName: orNull(""), Launched: orNullTime(s.launched, timeMicro), Terminated: orNull(""), TaskState: orNull(s.task), VMState: s.vm,
 		PowerState: s.power, VolumesAttached: []struct{}{},
@@ -300,13 +313,17 @@ func (k *call) serverView(s *server, single bool) *serverView {
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}
 	}
+	on, name := s.host, s.hostName()
 	if s.deleted {
 		v.VMState = "deleted"
 		v.Terminated = orNullTime(s.updated, timeMicro)
+		if on = s.was; on != nil {
+			name = on.name
+		}
 	}
-	if s.host != nil {
-		v.Zone = s.host.zone
-		v.HostID = c.hostID(s.project, s.host)
+	if on != nil {
+		v.Zone = on.zone
+		v.HostID = c.hostID(s.project, on.name)
 	}
 	switch v.Status {
 	case "ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING":
@@ -314,8 +331,11 @@ func (k *call) serverView(s *server, single bool) *serverView {
 	case "ERROR", "DELETED": // only then Nova shows the fault
 		v.Fault = s.fault
 	}
+	if k.version >= 90 {
+		v.Hostname = orNull(s.name)
+	}
 	if admin {
-		v.Host, v.Hypervisor = orNull(s.hostName()), orNull(s.hostName())
+		v.Host, v.Hypervisor = orNull(name), orNull(name)
 		v.InstanceName = orNull(fmt.Sprintf("instance-%08x", s.number))
 		if k.version >= 3 {
 			v.ReservationID, v.LaunchIndex, v.Hostname = orNull("r-"+s.id[:8]), new(0), orNull(s.name)
@@ -358,11 +378,13 @@ func (c *Cloud) hostStatus(s *server) string {
 	return "UNKNOWN"
 }
 
-func (c *Cloud) hostID(p *project, h *host) string {
-	key := p.id + h.name
+// hostID is a host as a project knows it.
+func (c *Cloud) hostID(p *project, host string) string {
+	key := p.id + host
 	id := c.hostIDs[key]
 	if id == "" {
-		id = c.hexID("hostId", key)
+		sum := sha256.Sum224([]byte(key))
+		id = hex.EncodeToString(sum[:])
 		c.hostIDs[key] = id
 	}
 	return id
@@ -378,10 +400,13 @@ func (k *call) routeServers(seg []string) answer {
 	case len(seg) == 0 && method == "POST":
 		return k.createServer()
 	case len(seg) == 0 || seg[0] == "detail":
-		return badMethod()
+		return k.noRoute()
 	}
 	s := k.c.serverByID[seg[0]]
 	history := len(seg) > 1 && seg[1] == "os-instance-actions" && k.version >= 21
+	if s == nil && (k.action == "os-stop" || k.action == "os-start") {
+		return fail(404, "Instance %.64s has no mapping to a cell.", seg[0]) // only these say so
+	}
 	if s == nil || s.deleted && !history || !k.token.admin() && s.project != k.token.project {
 		return fail(404, "Instance %.64s could not be found.", seg[0])
 	}
@@ -397,9 +422,9 @@ func (k *call) routeServers(seg []string) answer {
 	case len(seg) == 3 && seg[1] == "os-instance-actions" && method == "GET":
 		return k.getAction(s, seg[2])
 	case len(seg) == 1, len(seg) == 2 && seg[1] == "action":
-		return badMethod()
+		return k.noRoute()
 	}
-	return noRoute
+	return k.noRoute()
 }
 
 // order compares two servers by the keys of a list request.
@@ -446,7 +471,7 @@ func (k *call) order(q url.Values) (order, answer, bool) {
 			dir = dirs[i]
 		}
 		if dir != "asc" && dir != "desc" {
-			return nil, fail(400, "Invalid input for query parameters sort_dir. Value: %.40s", dir), false
+			return nil, fail(400, "Invalid input received: Unknown sort direction, must be 'desc' or 'asc'"), false
 		}
 		o = append(o, struct {
 			by   func(a, b *server) int
@@ -461,7 +486,8 @@ func (k *call) serverFilter(q url.Values, detail bool) (func(*server) bool, answ
 	admin := k.token.admin()
 	var tests []func(*server) bool
 	bad := func(key string) (func(*server) bool, answer, bool) {
-		return nil, fail(400, "Invalid input for query parameters %s. Value: %.100s", key, q.Get(key)), false
+		return nil, fail(400, "Invalid input for query parameters %s. Value: %.100s. '%.100s' is not a '%s'", key, q.Get(key), q.Get(key),
+			map[string]string{"name": "regex", "changes-since": "date-time"}[key]), false
 	}
 	projectID := q.Get("project_id")
 	if projectID == "" {
@@ -471,7 +497,7 @@ func (k *call) serverFilter(q url.Values, detail bool) (func(*server) bool, answ
 	if q.Has("all_tenants") {
 		on, valid := truth(q.Get("all_tenants"))
 		if !valid {
-			return nil, fail(400, "Invalid value '%.40s' for all_tenants.", q.Get("all_tenants")), false
+			return nil, fail(400, notTruth, q.Get("all_tenants")), false
 		}
 		if all = on; all && !admin {
 			policy := "servers:index:get_all_tenants"
@@ -494,6 +520,9 @@ func (k *call) serverFilter(q url.Values, detail bool) (func(*server) bool, answ
 		tests = append(tests, func(s *server) bool { return s.host != nil && s.host.name == h })
 	}
 	if want := q["status"]; len(want) > 0 {
+		if k.version >= 38 && !slices.ContainsFunc(want, func(w string) bool { return slices.Contains(statuses, strings.ToUpper(w)) }) {
+			return nil, fail(400, "Invalid status value"), false
+		}
 		tests = append(tests, func(s *server) bool {
 			st := s.status()
 			return slices.ContainsFunc(want, func(w string) bool { return strings.EqualFold(w, st) })
@@ -519,9 +548,13 @@ func (k *call) serverFilter(q url.Values, detail bool) (func(*server) bool, answ
 	if text := q.Get("locked"); text != "" && k.version >= 73 {
 		want, valid := truth(text)
 		if !valid {
-			return bad("locked")
+			return nil, fail(400, notTruth, text), false
 		}
 		tests = append(tests, func(s *server) bool { return s.locked == want })
+	}
+	gone, valid := truth(q.Get("deleted"))
+	if gone = gone && valid && admin && q.Has("deleted"); gone {
+		tests = append(tests, func(s *server) bool { return s.deleted })
 	}
 	if text := q.Get("changes-since"); text != "" {
 		since, err := time.Parse(time.RFC3339, text)
@@ -532,7 +565,7 @@ func (k *call) serverFilter(q url.Values, detail bool) (func(*server) bool, answ
 		}
 		since = since.Truncate(time.Second) // Nova keeps whole seconds
 		tests = append(tests, func(s *server) bool { return !s.updated.Before(since) })
-	} else {
+	} else if !gone {
 		tests = append(tests, func(s *server) bool { return !s.deleted })
 	}
 	return func(s *server) bool {
@@ -567,6 +600,9 @@ func (k *call) listServers(detail bool) answer {
 	}
 	var found []*server
 	for _, s := range slices.Backward(k.c.servers) {
+		if p.given && q.Get("limit") == "0" {
+			break
+		}
 		if keep(s) && (marker == nil || o.compare(s, marker) > 0) {
 			found = append(found, s)
 			if len(o) == 0 && len(found) == p.limit {
@@ -656,7 +692,7 @@ func (k *call) createServer() answer {
 			firstOne = s
 		}
 		c.keepServer(s)
-		act := c.record(k, s, "create", "conductor_schedule_and_build_instances")
+		act := c.record(k, s, "create", "compute__do_build_and_run_instance")
 		h := c.schedule(nil, only)
 		if h == nil {
 			s.state(c, "error", "")
@@ -665,6 +701,7 @@ func (k *call) createServer() answer {
 			continue
 		}
 		s.move(h)
+		act.on(h)
 		s.task = "spawning"
 		c.tell(h, c.actionTime("create", s), func() {
 			if s.deleted {
@@ -675,9 +712,11 @@ func (k *call) createServer() answer {
 			act.finish(c, "Success")
 		})
 	}
-	return answer{status: 202, body: map[string]any{"server": map[string]any{
-		"id": firstOne.id, "links": k.serverLinks(firstOne), "OS-DCF:diskConfig": "MANUAL", "adminPass": k.password(), "security_groups": []any{},
+	a = answer{status: 202, body: map[string]any{"server": map[string]any{
+		"id": firstOne.id, "links": k.serverLinks(firstOne), "OS-DCF:diskConfig": "MANUAL", "adminPass": k.password(), "security_groups": []any{map[string]any{"name": "default"}},
 	}}}
+	a.header("Location", k.base+"/v2.1/servers/"+firstOne.id)
+	return a
 }
 
 // deleteServer is DELETE /servers/ID. A server whose host is down goes at once.
@@ -691,6 +730,7 @@ func (k *call) deleteServer(s *server) answer {
 		if s.deleted {
 			return
 		}
+		s.was = s.host
 		s.move(nil)
 		s.state(c, "deleted", "")
 		s.power, s.deleted = 0, true

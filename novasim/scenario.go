@@ -94,6 +94,7 @@ type Scenario struct {
 	Microversion           MicroversionSpec    `yaml:"microversion"`      // Defaults to 2.1 to 2.93.
 	ServiceDownTime        Duration            `yaml:"service_down_time"` // Defaults to 0: a host that fails is down at once.
 	PeriodicUpdate         Duration            `yaml:"periodic_update"`   // Defaults to 1 min.
+	Placement              bool                `yaml:"placement"`         // Whether the catalog has one.
 	Users                  []UserSpec          `yaml:"users"`             // Defaults to an administrator and a member.
 	ApplicationCredentials []AppCredentialSpec `yaml:"application_credentials"`
 	Hosts                  []HostSpec          `yaml:"hosts"`

@@ -50,9 +50,9 @@ func (k *call) routeServices(seg []string) answer {
 	case len(seg) == 1 && k.r.Method == "PUT":
 		return k.updateServiceByHost(seg[0])
 	case len(seg) > 1:
-		return noRoute
+		return k.noRoute()
 	}
-	return badMethod()
+	return k.noRoute()
 }
 
 func (k *call) listServices() answer {
@@ -60,6 +60,11 @@ func (k *call) listServices() answer {
 		return a
 	}
 	q := k.r.URL.Query()
+	if k.version >= 75 {
+		if a, good := strangers(q, "host", "binary"); !good {
+			return a
+		}
+	}
 	views := []serviceView{}
 	for _, s := range k.c.services {
 		if h := q.Get("host"); h != "" && h != s.host {
@@ -76,7 +81,7 @@ func (k *call) listServices() answer {
 // updateService is PUT /os-services/UUID, from 2.53.
 func (k *call) updateService(id string) answer {
 	c := k.c
-	body, a, good := schema{"service", map[string]string{"status": "string", "disabled_reason": "string", "forced_down": "boolean|string"}, nil}.check(k.body)
+	body, a, good := schema{"", map[string]string{"status": "one of enabled disabled", "disabled_reason": "text", "forced_down": "switch"}, nil}.check(k.body)
 	if !good {
 		return a
 	}
@@ -101,24 +106,15 @@ func (k *call) updateService(id string) answer {
 	status, hasStatus := body["status"].(string)
 	reason, hasReason := body["disabled_reason"].(string)
 	forced, hasForced := body["forced_down"]
-	down, isBool := forced.(bool)
-	if text, isText := forced.(string); isText {
-		down, isBool = truth(text)
-	}
+	down := switchedOn(forced)
 	switch {
-	case hasStatus && status != "enabled" && status != "disabled":
-		return fail(400, "Invalid input for field/attribute status. Value: %.40s. %s is not one of ['enabled', 'disabled']", status, python(status))
-	case hasReason && (reason == "" || len(reason) > 255):
-		return fail(400, "Invalid input for field/attribute disabled_reason. Value: %.40s.", reason)
-	case hasReason && status != "disabled":
-		return fail(400, "Specifying disabled_reason requires that status is disabled.")
-	case hasForced && !isBool:
-		return fail(400, "Invalid input for field/attribute forced_down. Value: %s.", python(forced))
+	case hasReason && status == "enabled":
+		return fail(400, "Specifying 'disabled_reason' with status 'enabled' is invalid.")
 	case !hasStatus && !hasForced:
 		return fail(400, "No updates were requested. Fields 'status' or 'forced_down' should be specified.")
 	}
 	if hasForced && !down && c.owes(s.compute) {
-		return fail(400, "Unable to force up host %s as done evacuation migration records remain associated with the host. Ensure the compute service has been restarted, allowing these records to move to completed before retrying this request.", s.host)
+		return forceUpRefused(s)
 	}
 	if hasStatus {
 		c.setDisabled(s, status == "disabled", reason)
@@ -127,6 +123,21 @@ func (k *call) updateService(id string) answer {
 		s.forcedDown, s.updated = down, c.now()
 	}
 	return ok(map[string]any{"service": k.serviceView(s)})
+}
+
+// switchedOn reads what a schema has found to be a switch.
+func switchedOn(v any) bool {
+	if text, isText := v.(string); isText {
+		on, _ := truth(text)
+		return on
+	}
+	on, _ := v.(bool)
+	return on
+}
+
+func forceUpRefused(s *service) answer {
+	return fail(400, "Unable to force up host %s as `done` evacuation migration records remain associated with the host. "+
+		"Ensure the compute service has been restarted, allowing these records to move to `completed` before retrying this request.", s.host)
 }
 
 // owes says whether the host has not yet cleaned up after servers that were
@@ -156,16 +167,15 @@ func (c *Cloud) setDisabled(s *service, disabled bool, reason string) {
 // updateServiceByHost is PUT /os-services/enable and its kin, before 2.53.
 func (k *call) updateServiceByHost(verb string) answer {
 	c := k.c
-	sch := schema{"service", map[string]string{"host": "string", "binary": "string"}, []string{"host", "binary"}}
+	sch := schema{"", map[string]string{"host": "text", "binary": "text"}, []string{"host", "binary"}}
 	switch verb {
 	case "enable", "disable":
 	case "disable-log-reason":
-		sch.may["disabled_reason"], sch.required = "string", append(sch.required, "disabled_reason")
+		sch.may["disabled_reason"], sch.required = "text", append(sch.required, "disabled_reason")
 	case "force-down":
-		if k.version < 11 {
-			return fail(404, "Unknown action")
+		if k.version >= 11 {
+			sch.may["forced_down"], sch.required = "switch", append(sch.required, "forced_down")
 		}
-		sch.may["forced_down"], sch.required = "boolean|string", append(sch.required, "forced_down")
 	default:
 		return fail(404, "Unknown action")
 	}
@@ -178,6 +188,9 @@ func (k *call) updateServiceByHost(verb string) answer {
 	}
 	hostName, binary := body["host"].(string), body["binary"].(string)
 	i := slices.IndexFunc(c.services, func(s *service) bool { return s.host == hostName && s.binary == binary })
+	if c.hostByName[hostName] == nil && i < 0 {
+		return fail(404, "Host '%.64s' is not mapped to any cell", hostName)
+	}
 	if i < 0 || c.services[i].compute == nil {
 		return fail(404, "Could not find binary %.64s on host %.64s.", binary, hostName)
 	}
@@ -192,21 +205,15 @@ func (k *call) updateServiceByHost(verb string) answer {
 		view["status"] = "disabled"
 	case "disable-log-reason":
 		reason := body["disabled_reason"].(string)
-		if reason == "" || len(reason) > 255 {
-			return fail(400, "Disabled reason contains invalid characters or is too long")
-		}
 		c.setDisabled(s, true, reason)
 		view["status"], view["disabled_reason"] = "disabled", reason
 	case "force-down":
-		down, isBool := body["forced_down"].(bool)
-		if text, isText := body["forced_down"].(string); isText {
-			down, isBool = truth(text)
+		if k.version < 11 {
+			return fail(404, "Unknown action")
 		}
-		if !isBool {
-			return fail(400, "Invalid input for field/attribute forced_down. Value: %s.", python(body["forced_down"]))
-		}
+		down := switchedOn(body["forced_down"])
 		if !down && c.owes(s.compute) {
-			return fail(400, "Unable to force up host %s as done evacuation migration records remain associated with the host. Ensure the compute service has been restarted, allowing these records to move to completed before retrying this request.", s.host)
+			return forceUpRefused(s)
 		}
 		s.forcedDown, s.updated = down, c.now()
 		view["forced_down"] = down
@@ -220,7 +227,7 @@ type aggregate struct {
 	uuid, name, zone string
 	hosts            []string
 	metadata         map[string]string
-	created, updated time.Time
+	created          time.Time
 }
 
 type aggregateView struct {
@@ -239,7 +246,7 @@ type aggregateView struct {
 func (k *call) aggregateView(a *aggregate) aggregateView {
 	v := aggregateView{
 		ID: a.id, UUID: k.since(41, a.uuid), Name: a.name, Zone: orNull(a.zone), Hosts: append([]string{}, a.hosts...),
-		Metadata: map[string]string{}, CreatedAt: a.created.UTC().Format(timeMicro), UpdatedAt: orNullTime(a.updated, timeMicro), DeletedAt: orNull(""),
+		Metadata: map[string]string{}, CreatedAt: a.created.UTC().Format(timeMicro), UpdatedAt: orNull(""), DeletedAt: orNull(""),
 	}
 	maps.Copy(v.Metadata, a.metadata)
 	if a.zone != "" {
@@ -252,7 +259,7 @@ func (k *call) routeAggregates(seg []string) answer {
 	c := k.c
 	if len(seg) == 0 {
 		if k.r.Method != "GET" {
-			return badMethod()
+			return k.noRoute()
 		}
 		if a, good := k.may("os-aggregates:index"); !good {
 			return a
@@ -271,8 +278,14 @@ func (k *call) routeAggregates(seg []string) answer {
 		return a
 	}
 	id, err := strconv.Atoi(seg[0])
+	if err != nil {
+		return fail(400, "Invalid input received: id must be an integer")
+	}
 	i := slices.IndexFunc(c.aggregates, func(a *aggregate) bool { return a.id == id })
-	if err != nil || i < 0 {
+	if i < 0 && k.action == "remove_host" && len(seg) == 2 {
+		return k.aggregateAction(&aggregate{id: id}) // no host of it can be removed, says Nova
+	}
+	if i < 0 {
 		return fail(404, "Aggregate %.64s could not be found.", seg[0])
 	}
 	agg := c.aggregates[i]
@@ -282,9 +295,9 @@ func (k *call) routeAggregates(seg []string) answer {
 	case len(seg) == 2 && seg[1] == "action" && k.r.Method == "POST":
 		return k.aggregateAction(agg)
 	case len(seg) <= 2:
-		return badMethod()
+		return k.noRoute()
 	}
-	return noRoute
+	return k.noRoute()
 }
 
 func (k *call) aggregateAction(agg *aggregate) answer {
@@ -293,15 +306,18 @@ func (k *call) aggregateAction(agg *aggregate) answer {
 	if !good {
 		return a
 	}
-	if len(m) != 1 || k.action != "add_host" && k.action != "remove_host" {
+	if len(m) != 1 {
+		return fail(400, "Malformed request body")
+	}
+	if k.action != "add_host" && k.action != "remove_host" {
 		return fail(400, "There is no such action: %.64s", k.action)
 	}
-	body, a, good := schema{k.action, map[string]string{"host": "string"}, []string{"host"}}.check(m[k.action])
+	body, a, good := schema{k.action, map[string]string{"host": "text"}, []string{"host"}}.check(m[k.action])
 	if !good {
 		return a
 	}
 	name := body["host"].(string)
-	if c.hostByName[name] == nil {
+	if k.action == "add_host" && c.hostByName[name] == nil {
 		return fail(404, "Compute host %.100s could not be found.", name)
 	}
 	there := slices.Contains(agg.hosts, name)
@@ -311,11 +327,10 @@ func (k *call) aggregateAction(agg *aggregate) answer {
 	case k.action == "add_host":
 		agg.hosts = append(slices.Clip(agg.hosts), name)
 	case !there:
-		return fail(404, "Aggregate %d has no host %s.", agg.id, name)
+		return fail(404, "Cannot remove host %.100s in aggregate %d", name, agg.id)
 	default:
 		agg.hosts = slices.DeleteFunc(slices.Clone(agg.hosts), func(h string) bool { return h == name })
 	}
-	agg.updated = c.now()
 	return ok(map[string]any{"aggregate": k.aggregateView(agg)})
 }
 
@@ -338,12 +353,13 @@ type hypervisorDetail struct {
 	} `json:"service"`
 	Running *int           `json:"running_vms,omitempty"`
 	Servers *[]shortServer `json:"servers,omitempty"`
+	Uptime  null           `json:"uptime,omitzero"`
 }
 
 func (k *call) routeHypervisors(seg []string) answer {
 	c := k.c
 	if k.r.Method != "GET" {
-		return badMethod()
+		return k.noRoute()
 	}
 	detail := len(seg) == 1 && seg[0] == "detail"
 	policy := "os-hypervisors:list"
@@ -353,31 +369,36 @@ func (k *call) routeHypervisors(seg []string) answer {
 	case len(seg) == 1:
 		policy = "os-hypervisors:show"
 	case len(seg) > 1:
-		return noRoute
+		return k.noRoute()
 	}
 	if a, good := k.may(policy); !good {
 		return a
 	}
-	view := func(h *host, i int, detail bool) hypervisorView {
+	view := func(h *host, detail bool) hypervisorView {
 		sv := k.serviceView(h.service)
 		v := hypervisorView{ID: h.number, Hostname: h.name, State: sv.State, Status: sv.Status}
 		if k.version >= 53 {
 			v.ID = h.hypervisor
 		}
 		if detail {
-			d := &hypervisorDetail{Type: "fake", Version: 1000, HostIP: "192.0.2." + number(i%254+1)}
+			d := &hypervisorDetail{Type: "fake", Version: 1000, HostIP: h.address()}
 			d.Service.ID, d.Service.Host, d.Service.Reason = sv.ID, h.name, sv.Reason
 			if k.version < 88 {
 				d.Running = new(h.held)
+			} else {
+				d.Uptime = orNull("")
 			}
 			v.hypervisorDetail = d
 		}
 		return v
 	}
 	if len(seg) == 1 && !detail {
-		for i, h := range c.hosts {
+		if k.version >= 53 && !uuidPattern.MatchString(seg[0]) {
+			return fail(400, "Invalid uuid %.64s", seg[0])
+		}
+		for _, h := range c.hosts {
 			if k.version >= 53 && h.hypervisor == seg[0] || k.version < 53 && number(h.number) == seg[0] {
-				return ok(map[string]any{"hypervisor": view(h, i, true)})
+				return ok(map[string]any{"hypervisor": view(h, true)})
 			}
 		}
 		return fail(404, "Hypervisor with ID '%.64s' could not be found.", seg[0])
@@ -389,18 +410,16 @@ func (k *call) routeHypervisors(seg []string) answer {
 	}
 	pattern := q.Get("hypervisor_hostname_pattern")
 	waiting := p.marker != "" && k.version >= 33
-	views, more := []hypervisorView{}, false
-	for i, h := range c.hosts {
+	views := []hypervisorView{}
+	for _, h := range c.hosts {
 		if pattern != "" && !strings.Contains(h.name, pattern) {
 			continue
 		}
-		v := view(h, i, detail)
+		v := view(h, detail)
 		switch {
 		case waiting:
 			waiting = v.ID != p.marker && number(h.number) != p.marker
-		case len(views) == p.limit:
-			more = true
-		default:
+		case len(views) < p.limit:
 			views = append(views, v)
 		}
 	}
@@ -411,7 +430,7 @@ func (k *call) routeHypervisors(seg []string) answer {
 		return fail(404, "No hypervisor matching '%.64s' could be found.", pattern)
 	}
 	body := map[string]any{"hypervisors": views}
-	if more && k.version >= 33 {
+	if len(views) == p.limit && p.limit > 0 && k.version >= 33 {
 		last, _ := views[len(views)-1].ID.(string)
 		if n, isNumber := views[len(views)-1].ID.(int); isNumber {
 			last = number(n)
@@ -432,8 +451,8 @@ type migrationView struct {
 	DestNode   null   `json:"dest_node"`
 	Dest       null   `json:"dest_compute"`
 	DestHost   null   `json:"dest_host"`
-	OldFlavor  int    `json:"old_instance_type_id"`
-	NewFlavor  int    `json:"new_instance_type_id"`
+	OldFlavor  *int   `json:"old_instance_type_id"`
+	NewFlavor  *int   `json:"new_instance_type_id"`
 	CreatedAt  string `json:"created_at"`
 	UpdatedAt  null   `json:"updated_at"`
 	UserID     null   `json:"user_id,omitzero"`
@@ -441,14 +460,28 @@ type migrationView struct {
 }
 
 func (k *call) migrationView(m *migration) migrationView {
-	dest := ""
+	dest, node, address := "", "", ""
 	if m.dest != nil {
 		dest = m.dest.name
 	}
+	if m.claimed {
+		node, address = dest, m.dest.address()
+	}
+	source := m.source.name
+	if m.kind == "live-migration" { // has neither
+		address = ""
+		if !m.claimed {
+			source = ""
+		}
+	}
+	flavor := new(1)
+	if m.kind == "evacuation" {
+		flavor = nil
+	}
 	return migrationView{
 		ID: m.id, UUID: k.since(59, m.uuid), Server: m.server.id, Status: m.status, Type: k.since(23, m.kind),
-		SourceNode: orNull(m.source.name), Source: orNull(m.source.name), DestNode: orNull(dest), Dest: orNull(dest), DestHost: orNull(""),
-		OldFlavor: 1, NewFlavor: 1, CreatedAt: m.created.UTC().Format(timeMicro), UpdatedAt: orNullTime(m.updated, timeMicro),
+		SourceNode: orNull(source), Source: orNull(m.source.name), DestNode: orNull(node), Dest: orNull(dest), DestHost: orNull(address),
+		OldFlavor: flavor, NewFlavor: flavor, CreatedAt: m.created.UTC().Format(timeMicro), UpdatedAt: orNullTime(m.updated, timeMicro),
 		UserID: k.since(80, m.userID), ProjectID: k.since(80, m.server.project.id),
 	}
 }
@@ -467,14 +500,26 @@ func (k *call) routeMigrations(seg []string) answer {
 	c := k.c
 	switch {
 	case len(seg) > 0:
-		return noRoute
+		return k.noRoute()
 	case k.r.Method != "GET":
-		return badMethod()
+		return k.noRoute()
 	}
 	if a, good := k.may("os-migrations:index"); !good {
 		return a
 	}
 	q := k.r.URL.Query()
+	if k.version >= 59 {
+		known := []string{"hidden", "host", "instance_uuid", "limit", "marker", "migration_type", "source_compute", "status"}
+		if k.version >= 66 {
+			known = append(known, "changes-before")
+		}
+		if k.version >= 80 {
+			known = append(known, "project_id", "user_id")
+		}
+		if a, good := strangers(q, append(known, "changes-since")...); !good {
+			return a
+		}
+	}
 	p, a, good := k.page(q)
 	if !good {
 		return a
@@ -485,28 +530,24 @@ func (k *call) routeMigrations(seg []string) answer {
 	}
 	waiting := p.marker != ""
 	wanted := migrationFilter(q)
-	views, more := []migrationView{}, false
+	views := []migrationView{}
 	for _, m := range slices.Backward(c.migrations) {
 		if waiting {
 			waiting = m.uuid != p.marker
 			continue
 		}
-		switch {
-		case !wanted(m):
-		case len(views) == p.limit:
-			more = true
-		default:
-			views = append(views, k.migrationView(m))
-		}
-		if more {
+		if len(views) == p.limit {
 			break
+		}
+		if wanted(m) {
+			views = append(views, k.migrationView(m))
 		}
 	}
 	if waiting {
 		return fail(400, "Marker %.64s could not be found.", p.marker)
 	}
 	body := map[string]any{"migrations": views}
-	if more {
+	if len(views) == p.limit && p.limit > 0 && k.version >= 59 {
 		body["migrations_links"] = k.next(q, views[len(views)-1].UUID.s)
 	}
 	return ok(body)
@@ -515,9 +556,9 @@ func (k *call) routeMigrations(seg []string) answer {
 func (k *call) routeZones(seg []string) answer {
 	switch {
 	case k.r.Method != "GET":
-		return badMethod()
+		return k.noRoute()
 	case len(seg) > 1 || len(seg) == 1 && seg[0] != "detail":
-		return noRoute
+		return k.noRoute()
 	}
 	detail := len(seg) == 1
 	if detail {
@@ -555,7 +596,7 @@ func (k *call) routeFlavors(seg []string) answer {
 	}
 	switch {
 	case k.r.Method != "GET":
-		return badMethod()
+		return k.noRoute()
 	case len(seg) == 0:
 		return ok(map[string]any{"flavors": []any{map[string]any{"id": "1", "name": "tiny", "links": tiny["links"]}}})
 	case len(seg) == 1 && seg[0] == "detail":
@@ -569,9 +610,9 @@ func (k *call) routeFlavors(seg []string) answer {
 func (k *call) routeLimits(seg []string) answer {
 	switch {
 	case k.r.Method != "GET":
-		return badMethod()
+		return k.noRoute()
 	case len(seg) > 0:
-		return noRoute
+		return k.noRoute()
 	}
 	return ok(map[string]any{"limits": map[string]any{"rate": []any{}, "absolute": map[string]any{
 		"maxTotalInstances": -1, "maxTotalCores": -1, "maxTotalRAMSize": -1, "totalInstancesUsed": len(k.c.servers),
