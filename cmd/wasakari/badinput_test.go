@@ -6,9 +6,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/novasim"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // flowConf sets one flow.
@@ -618,4 +622,40 @@ func closedAddress(t *testing.T) string {
 	}
 	defer l.Close() //nolint:errcheck // nothing was accepted
 	return l.Addr().String()
+}
+
+// TestHelp: every command explains itself on standard output.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
+		p := newPlace(t, nil)
+		r := p.run(t.Context(), t, args...)
+		if r.code != exitOK || r.stderr != "" || !strings.Contains(r.stdout, "Usage:\n  wasakari") {
+			t.Errorf("%q: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+		}
+		for line := range strings.Lines(r.stdout) {
+			if n := utf8.RuneCountInString(line); n > 140 {
+				t.Errorf("%q: a line of %d columns: %s", args, n, line)
+			}
+		}
+		if cmd.HasParent() && cmd.Runnable() && !cmd.HasSubCommands() && cmd.Example == "" {
+			t.Errorf("%q: no example", args)
+		}
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() && sub.Name() != "help" {
+				walk(sub)
+			}
+		}
+	}
+	walk(newRoot(world{}))
+	// Each flow's inputs are in the help of run.
+	p := newPlace(t, nil)
+	help := p.run(t.Context(), t, "run", "--help").stdout
+	for _, kind := range recovery.FlowKinds() {
+		if want := string(kind) + " " + strings.Join(mustGive[kind], " and "); !strings.Contains(strings.ReplaceAll(help, "\n", " "), want) {
+			t.Errorf("the help of run does not say %q", want)
+		}
+	}
 }

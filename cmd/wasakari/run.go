@@ -44,6 +44,10 @@ func newRun(w world) *cobra.Command {
 		Long: `Runs the recovery flow of your configuration: host-auto, host-rh, instance or
 process, or the name of Masakari's option that holds it.
 
+Each flow must be given: host-auto host_name; host-rh host_name and
+reserved_host_list; instance instance_uuid; process process_name and host_name.
+May be given: event, payload, segment, notification_uuid, generated_time.
+
 What you wrote is checked first; nothing is started when it is wrong. What the
 run does is written to a journal before it is done: a run that was killed goes
 on with --resume, and sends no change twice.
