@@ -120,7 +120,8 @@ const (
 	// forbidden without a fence proof for the host in this run.
 	OpNovaServiceForceDown = "nova.service_force_down"
 	// OpNovaServiceWait: Waits until a service is as wanted; one list request
-	// per compute host for all who wait.
+	// per compute host for all who wait. A conflict when the nova-compute of the
+	// failed host was disabled by another run.
 	OpNovaServiceWait = "nova.service_wait"
 	// OpNovaAggregateList: Lists host aggregates.
 	OpNovaAggregateList = "nova.aggregate_list"

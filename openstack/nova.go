@@ -18,7 +18,9 @@ import (
 // Nova's default osapi_max_limit. Where it is set lower, pages are smaller.
 const pageSize = "1000"
 
-// Server reads one server.
+// Server reads one server. A document that is only a part of it, which Nova
+// gives from 2.69 on while the server's cell does not answer, is
+// recovery.ErrUnavailable: it would look like a server without lock and host.
 func (c *Client) Server(ctx context.Context, id string) (recovery.Server, error) {
 	op := "get server " + short(id)
 	path, err := segment(op, id)
@@ -30,10 +32,18 @@ func (c *Client) Server(ctx context.Context, id string) (recovery.Server, error)
 		return recovery.Server{}, err
 	}
 	s, err := one[recovery.Server](c, op, a, "server")
-	if err == nil && s.ID == "" {
+	switch {
+	case err != nil:
+		return recovery.Server{}, err
+	case s.ID == "":
 		return recovery.Server{}, c.badAnswer(op, a, errors.New("the server has no id"))
+	case s.Status == "UNKNOWN" && s.VMState == "":
+		return recovery.Server{}, &recovery.CloudError{
+			Op: op, Status: a.status, RequestID: a.requestID, Err: recovery.ErrUnavailable,
+			Message: "nova shows only a part of the server: its cell does not answer",
+		}
 	}
-	return s, err
+	return s, nil
 }
 
 // Servers hands every page of the list of servers, of all projects, to page,

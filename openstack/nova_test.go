@@ -349,6 +349,13 @@ func TestHostileAnswers(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a part of a server, whose cell is down", func(t *testing.T) {
+		f.onValid("GET /v2.1/servers/s1", say(200, `{"server": {"id": "s1", "status": "UNKNOWN", "tenant_id": "p1", "links": []}}`))
+		s, err := c.Server(t.Context(), "s1")
+		if !errors.Is(err, recovery.ErrUnavailable) || s.ID != "" || !strings.Contains(err.Error(), "its cell does not answer") {
+			t.Errorf("Server = %+v, %v, want ErrUnavailable", s, err)
+		}
+	})
 	t.Run("after a change", func(t *testing.T) {
 		f.onValid("PUT /v2.1/os-services/u1", say(200, `{"service": 7}`))
 		_, id, err := c.UpdateService(t.Context(), "u1", recovery.ServiceUpdate{Status: "enabled"})

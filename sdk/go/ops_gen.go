@@ -202,8 +202,9 @@ func (g Nova) ServiceForceDown(ctx context.Context, req NovaServiceForceDownRequ
 }
 
 // ServiceWait does nova.service_wait. Waits until a service is as wanted; one
-// list request per compute host for all who wait. Errors: invalid,
-// not_granted, not_found, forbidden, conflict, unavailable, timeout,
+// list request per compute host for all who wait. A conflict when the
+// nova-compute of the failed host was disabled by another run. Errors:
+// invalid, not_granted, not_found, forbidden, conflict, unavailable, timeout,
 // canceled.
 func (g Nova) ServiceWait(ctx context.Context, req NovaServiceWaitRequest) (NovaServiceWaitAnswer, error) {
 	var ans NovaServiceWaitAnswer

@@ -679,7 +679,9 @@ type NovaServiceForceDownAnswer struct {
 }
 
 // NovaServiceWaitRequest is the request of nova.service_wait: Waits until a
-// service is as wanted; one list request per compute host for all who wait.
+// service is as wanted; one list request per compute host for all who wait. A
+// conflict when the nova-compute of the failed host was disabled by another
+// run.
 type NovaServiceWaitRequest struct {
 	// Compute host.
 	Host string `json:"host"`
