@@ -21,7 +21,7 @@ JSON    ?=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: $(BIN)/wasakari examples ## the program (bin/wasakari) and the example tasks (bin/tasks)
@@ -65,6 +65,15 @@ test: build ## every test, with the race detector, in random order
 crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run
 	WASAKARI_CRASH_EVERY=1 $(GO) test -count=1 -timeout 60m -v -run TestCrash ./cmd/wasakari
 
+# The lab needs root, and Debian 12's packages, which it installs.
+.PHONY: e2e-short
+e2e-short: build ## the four flows on a real Nova, in minutes (needs root; test/openstack/README.md)
+	$(GO) test -tags e2e -count=1 -timeout 20m -v -run '^TestShort$$' ./test/openstack
+
+.PHONY: e2e
+e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKilled': only those)
+	$(GO) test -tags e2e -count=1 -timeout 4h -v $(if $(E2E),-run '$(E2E)') ./test/openstack
+
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./hostfuncs ./internal/runstate ./cmd/wasakari
@@ -82,6 +91,8 @@ generate: ## rewrite what is generated from abi/schema.json
 .PHONY: testdata
 testdata: ## rebuild the test guests (needs wat2wasm, Debian package wabt)
 	$(GO) run ./internal/testwasm/gen
+	wat2wasm sdk/testdata/from_abi.wat -o sdk/testdata/from_abi.wasm
+	for w in cmd/wasakari/testdata/*.wat; do wat2wasm --debug-names $$w -o $${w%.wat}.wasm; done
 
 $(LINT): tools/go.mod
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
