@@ -34,6 +34,7 @@ type cloud struct {
 	outcomes  map[string]wasakari.NovaServerWaitAnswer // of a wait: "until server"
 	onCall    func(call string)                        // under no lock
 	lockOwner map[string]string
+	unhosted  bool // lists do not tell the host of server a
 }
 
 func newCloud(servers ...wasakari.Server) *cloud {
@@ -190,8 +191,12 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 	case "nova.server_list":
 		var ans wasakari.NovaServerListAnswer
 		for _, s := range c.servers {
-			if s.Host == r.Host {
-				ans.Servers = append(ans.Servers, *s)
+			if s.Host != r.Host {
+				continue
+			}
+			ans.Servers = append(ans.Servers, *s)
+			if c.unhosted && s.ID == "a" {
+				ans.Servers[len(ans.Servers)-1].Host = ""
 			}
 		}
 		return ans, nil

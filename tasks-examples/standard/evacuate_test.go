@@ -104,19 +104,20 @@ func TestEvacuateStates(t *testing.T) {
 func TestEvacuateTrouble(t *testing.T) {
 	nova := refuse("unavailable", "The server has either erred or is incapable", 500)
 	tests := []struct {
-		name    string
-		server  wasakari.Server
-		absent  bool             // Nova does not know the server
-		read    *wasakari.Server // what reading it shows, if not what it is
-		fault   map[string]error
-		outcome map[string]wasakari.NovaServerWaitAnswer
-		set     opts
-		note    string // message of the vmove before
-		ongoing bool
-		calls   []string
-		status  string
-		dest    string
-		message string
+		name     string
+		server   wasakari.Server
+		absent   bool             // Nova does not know the server
+		unhosted bool             // the list does not tell the server's host
+		read     *wasakari.Server // what reading it shows, if not what it is
+		fault    map[string]error
+		outcome  map[string]wasakari.NovaServerWaitAnswer
+		set      opts
+		note     string // message of the vmove before
+		ongoing  bool
+		calls    []string
+		status   string
+		dest     string
+		message  string
 	}{
 		{
 			name: "evacuate refused", server: vm("a", "active"), fault: map[string]error{"nova.server_evacuate a": nova},
@@ -209,7 +210,14 @@ func TestEvacuateTrouble(t *testing.T) {
 		},
 		{
 			name: "on no host", server: wasakari.Server{ID: "a", VMState: "active", Host: "nowhere"},
-			calls: []string{"get"}, status: "ignored", message: "it is on no host",
+			calls: []string{"get"}, status: "failed", message: "Nova shows it on no host, in vm_state active",
+		},
+		{
+			name: "shelved meanwhile", server: wasakari.Server{ID: "a", VMState: "shelved_offloaded", Host: "nowhere"},
+			calls: []string{"get"}, status: "ignored", message: "it is shelved and on no host",
+		},
+		{
+			name: "listed without a host", server: vm("a", "active"), unhosted: true, status: "failed", message: "Nova shows it on no host, in vm_state active",
 		},
 		{
 			name: "target unknown", server: vm("a", "active"), fault: map[string]error{"nova.server_evacuate a": refuse("not_found", "Compute host nowhere not found.", 404)},
@@ -306,6 +314,10 @@ func TestEvacuateTrouble(t *testing.T) {
 			calls: []string{"get", "lock", "unlock"}, status: "failed", dest: other, message: "was active; evacuated, now in error: disk gone",
 		},
 		{
+			name: "unreadable in a later round", server: wasakari.Server{ID: "a", VMState: "error", Host: other}, fault: map[string]error{"nova.server_get a": nova},
+			note: "was paused", calls: []string{"get"}, status: "failed", message: "was paused; 500 The server has either erred or is incapable (req-17)",
+		},
+		{
 			name: "moved after the limit of an earlier round", server: wasakari.Server{ID: "a", VMState: "active", Host: other}, note: "was active",
 			calls: []string{"get", "lock", "unlock"}, status: "succeeded", dest: other, message: "was active; evacuated",
 		},
@@ -323,6 +335,7 @@ func TestEvacuateTrouble(t *testing.T) {
 			c := newCloud(servers...).pending("a", "b")
 			c.faults, c.outcomes, c.read = tt.fault, tt.outcome, tt.read
 			c.vmoves[0].Message = tt.note
+			c.unhosted = tt.unhosted
 			if tt.ongoing {
 				c.vmoves[0].Status = "ongoing"
 				if tt.server.Locked {

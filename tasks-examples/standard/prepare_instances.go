@@ -150,11 +150,12 @@ func (c *chooser) found(s wasakari.Server) (note string, state evacuate.State) {
 
 // unsettled gives new attempts for servers that are not on the host any more
 // although the last attempt failed, for instance because Nova took longer than
-// the limit: what became of them is still to be found out.
+// the limit, or did not come to an end: what became of them is still to be found
+// out.
 func (c *chooser) unsettled() []wasakari.HAVMovePutRequest {
 	var out []wasakari.HAVMovePutRequest
 	for _, v := range c.latest {
-		if v.Status != "failed" || c.seen[v.InstanceUUID] {
+		if v.Status == "succeeded" || v.Status == "ignored" || c.seen[v.InstanceUUID] {
 			continue
 		}
 		r := wasakari.HAVMovePutRequest{InstanceUUID: v.InstanceUUID, InstanceName: v.InstanceName, Status: "pending"}

@@ -159,6 +159,11 @@ func TestPrepare(t *testing.T) {
 			records: []string{"a pending was suspended"},
 		},
 		{
+			name: "next round, moved before its end was written down", round: 2, servers: []wasakari.Server{{ID: "a", VMState: "active", Host: other}},
+			vmoves:  []wasakari.VMove{{InstanceUUID: "a", Status: "ongoing", Attempt: 1, Message: "was paused"}, {InstanceUUID: "b", Status: "pending", Attempt: 1}},
+			records: []string{"a pending was paused", "b pending"},
+		},
+		{
 			name: "next round, never begun", round: 2, servers: []wasakari.Server{vm("a", "error")},
 			vmoves:  []wasakari.VMove{{InstanceUUID: "a", Status: "failed", Attempt: 1, Message: "Nova still sees compute-1 up; is it fenced?"}},
 			records: []string{"a pending"},

@@ -212,11 +212,7 @@ func (e *evacuation) put(ctx context.Context, req wasakari.HAVMovePutRequest) er
 // fail ends all vmoves when nothing could be begun.
 func (e *evacuation) fail(ctx context.Context, todo []work, why error) {
 	for _, w := range todo {
-		msg := why.Error()
-		if w.tried {
-			msg = w.before.Note() + noteSep + msg
-		}
-		if err := e.put(ctx, wasakari.HAVMovePutRequest{InstanceUUID: w.id, Status: "failed", Message: msg}); err != nil {
+		if err := e.put(ctx, wasakari.HAVMovePutRequest{InstanceUUID: w.id, Status: "failed", Message: w.noted(why.Error())}); err != nil {
 			e.log.Errorf("%v", err)
 		}
 	}

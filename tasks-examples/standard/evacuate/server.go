@@ -35,6 +35,15 @@ type work struct {
 	server wasakari.Server
 }
 
+// noted puts before why the state in which an earlier attempt found the server:
+// the next one needs it.
+func (w work) noted(why string) string {
+	if !w.tried {
+		return why
+	}
+	return w.before.Note() + noteSep + why
+}
+
 // result is the final state of a vmove.
 type result struct {
 	status, dest, message string
@@ -52,11 +61,15 @@ func (e *evacuation) move(ctx context.Context, w work) (result, error) {
 	s := w.server
 	switch {
 	case w.failed != nil:
-		return failed(text(w.failed)), nil
+		return failed(w.noted(text(w.failed))), nil
 	case w.gone || s.VMState == "deleted":
 		return gone, nil
 	case s.Host == "":
-		return ignored("it is on no host"), nil
+		if plan := PlanFor(Of(s), e.skipOthers); plan.Action == Leave {
+			return ignored(plan.Reason), nil
+		}
+		// As happens to clients that may not see hosts.
+		return failed(w.noted("Nova shows it on no host, in vm_state " + s.VMState)), nil
 	}
 	away := s.Host != e.host
 	if away && !w.tried {
