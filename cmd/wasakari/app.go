@@ -138,7 +138,7 @@ Exit codes: 0 finished (nothing to do and ignored included), 1 failed,
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(w), newConfig(w), newRun(w), newSimulate(w), newTask(w))
+	root.AddCommand(newCheck(w), newConfig(w), newRun(w), newPlan(w), newSimulate(w), newTask(w))
 	refuseUnknown(root)
 	return root
 }

@@ -15,12 +15,10 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 )
 
-// flowConf sets one flow.
-func flowConf(kind, value string) string {
-	return "[taskflow_driver_recovery_flows]\n" + kind + " = " + value + "\n"
+// flowConf sets the flow host-auto.
+func flowConf(value string) string {
+	return "[taskflow_driver_recovery_flows]\nhost_auto_failure_recovery_tasks = " + value + "\n"
 }
-
-const hostAuto = "host_auto_failure_recovery_tasks"
 
 // wasmHead is the magic number and the version of a core module.
 const wasmHead = "\x00asm\x01\x00\x00\x00"
@@ -40,7 +38,7 @@ type badInput struct {
 
 // taskIn gives a conf that runs the task x in the pre phase of host-auto.
 func taskIn(task string) string {
-	return flowConf(hostAuto, "pre:['"+task+"'],main:['prepare_HA_enabled_instances_task'],post:['evacuate_instances_task']")
+	return flowConf("pre:['" + task + "'],main:['prepare_HA_enabled_instances_task'],post:['evacuate_instances_task']")
 }
 
 func badInputs(t *testing.T) []badInput {
@@ -60,41 +58,49 @@ func badInputs(t *testing.T) []badInput {
 			name:  "unknown task key",
 			files: map[string]string{"conf": taskIn("disable_compute_servce_task")},
 			want:  `DIR/conf:2:41: flow host-auto: pre: unknown task "disable_compute_servce_task"; did you mean "disable_compute_service_task"?`,
-		}, {
+		},
+		{
 			name:  "unknown task key like none",
 			files: map[string]string{"conf": taskIn("page_the_operator")},
 			want:  `DIR/conf:2:41: flow host-auto: pre: unknown task "page_the_operator"; put page_the_operator.wasm into a task directory, or mend the name`,
-		}, {
+		},
+		{
 			name:  "input that nobody provides",
 			files: x(abi.ManifestTask{Requires: []string{"ticket_id"}}),
 			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" requires ticket_id, which no input and no earlier task provides; no known task provides it`,
-		}, {
+		},
+		{
 			name:  "input of another flow",
 			files: x(abi.ManifestTask{Requires: []string{"process_name"}}),
 			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" requires process_name, which no input and no earlier task provides; it is an input of flow process`,
-		}, {
+		},
+		{
 			name: "input provided later",
 			files: map[string]string{
 				"tasks/x.wasm": string(packed(t, noop, abi.ManifestTask{Key: "x", Requires: []string{"ticket_id"}}, abi.ManifestTask{Key: "y", Provides: []string{"ticket_id"}})),
-				"conf":         flowConf(hostAuto, "pre:['x'],main:['y'],post:['evacuate_instances_task']"),
+				"conf":         flowConf("pre:['x'],main:['y'],post:['evacuate_instances_task']"),
 			},
 			want: `DIR/conf:2:41: flow host-auto: pre: task "x" requires ticket_id, which no input and no earlier task provides; task "y" provides it, but later (main, DIR/conf:2:52): put it before`,
-		}, {
+		},
+		{
 			name:  "protected name",
 			files: x(abi.ManifestTask{Provides: []string{"fence_proof"}}),
 			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" provides the protected name fence_proof; if library acme may set it, add provides:fence_proof to its line in [grants]`,
-		}, {
+		},
+		{
 			name:  "read-only input",
 			files: x(abi.ManifestTask{Provides: []string{"host_name"}}),
 			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" provides host_name, which is an input of the flow; inputs are read-only: let the task provide another name`,
-		}, {
+		},
+		{
 			name: "name provided twice",
 			files: map[string]string{
 				"tasks/x.wasm": string(packed(t, noop, abi.ManifestTask{Key: "x", Provides: []string{"ticket_id"}}, abi.ManifestTask{Key: "y", Provides: []string{"ticket_id"}})),
-				"conf":         flowConf(hostAuto, "pre:['x','y'],main:[],post:['evacuate_instances_task']"),
+				"conf":         flowConf("pre:['x','y'],main:[],post:['evacuate_instances_task']"),
 			},
 			want: `DIR/conf:2:45: flow host-auto: pre: task "y" provides ticket_id, which task "x" provides already (pre, DIR/conf:2:41); a name has one provider per flow: remove one of the two tasks`,
-		}, {
+		},
+		{
 			name:  "op not granted",
 			files: with(x(abi.ManifestTask{Uses: []string{"nova.server_list", "kv.put"}}), taskIn("x")+"[grants]\nacme = kv.*\n"),
 			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" uses nova.server_list, which library acme is not granted; add nova.server_list to the line of acme in [grants], or remove the task`,
@@ -104,32 +110,38 @@ func badInputs(t *testing.T) []badInput {
 			name:  "option missing",
 			files: x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "queue", Type: "string", Required: true, Help: "Queue of tickets"}}}),
 			want:  `DIR/conf:2:41: flow host-auto: pre: task "x": option [acme] queue is required: Queue of tickets; write queue = … below [acme]`,
-		}, {
+		},
+		{
 			name:  "option of another's section",
 			files: x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "DEFAULT", Name: "os_privileged_user_password", Type: "string"}}}),
 			want: "DIR/tasks/x.wasm: task x asks for option [DEFAULT] os_privileged_user_password: that section belongs to Wasakari, Masakari or an OpenStack library; " +
 				"give its options a section of their own in task.yaml, such as [acme]",
-		}, {
+		},
+		{
 			name: "option of the wrong type",
 			files: with(x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "limit", Type: "int"}}}),
 				taskIn("x")+"[acme]\nlimit = many\n"),
 			want: "DIR/conf:4:9: option [acme] limit: want an int, got 'many'",
-		}, {
+		},
+		{
 			name: "option out of range",
 			files: with(x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "limit", Type: "int", Max: &five}}}),
 				taskIn("x")+"[acme]\nlimit = 6\n"),
 			want: "DIR/conf:4:9: option [acme] limit: want an int ≤ 5, got '6'",
-		}, {
+		},
+		{
 			name:  "option of ours of the wrong type",
 			files: map[string]string{"conf": "[DEFAULT]\nverify_interval = soon\n"},
 			want:  "DIR/conf:2:19: option [DEFAULT] verify_interval: want an int (seconds), got 'soon'",
-		}, {
+		},
+		{
 			name:    "option of the wrong type in the environment",
 			environ: []string{"OS_DEFAULT__HOST_FAILURE_RECOVERY_THREADS=0"},
 			want:    "environment OS_DEFAULT__HOST_FAILURE_RECOVERY_THREADS: option [DEFAULT] host_failure_recovery_threads: want an int ≥ 1, got '0'",
-		}, {
+		},
+		{
 			name:  "flow that is no dictionary",
-			files: map[string]string{"conf": flowConf(hostAuto, "evacuate_instances_task")},
+			files: map[string]string{"conf": flowConf("evacuate_instances_task")},
 			want:  "DIR/conf:2:36: option host_auto_failure_recovery_tasks: 'evacuate_instances_task' is no key with a list; the form is pre:['…'],main:['…'],post:['…']",
 		},
 		// Files.
@@ -137,44 +149,53 @@ func badInputs(t *testing.T) []badInput {
 			name: "conf file missing",
 			args: "run host-auto --config-file DIR/nope.conf",
 			want: "DIR/nope.conf: no such file; check --config-file",
-		}, {
+		},
+		{
 			name:  "conf file unreadable",
 			files: map[string]string{"folder.conf/x": ""},
 			args:  "run host-auto --config-file DIR/folder.conf",
 			want:  "DIR/folder.conf: not a regular file; check --config-file; a folder goes with --config-dir",
-		}, {
+		},
+		{
 			name:  "conf file that is none",
 			files: map[string]string{"conf": "[DEFAULT]\n\nverify_interval\n"},
 			want:  "DIR/conf:3:1: no ':' or '=' found in assignment: 'verify_interval'; write name = value; a line that belongs to the value above begins with a blank",
-		}, {
+		},
+		{
 			name: "conf folder missing",
 			args: "run host-auto --config-dir DIR/nope",
 			want: "DIR/nope: no such directory; check --config-dir",
-		}, {
+		},
+		{
 			name: "task folder missing",
 			args: "run host-auto --task-dir DIR/nope",
 			want: "task folder DIR/nope: no such file or directory; check --task-dir and [wasakari] task_dir",
-		}, {
+		},
+		{
 			name:  "scenario unreadable",
 			args:  "run host-auto --simulate --scenario DIR/nope.yaml",
 			files: map[string]string{},
 			want:  "DIR/nope.yaml: no such file or directory",
-		}, {
+		},
+		{
 			name:  "scenario with an unknown field",
 			args:  "run host-auto --simulate --scenario DIR/s.yaml",
 			files: map[string]string{"s.yaml": "hosts:\n  - {name: compute-1, stat: down}\n"},
 			want:  `DIR/s.yaml:2:23: unknown field "stat"`,
-		}, {
+		},
+		{
 			name:  "scenario without the host",
 			args:  "run host-auto --simulate --scenario DIR/s.yaml",
 			files: map[string]string{"s.yaml": "hosts:\n  - {name: node-1}\n  - {name: node-2}\n"},
 			want:  "simulated cloud: there is no host compute-1; it has node-1, node-2",
-		}, {
+		},
+		{
 			name:  "state folder is a file",
 			files: map[string]string{"state": ""},
 			args:  "run host-auto --state-dir DIR/state",
 			want:  "state folder: mkdir DIR/state: not a directory; name another state folder with --state-dir",
-		}, {
+		},
+		{
 			name:  "cache folder is a file",
 			files: map[string]string{"cache": ""},
 			args:  "run host-auto --cache-dir DIR/cache",
@@ -186,44 +207,52 @@ func badInputs(t *testing.T) []badInput {
 			environ: []string{"OS_AUTH_URL="},
 			args:    "run host-auto",
 			want:    "no cloud to act on; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, set os_privileged_user_auth_url in the configuration, or try --simulate",
-		}, {
+		},
+		{
 			name:    "cloud unreachable",
 			environ: []string{"OS_AUTH_URL=http://ADDR/v3"},
 			args:    "run host-auto",
 			want:    "cloud of the OS_* variables: log in at http://ADDR/v3: http://ADDR: dial tcp ADDR: connect: connection refused; check the URL, and that this machine reaches it",
-		}, {
+		},
+		{
 			name:    "credentials wrong",
 			environ: []string{"OS_PASSWORD=guessed"},
 			args:    "run host-auto",
 			want:    "cloud of the OS_* variables: log in at http://ADDR/v3: 401 The request you have made requires authentication. (ID); check user, password, project and their domains",
-		}, {
+		},
+		{
 			name:    "credentials missing",
 			environ: []string{"OS_USERNAME="},
 			args:    "run host-auto",
 			want:    "cloud of the OS_* variables: cloud options: invalid: a password without a user",
-		}, {
+		},
+		{
 			name:    "region wrong",
 			environ: []string{"OS_REGION_NAME=Mars"},
 			args:    "run host-auto",
 			want:    `cloud of the OS_* variables: find nova in the catalog: no compute endpoint with interface public in region "Mars"; there are compute:nova:admin in RegionOne, compute:nova:internal in RegionOne, compute:nova:public in RegionOne`,
-		}, {
+		},
+		{
 			name:    "cloud unknown in clouds.yaml",
 			environ: []string{"OS_CLIENT_CONFIG_FILE=DIR/clouds.yaml"},
 			files:   map[string]string{"clouds.yaml": "clouds:\n  lab:\n    auth: {auth_url: http://ADDR/v3, username: a, password: b, project_name: c}\n"},
 			args:    "run host-auto --os-cloud lba",
 			want:    `DIR/clouds.yaml: cloud "lba": invalid: cloud "lba" not found in clouds.yaml; check --os-cloud and OS_CLOUD`,
-		}, {
+		},
+		{
 			name:    "no clouds.yaml",
 			environ: []string{"OS_CLIENT_CONFIG_FILE=DIR/clouds.yaml"},
 			args:    "run host-auto --os-cloud lab",
 			want:    "clouds file: not found: looked for DIR/clouds.yaml; make it, or name another in OS_CLIENT_CONFIG_FILE",
-		}, {
+		},
+		{
 			name:    "privileged user without a password",
 			environ: []string{"OS_AUTH_URL="},
 			files:   map[string]string{"conf": "[DEFAULT]\nos_privileged_user_auth_url = http://ADDR/v3\nos_privileged_user_name = masakari\nos_privileged_user_tenant = service\n"},
 			args:    "run host-auto",
 			want:    "[DEFAULT] os_privileged_user_auth_url is set, but not os_privileged_user_password; set it too, or name a cloud with --os-cloud",
-		}, {
+		},
+		{
 			name:    "nova_catalog_admin_info of the wrong form",
 			environ: []string{"OS_AUTH_URL="},
 			files:   map[string]string{"conf": "[DEFAULT]\nos_privileged_user_auth_url = http://ADDR/v3\nnova_catalog_admin_info = compute\n"},

@@ -28,7 +28,7 @@ with file, line and column, and the exit code is 2.`,
 			}
 			defer l.close() //nolint:errcheck // nothing was written
 			l.warn(w)
-			if _, err := l.checkAll(); err != nil {
+			if err := l.checkAll(); err != nil {
 				return err
 			}
 			return printCheck(w.stdout, l)

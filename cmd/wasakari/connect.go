@@ -40,7 +40,7 @@ type cloud struct {
 }
 
 func (c *cloud) close() {
-	c.Client.Close()
+	c.Close()
 	if c.sim != nil {
 		_ = c.sim.Close() // in memory; nothing can be lost
 	}

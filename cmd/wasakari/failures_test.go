@@ -33,12 +33,16 @@ func TestFailures(t *testing.T) {
 			name: "out of memory", guest: "memory_abort", task: abi.ManifestTask{Limits: abi.ManifestLimits{MemoryMiB: 4}},
 			want: `memory limit of 4 MiB reached: .*\(option \[wasakari\] memory_mib, or limits\.memory_mib in the manifest\)`,
 		},
-		{name: "memory over the ceiling", guest: "memory_abort", task: abi.ManifestTask{Limits: abi.ManifestLimits{MemoryMiB: 64}},
-			args: []string{"--set", "wasakari.memory_mib_max=2", "--set", "wasakari.memory_mib=1"}, want: `memory limit of 2 MiB reached`},
+		{
+			name: "memory over the ceiling", guest: "memory_abort", task: abi.ManifestTask{Limits: abi.ManifestLimits{MemoryMiB: 64}},
+			args: []string{"--set", "wasakari.memory_mib_max=2", "--set", "wasakari.memory_mib=1"}, want: `memory limit of 2 MiB reached`,
+		},
 		{name: "memory read outside", guest: "out_of_bounds", want: `^out of bounds memory access: the guest read or wrote outside its memory`},
 		{name: "pointer outside memory", guest: "outside_memory", want: `^call: request pointer 0xfffa \+ 100 bytes is outside memory`},
-		{name: "request that is not JSON", guest: "not_json", task: abi.ManifestTask{Uses: []string{"nova.server_list"}},
-			want: `^the task failed and gave no reason; the last op that was refused: nova\.server_list: the document is not JSON`},
+		{
+			name: "request that is not JSON", guest: "not_json", task: abi.ManifestTask{Uses: []string{"nova.server_list"}},
+			want: `^the task failed and gave no reason; the last op that was refused: nova\.server_list: the document is not JSON`,
+		},
 		{name: "op that it does not use", guest: "not_json", want: `the last op that was refused: nova\.server_list: not among the uses of task bad`},
 		{
 			name: "endless loop", guest: "loop", task: abi.ManifestTask{Limits: abi.ManifestLimits{Timeout: "50ms"}},

@@ -194,7 +194,7 @@ func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind)
 		}
 	}()
 	l.warn(w)
-	if _, err := l.checkAll(); err != nil {
+	if err := l.checkAll(); err != nil {
 		return refused(err)
 	}
 	id, err := uuid.NewV7()
@@ -401,7 +401,7 @@ func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Reques
 		kinds = append(kinds, req.Run.Plans[k])
 	}
 	head := headline(cl, req.Run) + ", run " + req.Run.ID
-	if file, ok := w.stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) && w.env("TERM") != "dumb" { //nolint:gosec // file descriptors are small
+	if file, ok := w.stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) && w.env("TERM") != "dumb" {
 		return newLive(ctx, w.stdout, b, head, kinds)
 	}
 	fmt.Fprintln(w.stdout, head)

@@ -149,13 +149,13 @@ func documentFields(t *testing.T, text string) {
 		"run_id": "string", "status": "string", "message": "string", "flows": list, "cloud": "string", "started": "string",
 		"duration_ms": "float", "tasks": list, "vmoves": list, "kv": object, "nova_calls": "float",
 	})
-	for _, task := range doc["tasks"].([]any) { //nolint:errcheck // checked above
+	for _, task := range doc["tasks"].([]any) {
 		check("task", task, map[string]string{
 			"key": "string", "flow": "string", "phase": "string", "round": "float", "attempt": "float", "status": "string",
 			"duration_ms": "float", "message": "string",
 		})
 	}
-	for _, v := range doc["vmoves"].([]any) { //nolint:errcheck // checked above
+	for _, v := range doc["vmoves"].([]any) {
 		check("vmove", v, map[string]string{
 			"instance_uuid": "string", "instance_name": "string", "status": "string", "source_host": "string", "dest_host": "string",
 			"message": "string", "attempt": "float",
