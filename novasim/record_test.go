@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -101,7 +102,8 @@ func (r *recorder) lab(line string, args ...string) {
 // clean brings the lab back to where every subject begins.
 func (r *recorder) clean() {
 	for _, h := range []string{"compute-1", "compute-2", "compute-3", "compute-4"} {
-		script(r.t, "bash", "-c", `. `+labScripts+`/lib.sh; ! alive "$1" || kill -CONT -- "-$(pid_of "$1")"`, labScripts+"/x", h)
+		// One that was killed just now still looks up.
+		script(r.t, "bash", "-c", `. `+labScripts+`/lib.sh; if alive "$1"; then kill -CONT -- "-$(pid_of "$1")"; else "$LAB/heal" "$1"; fi`, labScripts+"/x", h)
 	}
 	script(r.t, labScripts+"/servers", "--delete")
 	for _, s := range r.services() {
@@ -210,6 +212,9 @@ func (r *recorder) keep(s step, body string) reply {
 		if len(values) > 0 {
 			s.Answer.Headers[name] = strings.Join(values, ", ")
 		}
+	}
+	if id := s.Answer.Headers["X-Openstack-Request-Id"]; maps.Equal(s.Answer.Headers, s.usual(id, a.status)) {
+		s.Answer.Request, s.Answer.Headers = id, nil
 	}
 	r.tr.Steps = append(r.tr.Steps, s)
 	return a
@@ -324,21 +329,7 @@ func (r *recorder) note(text string) {
 }
 
 func (r *recorder) save() {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(r.tr); err != nil {
-		r.t.Fatal(err)
-	}
-	// Short things on one line.
-	text := flatList.ReplaceAllFunc(buf.Bytes(), func(b []byte) []byte {
-		flat := regexp.MustCompile(`\s*\n\s*`).ReplaceAll(b, []byte(" "))
-		if len(flat) > 140 && !bytes.Contains(flat, []byte(`"X-Openstack-Request-Id"`)) {
-			return b
-		}
-		return flat
-	})
+	text := r.tr.text(r.t)
 	for _, secret := range []string{r.tokens[""], r.tokens["member"], r.tokens["other"]} {
 		if bytes.Contains(text, []byte(secret)) {
 			r.t.Fatal("a token in the transcript")
@@ -349,8 +340,34 @@ func (r *recorder) save() {
 	}
 }
 
-// flatList finds objects and lists that hold no others.
-var flatList = regexp.MustCompile(`[\[{]\n[^\[\]{}]*(?:"[^"\n]*"[^\[\]{}]*)*[\]}]`)
+// text is the transcript as JSON, short things on one line.
+func (tr *transcript) text(t *testing.T) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(tr); err != nil {
+		t.Fatal(err)
+	}
+	text := buf.Bytes()
+	for range 3 { // from the inside outwards
+		text = flat.ReplaceAllFunc(text, func(b []byte) []byte {
+			line := lines.ReplaceAll(b, []byte(" "))
+			if len(line) > 240 {
+				return b
+			}
+			return line
+		})
+	}
+	return text
+}
+
+var (
+	// flat finds objects and lists, with at most one level of short ones in them.
+	flat  = regexp.MustCompile(`[\[{]\n(?:[^\[\]{}"]|"(?:[^"\\]|\\.)*"|\{[^\[\]{}\n]*\}|\[[^\[\]{}\n]*\])*[\]}]`)
+	lines = regexp.MustCompile(`\s*\n\s*`)
+)
 
 var (
 	someUUID      = regexp.MustCompile(`(req-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)

@@ -48,8 +48,22 @@ type step struct {
 
 type labAnswer struct {
 	Status  int               `json:"status"`
+	Request string            `json:"request,omitempty"` // its id; then the headers are the usual ones
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    any               `json:"body,omitempty"`
+}
+
+// usual are the headers of nearly all answers of Nova.
+func (s *step) usual(requestID string, status int) map[string]string {
+	kind := "application/json"
+	if status >= 400 {
+		kind += "; charset=UTF-8"
+	}
+	return map[string]string{
+		"Content-Type": kind, "Vary": "OpenStack-API-Version, X-OpenStack-Nova-API-Version",
+		"OpenStack-Api-Version": "compute " + s.Version, "X-Openstack-Nova-Api-Version": s.Version,
+		"X-Compute-Request-Id": requestID, "X-Openstack-Request-Id": requestID,
+	}
 }
 
 func (s *step) String() string {
