@@ -84,6 +84,10 @@ fuzz: ## every fuzz target for FUZZTIME
 		for t in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			$(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) $$p; done; done
 
+.PHONY: record-nova
+record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
+	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim
+
 .PHONY: generate
 generate: ## rewrite what is generated from abi/schema.json
 	$(GO) run ./internal/abigen
