@@ -2,13 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/runstate"
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/novasim"
+	"github.com/wasakari/wasakari/openstack"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // slowCloud is quickCloud with evacuations that take long enough to be in
@@ -100,6 +108,86 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptWhileSettling: Ctrl-C while a resumed run looks for a change of
+// the process before it takes that one's locks off too; the change stays to be
+// looked for.
+func TestInterruptWhileSettling(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var on func(r *http.Request)
+	sim, environ := startCloud(t, quickCloud, novasim.Options{OnRequest: func(_ int, before bool, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if before {
+			on(r)
+		}
+	}})
+	interruptAt := func(what string) context.Context {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		mu.Lock()
+		defer mu.Unlock()
+		on = func(r *http.Request) {
+			if strings.Contains(r.URL.Path, what) {
+				cancel()
+			}
+		}
+		return ctx
+	}
+	p := newPlace(t, map[string]string{"conf": ""})
+	p.environ = environ
+	r := p.run(interruptAt("/servers/detail"), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-1", "--output", "json",
+		"--set", "wasakari.nova_outcome_wait=1")
+	id := documentOf(t, r).RunID
+	web := server(t, sim, "web-1")
+	none := interruptAt("nothing")
+
+	// What a process that was killed would have left.
+	cl, err := openstack.Connect(none, simOptions(sim, strings.TrimPrefix(environ[0], "OS_AUTH_URL=")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if _, err := cl.Lock(none, web.ID, "wasakari "+id); err != nil {
+		t.Fatal(err)
+	}
+	open := func() *runstate.Run {
+		state, err := runstate.Open(filepath.Join(p.dir, "home/.local/state/wasakari"), id, runstate.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state
+	}
+	state := open()
+	err = errors.Join(
+		state.PushUndo(none, recovery.Undo{Key: "unlock_server/" + web.ID, Kind: recovery.UndoLock, Target: web.ID}),
+		state.BeginIntent(none, recovery.Intent{ID: "lost", Op: abi.OpNovaServerEvacuate, Target: web.ID}),
+	)
+	state.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	r = p.run(interruptAt("/os-migrations"), t, "run", "--resume", id, "--output", "json")
+	if doc := documentOf(t, r); r.code != exitInterrupted || doc.Status != "interrupted" {
+		t.Errorf("exit code %d, status %s, want %d, interrupted\n%s%s", r.code, doc.Status, exitInterrupted, r.stdout, r.stderr)
+	}
+	if server(t, sim, "web-1").Locked {
+		t.Error("the server is still locked")
+	}
+	state = open()
+	left, err := state.OpenIntents(none)
+	state.Close()
+	if err != nil || len(left) != 1 {
+		t.Errorf("open intents = %+v, %v, want the one", left, err)
+	}
+
+	r = p.run(none, t, "run", "--resume", id, "--output", "json")
+	if doc := documentOf(t, r); r.code != exitOK || server(t, sim, "web-1").Evacuations != 1 {
+		t.Errorf("resumed: exit code %d, status %s, %d evacuations, want %d, finished, 1\n%s", r.code, doc.Status, server(t, sim, "web-1").Evacuations, exitOK, r.stderr)
+	}
+}
+
 // TestInterruptBeforeTheRun: an interruption while the cloud is asked for the
 // first time starts nothing.
 func TestInterruptBeforeTheRun(t *testing.T) {
@@ -138,5 +226,78 @@ func TestResumeOfASimulatedRun(t *testing.T) {
 	want := "wasakari: run " + id + ": its simulated cloud ended with it; for runs that can be resumed start one with wasakari simulate\n"
 	if r.code != exitUsage || r.stderr != want {
 		t.Errorf("exit code %d, %q, want %d, %q", r.code, r.stderr, exitUsage, want)
+	}
+}
+
+// interrupted begins a run in p that is interrupted at its first evacuation,
+// and gives its id.
+func interrupted(t *testing.T, p *place, args ...string) (id string, sim *novasim.Cloud) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sim, p.environ = startCloud(t, slowCloud, novasim.Options{})
+	p.stdout = func(line []byte) {
+		if strings.Contains(string(line), "Evacuation of instance started") {
+			cancel()
+		}
+	}
+	args = append(strings.Fields("run host-auto --config-file DIR/conf --input host_name=compute-1"), args...)
+	if r := p.run(ctx, t, args...); r.code != exitInterrupted {
+		t.Fatalf("exit code %d, want %d\n%s%s", r.code, exitInterrupted, r.stdout, r.stderr)
+	}
+	p.stdout = nil
+	runs, err := os.ReadDir(filepath.Join(p.dir, "state/runs"))
+	if err != nil || len(runs) != 1 {
+		t.Fatalf("runs = %v (%v), want one", runs, err)
+	}
+	return strings.TrimSuffix(runs[0].Name(), ".db"), sim
+}
+
+// TestResumeRefused: what stands against going on with a run, and that it goes
+// on when that is mended.
+func TestResumeRefused(t *testing.T) {
+	t.Parallel()
+	task := func(version string) string {
+		wasm, err := abi.AppendManifest(guest("noop"), &abi.Manifest{ABI: 1, Library: "acme", Version: version, Tasks: []abi.ManifestTask{{
+			Key: "x", Options: []abi.ManifestOption{{Group: "acme", Name: "token", Type: "string", Required: true, Secret: true}},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(wasm)
+	}
+	p := newPlace(t, map[string]string{"conf": taskIn("x"), "tasks/x.wasm": task("1.0.0")})
+	id, sim := interrupted(t, p, "--task-dir", "DIR/tasks", "--state-dir", "DIR/state", "--set", "acme.token=hush", "--set", "wasakari.nova_outcome_wait=1")
+	before := len(changes(sim))
+	journal, err := os.ReadFile(filepath.Join(p.dir, "state/runs", id+".db"))
+	if err != nil || strings.Contains(string(journal), "hush") {
+		t.Errorf("the journal holds the secret (%v)", err)
+	}
+	refused := func(want string, args ...string) {
+		t.Helper()
+		r := p.run(t.Context(), t, append([]string{"run", "--resume", id}, args...)...)
+		if got := strings.TrimSuffix(strings.TrimPrefix(r.stderr, "wasakari: "), "\n"); r.code != exitUsage || r.stdout != "" || !regexp.MustCompile("^"+want+"$").MatchString(got) {
+			t.Errorf("exit code %d, %q, want %d, %q\n%s", r.code, got, exitUsage, want, r.stdout)
+		}
+	}
+	refused("run "+id+": not found in DIR/home/.local/state/wasakari; name the state folder of the run with --state-dir")
+	state := []string{"--state-dir", "DIR/state"}
+	other, err := runstate.Open(filepath.Join(p.dir, "state"), id, runstate.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused("run "+id+": still being worked on by another process; wait until it has ended, or stop it, before going on with the run", state...)
+	other.Close()
+	// A secret is not in the journal.
+	refused(`DIR/conf:2:41: flow host-auto: pre: task "x": option \[acme\] token is required; write token = … below \[acme\]`, state...)
+	state = append(state, "--set", "acme.token=hush")
+	p.write(t, "tasks/x.wasm", task("1.0.1"))
+	refused("DIR/tasks/x.wasm: task x is not the one that run "+id+" began with; put the module of digest sha256:[0-9a-f]{64} back", state...)
+	if n := len(changes(sim)); n != before {
+		t.Errorf("%d changes of the cloud by runs that were refused", n-before)
+	}
+	p.write(t, "tasks/x.wasm", task("1.0.0"))
+	if r := p.run(t.Context(), t, append([]string{"run", "--resume", id}, state...)...); r.code != exitOK {
+		t.Errorf("exit code %d, want %d\n%s%s", r.code, exitOK, r.stdout, r.stderr)
 	}
 }

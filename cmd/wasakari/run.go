@@ -380,7 +380,9 @@ func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, pla
 		KnownRun: func(id string) (ended, known bool) { return runstate.Known(l.stateDir, id) },
 	})
 	defer hatch.Close()
-	if err := hatch.Settle(ctx); err != nil { // a new run has nothing to settle
+	// A new run has nothing to settle. One that is interrupted here ends as
+	// before any task: reported, with the undo list worked off.
+	if err := hatch.Settle(ctx); err != nil && ctx.Err() == nil {
 		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
 	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
