@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/wasakari/wasakari/abi"
-	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/novasim"
@@ -280,7 +280,7 @@ func TestResumeRefused(t *testing.T) {
 			t.Errorf("exit code %d, %q, want %d, %q\n%s", r.code, got, exitUsage, want, r.stdout)
 		}
 	}
-	refused("run "+id+": not found in DIR/home/.local/state/wasakari; name the state folder of the run with --state-dir")
+	refused("run " + id + ": not found in DIR/home/.local/state/wasakari; name the state folder of the run with --state-dir")
 	state := []string{"--state-dir", "DIR/state"}
 	other, err := runstate.Open(filepath.Join(p.dir, "state"), id, runstate.Options{})
 	if err != nil {

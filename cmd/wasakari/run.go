@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -294,6 +295,9 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 			return &usageError{err}
 		}
 	}
+	if err := l.sameModules(run); err != nil {
+		return err
+	}
 	cl, err := f.connect(ctx, w, l.cfg, l.log, "")
 	if err != nil {
 		return err
@@ -308,6 +312,25 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 		return err
 	}
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run, History: history, Values: values})
+}
+
+// sameModules refuses to go on with other modules than the run began with.
+func (l *loaded) sameModules(run recovery.Run) error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(run.Modules)) {
+		task, _ := l.catalog.Task(key)
+		switch was := run.Modules[key]; {
+		case task.Digest == was:
+		case task.Standard:
+			errs = append(errs, fmt.Errorf("run %s: this wasakari has another %s than the one that began it; go on with that one", run.ID, key))
+		default:
+			errs = append(errs, fmt.Errorf("%s: task %s is not the one that run %s began with; put the module of digest sha256:%s back", task.Source, key, run.ID, was))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &usageError{err}
+	}
+	return nil
 }
 
 // recall fills in what the command that began the run was given, where this
