@@ -433,20 +433,24 @@ func BenchmarkListServers(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	srv, err := c.Start(b.Context(), "")
 	if err != nil {
 		b.Fatal(err)
 	}
 	base := strings.TrimSuffix(srv.URL, "/v3")
-	res, err := http.Post(srv.URL+"/auth/tokens", "application/json", strings.NewReader(passwordLogin("admin", "novasim", "lab")))
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, srv.URL+"/auth/tokens", strings.NewReader(passwordLogin("admin", "novasim", "lab")))
+	if err != nil {
+		b.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		b.Fatal(err)
 	}
 	_ = res.Body.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		req, _ := http.NewRequest("GET", base+"/v2.1/servers/detail?host=a", http.NoBody)
+		req, _ := http.NewRequestWithContext(b.Context(), http.MethodGet, base+"/v2.1/servers/detail?host=a", http.NoBody)
 		req.Header.Set("X-Auth-Token", res.Header.Get("X-Subject-Token"))
 		req.Header.Set("OpenStack-API-Version", "compute 2.90")
 		r, err := http.DefaultClient.Do(req)

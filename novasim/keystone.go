@@ -136,8 +136,10 @@ func (c *Cloud) RevokeTokens() {
 }
 
 func keystoneError(status int, text string) answer {
-	title := map[int]string{400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-		409: "Conflict", 413: "Request Entity Too Large", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}[status]
+	title := map[int]string{
+		400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+		409: "Conflict", 413: "Request Entity Too Large", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable",
+	}[status]
 	a := answer{status: status, body: map[string]any{"error": map[string]any{"code": status, "message": text, "title": title}}}
 	return a
 }

@@ -50,11 +50,11 @@ func (n null) MarshalJSON() ([]byte, error) {
 	return append(append(append(make([]byte, 0, len(n.s)+2), '"'), n.s...), '"'), nil
 }
 
-func orNullTime(t time.Time, layout string) null {
+func orNullTime(t time.Time) null {
 	if t.IsZero() {
 		return orNull("")
 	}
-	return orNull(t.UTC().Format(layout))
+	return orNull(t.UTC().Format(timeMicro))
 }
 
 // nova answers a request to Nova.

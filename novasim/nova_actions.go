@@ -396,7 +396,7 @@ func (k *call) actionView(s *server, a *action) actionView {
 		StartTime: a.start.UTC().Format(timeMicro), Message: orNull(a.message),
 	}
 	if k.version >= 58 {
-		v.UpdatedAt = orNullTime(a.updated, timeMicro)
+		v.UpdatedAt = orNullTime(a.updated)
 	}
 	return v
 }
@@ -447,7 +447,7 @@ func (k *call) getAction(s *server, requestID string) answer {
 
 func (k *call) eventView(s *server, e *actionEvent) eventView {
 	v := eventView{
-		Event: e.name, StartTime: e.start.UTC().Format(timeMicro), FinishTime: orNullTime(e.finished, timeMicro), Result: orNull(e.result),
+		Event: e.name, StartTime: e.start.UTC().Format(timeMicro), FinishTime: orNullTime(e.finished), Result: orNull(e.result),
 	}
 	if k.token.admin() {
 		v.Details = k.since(84, "")

@@ -306,7 +306,7 @@ func (k *call) serverView(s *server, single bool) *serverView {
 		ID: s.id, Name: s.name, Status: s.status(), TenantID: s.project.id, UserID: s.userID, Metadata: s.metadata,
 		Image: k.image, Flavor: k.flavor,
 		Created: s.created.UTC().Format(timeZ), Updated: s.updated.UTC().Format(timeZ), Links: k.serverLinks(s), DiskConfig: "MANUAL",
-		KeyName: orNull(""), Launched: orNullTime(s.launched, timeMicro), Terminated: orNull(""), TaskState: orNull(s.task), VMState: s.vm,
+		KeyName: orNull(""), Launched: orNullTime(s.launched), Terminated: orNull(""), TaskState: orNull(s.task), VMState: s.vm,
 		PowerState: s.power, VolumesAttached: []struct{}{},
 		Description: k.since(19, s.description), TrustedCerts: k.since(63, ""), LockedReason: k.since(73, s.lockedReason),
 	}
@@ -316,7 +316,7 @@ func (k *call) serverView(s *server, single bool) *serverView {
 	on, name := s.host, s.hostName()
 	if s.deleted {
 		v.VMState = "deleted"
-		v.Terminated = orNullTime(s.updated, timeMicro)
+		v.Terminated = orNullTime(s.updated)
 		if on = s.was; on != nil {
 			name = on.name
 		}

@@ -102,7 +102,7 @@ func (s *sim) try(method, path, body string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	return reply{res.StatusCode, res.Header, string(b)}, err
 }
@@ -229,19 +229,29 @@ func must(t *testing.T, err error) {
 
 func one(extra string) string { return fmt.Sprintf(three, extra) }
 
+// fetch gives the status of a GET.
+func fetch(ctx context.Context, url string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return res.StatusCode, res.Body.Close()
+}
+
 func TestStartServesAndCloses(t *testing.T) {
 	c, err := novasim.New(parse(t, one("")), novasim.Options{})
 	must(t, err)
 	s, err := c.Start(t.Context(), "")
 	must(t, err)
-	res, err := http.Get(s.URL)
-	must(t, err)
-	_ = res.Body.Close()
-	if res.StatusCode != 200 {
-		t.Errorf("GET %s: status %d, want 200", s.URL, res.StatusCode)
+	if status, err := fetch(t.Context(), s.URL); status != 200 {
+		t.Errorf("GET %s: status %d, %v, want 200", s.URL, status, err)
 	}
 	must(t, s.Close(context.Background()))
-	if _, err := http.Get(s.URL); err == nil {
+	if _, err := fetch(t.Context(), s.URL); err == nil {
 		t.Error("still answers after Close")
 	}
 	must(t, c.Close())
@@ -261,10 +271,7 @@ func TestCloseCutsRequestsThatHang(t *testing.T) {
 	must(t, err)
 	over := make(chan error)
 	go func() {
-		res, err := http.Get(s.URL)
-		if err == nil {
-			_ = res.Body.Close()
-		}
+		_, err := fetch(t.Context(), s.URL)
 		over <- err
 	}()
 	<-arrived
@@ -282,7 +289,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	must(t, err)
 	cancel()
 	must(t, c.Close()) // returns only when its goroutines have ended
-	if _, err := http.Get(s.URL); err == nil {
+	if _, err := fetch(t.Context(), s.URL); err == nil {
 		t.Error("still answers")
 	}
 }
@@ -301,7 +308,7 @@ func (s *sim) tryHeaders(method, path string, headers map[string]string) (reply,
 	if err != nil {
 		return reply{}, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	return reply{res.StatusCode, res.Header, string(b)}, err
 }

@@ -4,6 +4,7 @@ package novasim_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -126,7 +127,7 @@ func (r *recorder) clean() {
 // script has no context of the test: it also cleans up after it.
 func script(t *testing.T, name string, args ...string) {
 	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %v: %v: %s", name, args, err, out)
 	}
 }
@@ -220,11 +221,11 @@ func (r *recorder) keep(s step, body string) reply {
 	return a
 }
 
-func (r *recorder) get(path string) reply { return r.ask("", "2.90", "GET", path, "") }
+func (r *recorder) get(path string) { r.ask("", "2.90", "GET", path, "") }
 
 // act sends a server action.
-func (r *recorder) act(server, body string) reply {
-	return r.ask("", "2.90", "POST", "/servers/"+server+"/action", body)
+func (r *recorder) act(server, body string) {
+	r.ask("", "2.90", "POST", "/servers/"+server+"/action", body)
 }
 
 func (r *recorder) state(server string) { r.get("/servers/" + server) }
@@ -322,10 +323,6 @@ func (r *recorder) begun(server string) {
 		}
 	}
 	r.tr.Steps = append(r.tr.Steps, step{Do: "begun " + server})
-}
-
-func (r *recorder) note(text string) {
-	r.tr.Steps[len(r.tr.Steps)-1].Note = text
 }
 
 func (r *recorder) save() {

@@ -391,12 +391,10 @@ func (sc *Scenario) check(bad complain) {
 			span(where, *s)
 		}
 	}
-	count := func(where string, n, most int) bool {
+	count := func(where string, n, most int) {
 		if n < 0 || n > most {
 			bad(where, "%d is not in 0 to %d", n, most)
-			return false
 		}
-		return true
 	}
 	text := func(where, s string, most int) {
 		if len(s) > most {

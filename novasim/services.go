@@ -24,7 +24,7 @@ type serviceView struct {
 func (k *call) serviceView(s *service) serviceView {
 	v := serviceView{
 		ID: s.number, Binary: s.binary, Host: s.host, Zone: s.zone, Status: "enabled", State: "down",
-		UpdatedAt: orNullTime(k.c.reported(s), timeMicro), Reason: orNull(s.reason),
+		UpdatedAt: orNullTime(k.c.reported(s)), Reason: orNull(s.reason),
 	}
 	if k.version >= 53 {
 		v.ID = s.id
@@ -481,7 +481,7 @@ func (k *call) migrationView(m *migration) migrationView {
 	return migrationView{
 		ID: m.id, UUID: k.since(59, m.uuid), Server: m.server.id, Status: m.status, Type: k.since(23, m.kind),
 		SourceNode: orNull(source), Source: orNull(m.source.name), DestNode: orNull(node), Dest: orNull(dest), DestHost: orNull(address),
-		OldFlavor: flavor, NewFlavor: flavor, CreatedAt: m.created.UTC().Format(timeMicro), UpdatedAt: orNullTime(m.updated, timeMicro),
+		OldFlavor: flavor, NewFlavor: flavor, CreatedAt: m.created.UTC().Format(timeMicro), UpdatedAt: orNullTime(m.updated),
 		UserID: k.since(80, m.userID), ProjectID: k.since(80, m.server.project.id),
 	}
 }
@@ -575,7 +575,7 @@ func (k *call) routeZones(seg []string) answer {
 			zones[h.zone] = map[string]any{}
 		}
 		zones[h.zone][h.name] = map[string]any{"nova-compute": map[string]any{
-			"available": k.c.up(h.service), "active": !h.service.disabled, "updated_at": orNullTime(k.c.reported(h.service), timeMicro),
+			"available": k.c.up(h.service), "active": !h.service.disabled, "updated_at": orNullTime(k.c.reported(h.service)),
 		}}
 	}
 	infos := []any{}

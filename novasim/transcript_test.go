@@ -29,8 +29,6 @@ type transcript struct {
 // step is one thing that is done: a request, something done to the lab (Do), or
 // a server that is watched until it rests (Watch).
 type step struct {
-	Note string `json:"note,omitempty"`
-
 	Do string `json:"do,omitempty"` // fail, kill, start, hang, continue, late HOST; settle, told, begun SERVER
 
 	Watch  string   `json:"watch,omitempty"`  // id of a server
