@@ -144,6 +144,20 @@ func TestLockAndUnlockUseWhatWasReadAMomentAgo(t *testing.T) {
 	})
 }
 
+func TestLocksOfAPersonAreSeenHoweverRarelyNovaIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newNova(active("s1", "compute-2"))
+		task := setup(t, cloud, func(b *bench) { b.deps.Options.VerifyInterval = time.Minute }).task()
+		if _, err := do(t.Context(), task, abi.OpNovaServerWait, `{"id":"s1","until":"task_clear"}`); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		cloud.edit("s1", func(s *recovery.Server) { s.Locked, s.LockedReason = true, "do not touch" })
+		got, err := do(t.Context(), task, abi.OpNovaServerLock, `{"id":"s1"}`)
+		want(t, got, err, `{"locked":false}`, "")
+	})
+}
+
 func TestLocksOnANovaThatKeepsNoReasons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		other := active("s2", failedHost)
@@ -514,11 +528,12 @@ func TestSettleReserved(t *testing.T) {
 		done   string // where an evacuation of s1 ended
 		at     string // where s1 is; empty: on the failed host
 		keep   bool
+		later  bool // it is not decided yet
 	}{
 		{name: "one moved to it", vmoves: []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "succeeded", "compute-4")}, keep: true},
 		{name: "moved in the first round", vmoves: []recovery.VMove{move("s1", 1, "succeeded", "compute-4"), move("s2", 2, "failed", "")}, keep: true},
 		{name: "moved, and failed on it", vmoves: []recovery.VMove{move("s1", 1, "failed", "compute-4")}, keep: true},
-		{name: "on the way when the wait ran out", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, open: "compute-4", keep: true},
+		{name: "on the way when the wait ran out", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, open: "compute-4", later: true},
 		{name: "on the way elsewhere", vmoves: []recovery.VMove{move("s1", 1, "failed", "")}, open: "compute-3"},
 		{name: "nothing moved", vmoves: []recovery.VMove{move("s1", 1, "failed", ""), move("s2", 1, "ongoing", "")}},
 		{name: "moved elsewhere", vmoves: []recovery.VMove{move("s1", 1, "succeeded", "compute-3")}},
@@ -547,7 +562,12 @@ func TestSettleReserved(t *testing.T) {
 				t.Fatal(err)
 			}
 			status, inAggregate := "disabled", false
-			if tt.keep {
+			// The locks stay for those who hold them.
+			wantKeys := []string{"unlock_server/s1", "unlock_server/s2"}
+			if tt.later {
+				wantKeys = append([]string{"disable_service/compute-4", "remove_aggregate_host/1/compute-4"}, wantKeys...)
+			}
+			if tt.keep || tt.later {
 				status, inAggregate = "enabled", true
 			}
 			if got := b.cloud.svcs[0].Status; got != status {
@@ -559,9 +579,14 @@ func TestSettleReserved(t *testing.T) {
 			if got := b.ha.reserved("compute-4"); got != !tt.keep {
 				t.Errorf("reserved = %v, want %v", got, !tt.keep)
 			}
-			// The locks stay for those who hold them.
-			if got, wantKeys := b.ledger.undoKeys(), []string{"unlock_server/s1", "unlock_server/s2"}; !slices.Equal(got, wantKeys) {
+			if got := b.ledger.undoKeys(); !slices.Equal(got, wantKeys) {
 				t.Errorf("undo list = %q, want %q", got, wantKeys)
+			}
+			if tt.later { // that evacuation fails
+				b.cloud.setMigration("s1", "error")
+				if err := b.hatch.Undo(t.Context()); err != nil || b.cloud.svcs[0].Status != "disabled" {
+					t.Errorf("at the end: %v, service is %s, want disabled", err, b.cloud.svcs[0].Status)
+				}
 			}
 		})
 	}

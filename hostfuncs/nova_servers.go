@@ -65,8 +65,8 @@ func (h *Hatch) listHost(ctx context.Context, host string) (map[string]recovery.
 }
 
 // recent keeps what was read of servers a moment ago, for locks: whether to
-// lock is decided with what was true up to one VerifyInterval ago, which saves
-// a read or two for each server. A person who locks in this very moment is not
+// lock is decided with what was true up to maxAge ago, which saves a read or two
+// for each server. A person who locks in this very moment is not
 // seen, nor would be between a fresh read and the lock.
 type recent struct {
 	mu        sync.Mutex
@@ -75,6 +75,10 @@ type recent struct {
 	ones      map[string]seenServer
 	changed   map[string]time.Time // when we locked or unlocked it last
 }
+
+// maxAge does not grow with the time between two looks: a person's lock must not
+// be taken for ours.
+const maxAge = time.Second
 
 type seenServer struct {
 	recovery.Server
@@ -109,12 +113,12 @@ func (r *recent) change(id string) {
 	delete(r.ones, id)
 }
 
-// get gives what a read showed that began less than age ago, and after the last
-// lock or unlock of ours ended.
-func (r *recent) get(id string, age time.Duration) (recovery.Server, bool) {
+// get gives what a read showed that began less than maxAge ago, and after the
+// last lock or unlock of ours ended.
+func (r *recent) get(id string) (recovery.Server, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	good := func(began time.Time) bool { return time.Since(began) < age && began.After(r.changed[id]) }
+	good := func(began time.Time) bool { return time.Since(began) < maxAge && began.After(r.changed[id]) }
 	if s, ok := r.ones[id]; ok && good(s.began) {
 		return s.Server, true
 	}
@@ -452,7 +456,7 @@ func serverLock(ctx context.Context, t *TaskHost, req abi.NovaServerLockRequest)
 	id, _, err := h.ensure(ctx, t.by(), ensured{
 		op: abi.OpNovaServerLock, target: req.ID,
 		done: func(ctx context.Context) (bool, error) {
-			s, ok := h.recent.get(req.ID, h.opt.VerifyInterval)
+			s, ok := h.recent.get(req.ID)
 			if !ok {
 				var err error
 				if s, err = h.fresh(ctx, req.ID); err != nil {
@@ -560,7 +564,7 @@ func (h *Hatch) unlock(ctx context.Context, b by, id string) (requestID string, 
 	return h.ensure(ctx, b, ensured{
 		op: abi.OpNovaServerUnlock, target: id,
 		done: func(ctx context.Context) (bool, error) {
-			s, ok := h.recent.get(id, h.opt.VerifyInterval)
+			s, ok := h.recent.get(id)
 			if !ok {
 				var err error
 				if s, err = h.cloud.Server(ctx, id); err != nil {

@@ -128,55 +128,71 @@ func (h *Hatch) undoAggregate(ctx context.Context, u recovery.Undo) error {
 }
 
 // SettleReserved decides what becomes of a reserved host that the run claimed:
-// it is used up when a server came to it, whatever its latest vmove says, or is
-// still on its way there (keepReserved), else it is given back
-// (releaseReserved).
+// it is used up when a server came to it, whatever its latest vmove says, and is
+// given back when none did. While one is on its way there everything stays, the
+// entries of the undo list too: Undo asks again.
 func (h *Hatch) SettleReserved(ctx context.Context, host string) error {
-	used, err := h.used(ctx, host)
+	use, err := h.useOf(ctx, host)
 	switch {
 	case err != nil:
 		return fmt.Errorf("reserved host %s: %w", host, err)
-	case used:
+	case use == taken:
 		return h.keepReserved(ctx, host)
+	case use == awaited:
+		return nil
 	}
 	return h.releaseReserved(ctx, host)
 }
 
-// used reports whether a server of the run is on host or on its way there.
-func (h *Hatch) used(ctx context.Context, host string) (bool, error) {
+// use is what the servers of a run make of a reserved host.
+type use int
+
+const (
+	unused  use = iota
+	awaited     // one is on its way there
+	taken       // one is there
+)
+
+func (h *Hatch) useOf(ctx context.Context, host string) (use, error) {
 	moves, err := h.vmoveList(ctx, true)
 	if err != nil {
-		return false, fmt.Errorf("vmoves: %w", err)
+		return unused, fmt.Errorf("vmoves: %w", err)
 	}
 	if slices.ContainsFunc(moves, func(m recovery.VMove) bool { return m.DestHost == host }) {
-		return true, nil
+		return taken, nil
+	}
+	if h.run.FailedHost == "" {
+		return unused, nil
 	}
 	// A wait that ran out, or was stopped, does not stop the evacuation that it
 	// waited for.
 	evacuations, err := h.evacuationsFrom(ctx, h.run.FailedHost)
 	if err != nil {
-		return false, fmt.Errorf("evacuations to it: %w", err)
+		return unused, fmt.Errorf("evacuations to it: %w", err)
 	}
-	var ended []string
+	found, ended := unused, []string{}
 	for _, m := range moves {
 		e, ok := newest(evacuations[m.InstanceUUID])
 		switch {
 		case !ok || string(e.DestCompute) != host:
 		case e.Open():
-			return true, nil
+			found = awaited
 		default:
 			ended = append(ended, m.InstanceUUID)
 		}
 	}
 	if len(ended) == 0 {
-		return false, nil
+		return found, nil
 	}
 	// The record may be of former times: where the server is decides.
 	there, err := h.listHost(ctx, host)
 	if err != nil {
-		return false, fmt.Errorf("servers on it: %w", err)
+		return unused, fmt.Errorf("servers on it: %w", err)
 	}
-	return slices.ContainsFunc(ended, func(id string) bool { return there[id].ID != "" }), nil
+	if slices.ContainsFunc(ended, func(id string) bool { return there[id].ID != "" }) {
+		found = taken
+	}
+	return found, nil
 }
 
 // keepReserved makes a reserved host an ordinary one: its service stays
