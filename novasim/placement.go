@@ -1,14 +1,26 @@
 package novasim
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 )
 
-// What a fake hypervisor of Nova reports of itself, for a host without a
-// capacity, and what each server takes: the flavor tiny.
+// inventory is what a resource provider has of one class.
+type inventory struct {
+	Total    int     `json:"total"`
+	Reserved int     `json:"reserved"`
+	Min      int     `json:"min_unit"`
+	Max      int     `json:"max_unit"`
+	Step     int     `json:"step_size"`
+	Ratio    float64 `json:"allocation_ratio"`
+}
+
+// What a host without a capacity has, as Nova 26.2 reports of its fake driver,
+// and what each server takes: the flavor tiny.
 var (
-	roomy = map[string]int{"VCPU": 1000, "MEMORY_MB": 800_000, "DISK_GB": 600_000}
+	roomy = map[string]inventory{"VCPU": {1000, 0, 1, 1000, 1, 16}, "MEMORY_MB": {800_000, 512, 1, 800_000, 1, 1.5}, "DISK_GB": {600_000, 0, 1, 600_000, 1, 1}}
 	tiny  = map[string]int{"VCPU": newFlavor.VCPUs, "MEMORY_MB": newFlavor.RAM, "DISK_GB": newFlavor.Disk}
 )
 
@@ -43,7 +55,7 @@ func (k *call) placement() answer {
 				return k.provider(h, seg[2:])
 			}
 		}
-		return placementError(404, "No resource provider with uuid "+cut(seg[1])+" found")
+		return placementError(404, fmt.Sprintf("The resource could not be found.\n\n No resource provider with uuid %[1]s found: No resource provider with uuid %[1]s found  ", cut(seg[1])))
 	case seg[0] == "allocations" && len(seg) == 2:
 		given := map[string]any{}
 		if s := k.c.serverByID[seg[1]]; s != nil && !s.deleted && s.host != nil {
@@ -81,17 +93,10 @@ func (k *call) provider(h *host, what []string) answer {
 	}
 	switch what[0] {
 	case "inventories":
-		all := map[string]any{}
-		for class, total := range roomy {
-			ratio := 1.0
-			switch {
-			case h.capacity > 0:
-				total = h.capacity * tiny[class]
-			case class == "VCPU":
-				ratio = 4
-			}
-			all[class] = map[string]any{
-				"total": total, "reserved": 0, "min_unit": 1, "max_unit": total, "step_size": 1, "allocation_ratio": ratio,
+		all := maps.Clone(roomy)
+		for class, n := range tiny {
+			if total := h.capacity * n; total > 0 {
+				all[class] = inventory{total, 0, 1, total, 1, 1}
 			}
 		}
 		doc["inventories"] = all

@@ -32,8 +32,8 @@ func TestPlacement(t *testing.T) {
 		t.Fatalf("providers = %+v, want those of compute-1 and compute-2", list.Providers)
 	}
 	one, two := list.Providers[0].UUID, list.Providers[1].UUID
-	inventory := func(total int, ratio float64) string {
-		return fmt.Sprintf(`{"allocation_ratio": %v, "max_unit": %d, "min_unit": 1, "reserved": 0, "step_size": 1, "total": %d}`, ratio, total, total)
+	inventory := func(total, reserved int, ratio float64) string {
+		return fmt.Sprintf(`{"allocation_ratio": %v, "max_unit": %d, "min_unit": 1, "reserved": %d, "step_size": 1, "total": %d}`, ratio, total, reserved, total)
 	}
 	given := `{"resources": {"DISK_GB": 1, "MEMORY_MB": 64, "VCPU": 1}}`
 	var others []string
@@ -43,8 +43,8 @@ func TestPlacement(t *testing.T) {
 	tests := []struct{ path, want string }{
 		{"resource_providers/" + one, `{"uuid": "` + one + `", "name": "compute-1", "generation": 1, "links": []}`},
 		{"resource_providers?name=compute-2", `{"resource_providers": [{"uuid": "` + two + `", "name": "compute-2", "generation": 1, "links": []}]}`},
-		{"resource_providers/" + one + "/inventories", `{"resource_provider_generation": 1, "inventories": {"DISK_GB": ` + inventory(4, 1) + `, "MEMORY_MB": ` + inventory(256, 1) + `, "VCPU": ` + inventory(4, 1) + `}}`},
-		{"resource_providers/" + two + "/inventories", `{"resource_provider_generation": 1, "inventories": {"DISK_GB": ` + inventory(600000, 1) + `, "MEMORY_MB": ` + inventory(800000, 1) + `, "VCPU": ` + inventory(1000, 4) + `}}`},
+		{"resource_providers/" + one + "/inventories", `{"resource_provider_generation": 1, "inventories": {"DISK_GB": ` + inventory(4, 0, 1) + `, "MEMORY_MB": ` + inventory(256, 0, 1) + `, "VCPU": ` + inventory(4, 0, 1) + `}}`},
+		{"resource_providers/" + two + "/inventories", `{"resource_provider_generation": 1, "inventories": {"DISK_GB": ` + inventory(600000, 0, 1) + `, "MEMORY_MB": ` + inventory(800000, 512, 1.5) + `, "VCPU": ` + inventory(1000, 0, 16) + `}}`},
 		{"resource_providers/" + one + "/usages", `{"resource_provider_generation": 1, "usages": {"DISK_GB": 3, "MEMORY_MB": 192, "VCPU": 3}}`},
 		{"resource_providers/" + two + "/usages", `{"resource_provider_generation": 1, "usages": {"DISK_GB": 0, "MEMORY_MB": 0, "VCPU": 0}}`},
 		{"resource_providers/" + one + "/allocations", `{"resource_provider_generation": 1, "allocations": {` + strings.Join(others, ", ") + `}}`},
