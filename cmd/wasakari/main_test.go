@@ -20,7 +20,23 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, dir := range leftovers {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// leftovers are folders that outlive the tests that made them.
+var (
+	leftovers   []string
+	leftoversMu sync.Mutex
+)
+
+func leftover(dir string) {
+	leftoversMu.Lock()
+	defer leftoversMu.Unlock()
+	leftovers = append(leftovers, dir)
 }
 
 // result is what a command line did.
@@ -54,6 +70,7 @@ var sharedCache = func() func(t *testing.T) string {
 			if dir, err = os.MkdirTemp("", "wasakari-test-cache"); err != nil {
 				t.Fatal(err)
 			}
+			leftover(dir)
 		})
 		return dir
 	}
@@ -70,6 +87,7 @@ var exampleTasks = func() func(t *testing.T) string {
 			if dir, err = os.MkdirTemp("", "wasakari-test-tasks"); err != nil {
 				t.Fatal(err)
 			}
+			leftover(dir)
 			buildExample(t, dir, "guide-library/go", "custom_pre_task")
 			buildExample(t, dir, "no_op/go", "my_noop_task")
 		})
