@@ -796,10 +796,13 @@ func (d *DryRun) migrate(ctx context.Context, c Change, verb, kind, status strin
 
 // UpdateService changes a service.
 func (d *DryRun) UpdateService(ctx context.Context, id string, u recovery.ServiceUpdate) (recovery.ComputeService, string, error) {
-	all, err := d.Services(ctx, recovery.ServiceFilter{})
+	real, err := d.services.get(recovery.ServiceFilter{}, func() ([]recovery.ComputeService, error) {
+		return d.under.Services(ctx, recovery.ServiceFilter{})
+	})
 	if err != nil {
 		return recovery.ComputeService{}, "", err
 	}
+	all := real.val
 	c := Change{Target: id, Reason: u.DisabledReason, ForcedDown: u.ForcedDown}
 	switch {
 	case u.Status == statusDisabled:
@@ -854,7 +857,7 @@ func (d *DryRun) UpdateService(ctx context.Context, id string, u recovery.Servic
 	}
 	d.compute[id] = was
 	if u.Status == statusDisabled {
-		d.assumeDown(s)
+		d.assumeDown(d.service(s))
 	}
 	return d.service(s), requestID, nil
 }
