@@ -538,9 +538,11 @@ func TestEvacuateCanceledBeforeItBegan(t *testing.T) {
 
 func TestEvacuateNothingPending(t *testing.T) {
 	c := newCloud()
-	check(t, run(t, c, evacuateTask, opts{"reserved_host": spare}), wasakaritest.Succeeded, "",
+	got := run(t, c, evacuateTask, opts{"reserved_host": spare})
+	check(t, got, wasakaritest.Succeeded, "",
 		step{0, "Start evacuation of instances from failed host 'compute-1', instance uuids are: ''"},
 		step{1000, "Evacuation process completed!"})
+	equal(t, "logs", got.logs, []string{"warn no server of compute-1 was chosen for evacuation: no task before this one made a vmove"})
 	equal(t, "calls", c.calls, []string{"ha.vmove_list", "ha.vmove_list"})
 }
 

@@ -11,7 +11,6 @@ import (
 
 // stopInstance stops a server that failed, unless it is not to be recovered.
 func stopInstance(t *wasakari.Task) error {
-	ctx := t.Context()
 	id := t.InputString("instance_uuid")
 	s, err := server(t, id)
 	if err != nil {
@@ -37,18 +36,8 @@ func stopInstance(t *wasakari.Task) error {
 			return err
 		}
 	}
-	reason := "Failed to stop instance " + id
-	ans, err := t.Nova().ServerWait(ctx, wasakari.NovaServerWaitRequest{
-		ID: id, Until: "vm_state", VMStates: []string{"stopped"},
-		TimeoutSeconds: seconds(t, "wait_period_after_power_off"), Fields: evacuate.Fields,
-	})
-	switch {
-	case err != nil:
-		t.Progress(1000, "%s", reason)
-		return because(reason, err)
-	case ans.Outcome != "reached":
-		t.Progress(1000, "%s", reason)
-		return because(reason, outcome(ans))
+	if err := await(t, id, "stopped", "wait_period_after_power_off", "Failed to stop instance "+id); err != nil {
+		return err
 	}
 	t.Progress(1000, "Stopped instance: '%s'", id)
 	return nil
@@ -91,6 +80,22 @@ func server(t *wasakari.Task, id string) (wasakari.Server, error) {
 		return s, fmt.Errorf("instance %s: %w", id, err)
 	}
 	return s, nil
+}
+
+// await waits for a vm_state, as long as the option limit says. Its error begins
+// with reason.
+func await(t *wasakari.Task, id, vmState, limit, reason string) error {
+	ans, err := t.Nova().ServerWait(t.Context(), wasakari.NovaServerWaitRequest{
+		ID: id, Until: "vm_state", VMStates: []string{vmState}, TimeoutSeconds: seconds(t, limit), Fields: evacuate.Fields,
+	})
+	switch {
+	case err == nil && ans.Outcome == "reached":
+		return nil
+	case err == nil:
+		err = outcome(ans)
+	}
+	t.Progress(1000, "%s", reason)
+	return because(reason, err)
 }
 
 // outcome says why a wait ended without what was waited for.

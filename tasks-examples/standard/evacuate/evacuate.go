@@ -224,6 +224,9 @@ func (e *evacuation) verdict(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(ans.VMoves) == 0 {
+		e.log.Warnf("no server of %s was chosen for evacuation: no task before this one made a vmove", e.host)
+	}
 	var well, ill []string
 	for _, v := range ans.VMoves {
 		switch v.Status {
