@@ -120,8 +120,9 @@ func newRoot(w world) *cobra.Command {
 flow is a WebAssembly module in a sandbox of its own: it can do what its
 manifest asks for and you granted, within limits of memory and time.
 
-Exit codes: 0 finished (nothing to do and ignored included), 1 failed,
-2 wrong use or bad configuration (nothing was started), 130 interrupted.`,
+Exit codes: 0 finished (nothing to do and ignored included), 1 failed or
+something is left to undo, 2 wrong use or bad configuration (nothing was
+started), 130 interrupted.`,
 		Example: `  # check flows and tasks before the worst day of your cloud
   wasakari check --config-file custom-recovery-methods.conf --task-dir tasks/
 

@@ -301,3 +301,29 @@ func TestResumeRefused(t *testing.T) {
 		t.Errorf("exit code %d, want %d\n%s%s", r.code, exitOK, r.stdout, r.stderr)
 	}
 }
+
+// TestLeftToUndo: a run that could not take a lock off is no success, says
+// what is left, and is finished with --resume.
+func TestLeftToUndo(t *testing.T) {
+	t.Parallel()
+	sim, environ := startCloud(t, quickCloud+`
+faults:
+  - {match: {action: unlock, server: web-1, times: 2}, do: {status: 409, message: Not now.}}
+`, novasim.Options{})
+	p := newPlace(t, map[string]string{"conf": ""})
+	p.environ = environ
+	r := p.run(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-1")
+	web := server(t, sim, "web-1")
+	want := "left to undo: unlock server " + web.ID + "\n"
+	if r.code != exitFailed || !web.Locked || !strings.Contains(r.stdout, want) {
+		t.Errorf("exit code %d, locked %t, want %d, true and %q in\n%s%s", r.code, web.Locked, exitFailed, want, r.stdout, r.stderr)
+	}
+	id := p.runs(t)[0].ID
+	r = p.run(t.Context(), t, "run", "--resume", id, "--output", "json")
+	if doc := documentOf(t, r); r.code != exitOK || doc.Status != "finished" || len(doc.LeftToUndo) != 0 {
+		t.Errorf("resumed: exit code %d, status %s, left %v, want %d, finished, nothing\n%s", r.code, doc.Status, doc.LeftToUndo, exitOK, r.stderr)
+	}
+	if server(t, sim, "web-1").Locked {
+		t.Error("the server is still locked")
+	}
+}

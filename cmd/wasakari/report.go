@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/wasakari/wasakari/hostfuncs"
@@ -24,6 +25,8 @@ type report struct {
 	VMoves    []vmoveReport              `json:"vmoves"`
 	KV        map[string]json.RawMessage `json:"kv"`
 	NovaCalls int                        `json:"nova_calls"`
+	// LeftToUndo is what could not be taken back; --resume tries again.
+	LeftToUndo []recovery.Undo `json:"left_to_undo,omitempty"`
 
 	// Of a dry run only.
 	DryRun  bool               `json:"dry_run,omitempty"`
@@ -125,7 +128,10 @@ func (r report) text(out io.Writer) error {
 		fmt.Fprintf(out, "servers: %s\n", tally(vmoves))
 	}
 	fmt.Fprintf(out, "requests to Nova: %d; run %s\n", r.NovaCalls, r.RunID)
-	if r.Status == "interrupted" && !r.gone {
+	for _, u := range r.LeftToUndo {
+		fmt.Fprintln(out, oneLine(fmt.Sprintf("left to undo: %s %s", strings.ReplaceAll(string(u.Kind), "_", " "), u.Target)))
+	}
+	if (r.Status == "interrupted" || len(r.LeftToUndo) > 0) && !r.gone {
 		fmt.Fprintf(out, "go on with: wasakari run --resume %s\n", r.RunID)
 	}
 	return nil

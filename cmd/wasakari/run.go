@@ -410,7 +410,7 @@ func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, pla
 	}
 	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
 	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted}
-	req.Reserved, req.Undo = reserved{hatch, g.cloud}, hatch
+	req.Reserved, req.Undo = reserved{hatch, g.cloud, hostInHand(req.History)}, hatch
 	run, runErr = flow.Run(ctx, req)
 	return run, runErr, nil
 }
@@ -446,7 +446,13 @@ func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.
 	if err := print(w.stdout); err != nil {
 		return err
 	}
-	return verdict(run, runErr)
+	if err := verdict(run, runErr); err != nil {
+		return err
+	}
+	if len(r.LeftToUndo) > 0 {
+		return errReported // a server that stays locked must not look like success
+	}
+	return nil
 }
 
 // reportOf makes the report of a run that ended. The journal is asked, not the
@@ -468,6 +474,9 @@ func reportOf(cl *cloud, state *runstate.Run, run recovery.Run, runErr error) (r
 	}
 	r := newReport(run, cl.what, cl.Calls(), history, vmoves, values)
 	r.gone = cl.sim != nil
+	if r.LeftToUndo, err = state.Undos(ctx); err != nil {
+		return report{}, errors.Join(runErr, err)
+	}
 	if r.Message == "" && runErr != nil {
 		r.Message = runErr.Error()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -148,18 +149,34 @@ func (w *witness) lastRefusal() string {
 type reserved struct {
 	*hostfuncs.Hatch
 	cloud hostfuncs.Cloud
+	// inHand is the reserved host that a resumed run was working with: it is the
+	// run's own already, whatever became of it.
+	inHand string
+}
+
+// hostInHand tells which reserved host a run was working with when it stopped.
+func hostInHand(history []recovery.TaskRecord) string {
+	if len(history) == 0 {
+		return ""
+	}
+	return history[len(history)-1].ReservedHost
 }
 
 // Claim refuses a host that could take no server.
 func (r reserved) Claim(ctx context.Context, host string) error {
+	if host == r.inHand {
+		return nil
+	}
 	services, err := r.cloud.Services(ctx, recovery.ServiceFilter{Host: host, Binary: "nova-compute"})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case len(services) == 0:
+	}
+	i := slices.IndexFunc(services, func(s recovery.ComputeService) bool { return s.Host == host })
+	switch {
+	case i < 0:
 		return fmt.Errorf("no nova-compute service of that name: %w", recovery.ErrNotFound)
-	case services[0].State != "up":
-		return fmt.Errorf("its nova-compute is %s: %w", services[0].State, recovery.ErrConflict)
+	case services[i].State != "up":
+		return fmt.Errorf("its nova-compute is %s: %w", services[i].State, recovery.ErrConflict)
 	}
 	return nil
 }
