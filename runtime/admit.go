@@ -59,6 +59,7 @@ const (
 		`Rust crate-type = ["cdylib"], C -mexec-model=reactor`
 	hintExportRun = `export it: Go //go:wasmexport run, Rust #[no_mangle] pub extern "C" fn run() -> i32, C __attribute__((export_name("run")))`
 	hintSimplify  = "split the function, or build with less inlining"
+	hintSmaller   = "make it smaller, or split it into several modules"
 	hintScript    = "pack the script again"
 )
 
@@ -90,11 +91,22 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 	if err != nil {
 		return nil, err
 	}
+	// Validation allocates by what the code claims, so figures beyond the bounds
+	// are refused before. What cannot be measured is for validation to explain.
+	complexity, unmeasured := l.measure(wasm)
+	if unmeasured == nil {
+		if err := complexity.check(source); err != nil {
+			return nil, err
+		}
+	}
 	if err := validate(ctx, wasm); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, refuse(source, StepValidate, "not valid WebAssembly: "+printableLines(err.Error()), hintInvalid)
+		return nil, refuse(source, StepValidate, "not valid WebAssembly: "+printableLines(clip([]byte(err.Error()), maxText)), hintInvalid)
+	}
+	if unmeasured != nil {
+		return nil, refuse(source, StepComplexity, unmeasured.Error(), hintInvalid)
 	}
 	if err := l.checkInterface(source); err != nil {
 		return nil, err
@@ -114,12 +126,7 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 	for _, f := range script {
 		info.Script = append(info.Script, f.Name)
 	}
-	if info.Complexity, err = l.measure(wasm); err != nil {
-		return nil, refuse(source, StepComplexity, err.Error(), hintInvalid)
-	}
-	if err := info.Complexity.check(source); err != nil {
-		return nil, err
-	}
+	info.Complexity = complexity
 	code, err := r.instrument.instrument(wasm, l)
 	if err != nil {
 		return nil, refuse(source, StepInstrument, err.Error(), "")
@@ -180,7 +187,7 @@ func (l *layout) checkInterface(source string) error {
 	}
 	for _, e := range l.exports {
 		if strings.HasPrefix(e.name, reservedPrefix) {
-			return refuse(source, StepInterface, fmt.Sprintf("it exports %q; names that begin with %s are reserved", printable(e.name), reservedPrefix), "rename it")
+			return refuse(source, StepInterface, fmt.Sprintf("it exports %q; names that begin with %s are reserved", shown(e.name), reservedPrefix), "rename it")
 		}
 	}
 	if e, ok := l.export(abi.Memory); !ok || e.kind != kindMemory {
@@ -219,7 +226,7 @@ func (l *layout) importsModule(name string) bool {
 }
 
 func (l *layout) checkImport(source string, i imported) error {
-	full := printable(i.module + "." + i.name)
+	full := shown(i.module + "." + i.name)
 	var functions []hostFunction
 	switch i.module {
 	case abi.ImportModule:
@@ -241,7 +248,7 @@ func (l *layout) checkImport(source string, i imported) error {
 		}
 		want := f.typ().String()
 		if got, _ := l.typeOf(i.typ); got.String() != want {
-			return refuse(source, StepInterface, fmt.Sprintf("it imports %s as %s; it is %s", full, got, want), "correct the declaration, see sdk/ABI.md")
+			return refuse(source, StepInterface, fmt.Sprintf("it imports %s as %s; it is %s", full, shown(got.String()), want), "correct the declaration, see sdk/ABI.md")
 		}
 		return nil
 	}
@@ -291,7 +298,7 @@ func (l *layout) checkExport(source, name, want string, required bool) error {
 		return refuse(source, StepInterface, fmt.Sprintf("its export %q is not a function", name), fmt.Sprintf("export a function %s as %q", want, name))
 	}
 	if got, ok := l.signatureOf(e.index); !ok || got.String() != want {
-		return refuse(source, StepInterface, fmt.Sprintf("its export %q is a function %s", name, got), "make it "+want)
+		return refuse(source, StepInterface, fmt.Sprintf("its export %q is a function %s", name, shown(got.String())), "make it "+want)
 	}
 	return nil
 }
@@ -307,15 +314,33 @@ func (c Complexity) check(source string) error {
 		{c.Nesting, "levels of nesting"},
 		{c.Branches, "branches in one br_table"},
 		{c.LocalBlocks, "locals times blocks"},
+		{c.Values, "values carried by calls, blocks and branches"},
+		{c.Jumps, "blocks, branches and br_table targets"},
+		{c.LoopWork, "locals times loops times their depth"},
 	} {
 		if f.Value > f.Limit {
 			return refuse(source, StepComplexity,
 				fmt.Sprintf("%s has %d %s; at most %d are admitted", f.where(), f.Value, f.what, f.Limit), hintSimplify)
 		}
 	}
+	for _, f := range []struct {
+		Figure
+		what string
+	}{
+		{c.SumLocals, "parameters and locals"},
+		{c.SumLocalBlocks, "locals times blocks"},
+		{c.SumValues, "values carried by calls, blocks and branches"},
+		{c.SumJumps, "blocks, branches and br_table targets, squared"},
+		{c.SumLoopWork, "locals times loops times their depth"},
+	} {
+		if f.Value > f.Limit {
+			return refuse(source, StepComplexity,
+				fmt.Sprintf("all functions together have %d %s; at most %d are admitted", f.Value, f.what, f.Limit), hintSmaller)
+		}
+	}
 	if c.tableGrow.Function >= 0 {
-		return refuse(source, StepComplexity, fmt.Sprintf("%s grows a table that has no maximum of at most %d entries", c.tableGrow.where(), maxTableEntries),
-			"declare a maximum for the table")
+		return refuse(source, StepComplexity, fmt.Sprintf("%s grows a table, and all tables may then have more than %d entries", c.tableGrow.where(), maxTableEntries),
+			"declare a smaller maximum for the table")
 	}
 	return nil
 }
@@ -323,7 +348,7 @@ func (c Complexity) check(source string) error {
 // where names the function of a figure.
 func (f Figure) where() string {
 	if f.Name != "" {
-		return fmt.Sprintf("function %d (%s)", f.Function, printable(f.Name))
+		return fmt.Sprintf("function %d (%s)", f.Function, shown(f.Name))
 	}
 	return fmt.Sprintf("function %d", f.Function)
 }

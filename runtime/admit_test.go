@@ -128,7 +128,7 @@ func TestAdmitRefuses(t *testing.T) {
 		},
 		{
 			name: "table_grow", step: runtime.StepComplexity,
-			want: "function 0 (widen) grows a table that has no maximum of at most 65536 entries; declare a maximum for the table",
+			want: "function 0 (widen) grows a table, and all tables may then have more than 65536 entries; declare a smaller maximum for the table",
 		},
 		{name: "table_large", step: runtime.StepSize, want: "it has 65537 table entries; at most 65536 are admitted; " + hintSmaller},
 		{

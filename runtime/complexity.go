@@ -10,13 +10,15 @@ import (
 // bytes may claim four thousand million of anything.
 const (
 	maxTypes        = 5000
-	maxTypeValues   = 1000 // parameters or results of one type
+	maxTypeValues   = 1000    // parameters or results of one type
+	maxAllValues    = 100_000 // parameters and results of all types
+	maxNameBytes    = 64 << 10
 	maxFunctions    = 50_000
 	maxImports      = 200
 	maxExports      = 200
 	maxGlobals      = 10_000
 	maxTables       = 100
-	maxTableEntries = 65_536 // at the start, in all tables
+	maxTableEntries = 65_536 // in all tables, with those that grow at their largest
 	maxElements     = 10_000
 	maxElementItems = 131_072 // in all element segments
 	maxDataSegments = 100_000
@@ -30,8 +32,22 @@ const (
 const (
 	maxBody        = 512 << 10 // bytes
 	maxNesting     = 4096
-	maxBranches    = 10_000  // of one br_table
-	maxLocalBlocks = 500_000 // locals × (blocks + loops + ifs) of one function
+	maxBranches    = 10_000     // of one br_table
+	maxLocalBlocks = 500_000    // locals × (blocks + loops + ifs) of one function
+	maxValues      = 1 << 18    // parameters and results that calls, blocks and branches of one function carry
+	maxJumps       = 20_000     // blocks, branches and targets of br_table of one function
+	maxLoopWork    = 10_000_000 // locals × loops × how deep loops are nested, of one function
+)
+
+// Bounds on the sums over all functions. Fifty thousand functions that are each
+// within the bounds above took 7 GB; the largest real guest seen, Go's vet with
+// 14 MB, is far below.
+const (
+	maxSumLocals      = 2_000_000
+	maxSumLocalBlocks = 500_000_000
+	maxSumValues      = 8 << 20
+	maxSumJumps       = 2_000_000_000 // jumps × jumps of each function
+	maxSumLoopWork    = 200_000_000
 )
 
 // Figure is the largest of something in a module, and where it is.
@@ -57,9 +73,24 @@ type Complexity struct {
 	Nesting     Figure `json:"nesting"`
 	Branches    Figure `json:"br_table_branches"`
 	LocalBlocks Figure `json:"locals_times_blocks"`
+	// Values counts the parameters and results that calls, blocks and branches
+	// carry; each target of a br_table counts.
+	Values Figure `json:"values_carried"`
+	// Jumps counts blocks, branches and targets of br_table: the compiler's time
+	// grows with its square.
+	Jumps Figure `json:"jumps"`
+	// LoopWork is locals × loops × how deep loops are nested.
+	LoopWork Figure `json:"locals_times_loops_times_depth"`
 
-	// tableGrow is the first function that grows a table without a maximum of
-	// at most maxTableEntries; only Function and Name are used.
+	// Sums over all functions; Function is -1.
+	SumLocals      Figure `json:"sum_locals"`
+	SumLocalBlocks Figure `json:"sum_locals_times_blocks"`
+	SumValues      Figure `json:"sum_values_carried"`
+	SumJumps       Figure `json:"sum_jumps_squared"`
+	SumLoopWork    Figure `json:"sum_locals_times_loops_times_depth"`
+
+	// tableGrow is the first function that grows a table so that all tables may
+	// have more than maxTableEntries; only Function and Name are used.
 	tableGrow Figure
 }
 
@@ -170,7 +201,12 @@ func (r *reader) count(what string, least, most int64) int {
 }
 
 func (r *reader) name() string {
-	b := r.take(int64(r.u32()))
+	n := int64(r.u32())
+	if n > maxNameBytes && r.err == nil {
+		r.err = &tooMany{"bytes in one name", n, maxNameBytes}
+		return ""
+	}
+	b := r.take(n)
 	if !utf8.Valid(b) {
 		r.fail("a name is not UTF-8")
 		return ""
@@ -255,15 +291,32 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 		Nesting:     Figure{Limit: maxNesting, Function: -1},
 		Branches:    Figure{Limit: maxBranches, Function: -1},
 		LocalBlocks: Figure{Limit: maxLocalBlocks, Function: -1},
-		tableGrow:   Figure{Function: -1},
+		Values:      Figure{Limit: maxValues, Function: -1},
+		Jumps:       Figure{Limit: maxJumps, Function: -1},
+		LoopWork:    Figure{Limit: maxLoopWork, Function: -1},
+
+		SumLocals:      Figure{Limit: maxSumLocals, Function: -1},
+		SumLocalBlocks: Figure{Limit: maxSumLocalBlocks, Function: -1},
+		SumValues:      Figure{Limit: maxSumValues, Function: -1},
+		SumJumps:       Figure{Limit: maxSumJumps, Function: -1},
+		SumLoopWork:    Figure{Limit: maxSumLoopWork, Function: -1},
+
+		tableGrow: Figure{Function: -1},
+	}
+	w := walker{layout: l}
+	for _, i := range l.imports {
+		if i.kind == kindFunction {
+			w.functions = append(w.functions, l.arity(i.typ))
+		}
+	}
+	for _, t := range l.functions {
+		w.functions = append(w.functions, l.arity(t))
 	}
 	for i, b := range l.bodies {
 		function := l.importedFunctions + i
 		locals := b.locals
 		if i < len(l.functions) {
-			if t := l.functions[i]; int(t) < len(l.types) {
-				locals += len(l.types[t].params)
-			}
+			locals += l.arity(l.functions[i]).params
 		}
 		r := &reader{b: wasm[b.offset:][:b.size], base: b.offset}
 		for range r.u32() { // the groups of locals
@@ -274,7 +327,7 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 			}
 		}
 		l.bodies[i].code = r.base + r.pos
-		code := l.walk(r)
+		code := w.walk(r, function)
 		l.bodies[i].calls = code.calls
 		if r.err != nil {
 			return c, r.err
@@ -284,11 +337,20 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 		c.Nesting.raise(int64(code.nesting), function)
 		c.Branches.raise(int64(code.branches), function)
 		c.LocalBlocks.raise(int64(locals)*int64(code.blocks), function)
+		c.Values.raise(code.values, function)
+		c.Jumps.raise(code.jumps, function)
+		loopWork := int64(locals) * int64(code.loops) * int64(code.loopDepth)
+		c.LoopWork.raise(loopWork, function)
+		c.SumLocals.Value += int64(locals)
+		c.SumLocalBlocks.Value += int64(locals) * int64(code.blocks)
+		c.SumValues.Value += code.values
+		c.SumJumps.Value += code.jumps * code.jumps
+		c.SumLoopWork.Value += loopWork
 		if code.grows && c.tableGrow.Function < 0 {
 			c.tableGrow.Function = function
 		}
 	}
-	for _, f := range []*Figure{&c.Body, &c.Locals, &c.Nesting, &c.Branches, &c.LocalBlocks, &c.tableGrow} {
+	for _, f := range []*Figure{&c.Body, &c.Locals, &c.Nesting, &c.Branches, &c.LocalBlocks, &c.Values, &c.Jumps, &c.LoopWork, &c.tableGrow} {
 		f.Name = l.names[f.Function]
 	}
 	return c, nil
@@ -297,41 +359,113 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 // code is what walk finds in a function.
 type code struct {
 	nesting, blocks, branches int
+	loops, loopDepth          int
+	jumps                     int64 // blocks, branches, targets
+	values                    int64 // that calls, blocks and branches carry
 	calls                     bool
 	grows                     bool // a table that may get too large
 }
 
+// arity counts the parameters and results of a function or block.
+type arity struct{ params, results int }
+
+func (a arity) sum() int64 { return int64(a.params) + int64(a.results) }
+
+// arity gives that of a type, zero when there is no such type: the module is
+// invalid then, which is found elsewhere.
+func (l *layout) arity(typ uint32) arity {
+	t, _ := l.typeOf(typ)
+	return arity{len(t.params), len(t.results)}
+}
+
+// walker reads the instructions of functions.
+type walker struct {
+	*layout
+	functions []arity // by index, imports first
+	labels    []label // of the function that is read, innermost last
+}
+
+// label is where a branch may lead.
+type label struct {
+	carries int // how many values a branch carries there
+	loops   int // how many loops are around, itself included
+}
+
+// function gives the arity of a function.
+func (w *walker) function(index uint32) arity {
+	if int64(index) >= int64(len(w.functions)) {
+		return arity{}
+	}
+	return w.functions[index]
+}
+
+// blockType reads the type of a block.
+func (w *walker) blockType(r *reader) arity {
+	from := r.pos
+	r.skipNumber(5)
+	switch b := r.b[from:r.pos]; {
+	case len(b) == 0, len(b) == 1 && b[0] == 0x40:
+		return arity{}
+	case len(b) == 1 && b[0] >= 0x40: // a negative number: a type of value
+		return arity{results: 1}
+	}
+	typ := &reader{b: r.b[from:r.pos]}
+	return w.arity(typ.u32())
+}
+
+// branch gives how many values a branch to a label carries.
+func (w *walker) branch(label uint32) int64 {
+	if int64(label) >= int64(len(w.labels)) {
+		return 0
+	}
+	return int64(w.labels[len(w.labels)-1-int(label)].carries)
+}
+
 // walk reads the instructions of one function, all of WebAssembly 2.0.
-func (l *layout) walk(r *reader) code {
+func (w *walker) walk(r *reader, function int) code {
 	var c code
-	depth := 1
-	for r.err == nil && depth > 0 {
+	results := w.function(uint32(function)).results //nolint:gosec // there are at most 50 200 functions
+	w.labels = append(w.labels[:0], label{carries: results})
+	for r.err == nil && len(w.labels) > 0 {
 		op := r.byte()
 		switch {
 		case op == 0x02 || op == 0x03 || op == 0x04: // block, loop, if
-			r.skipNumber(5)
+			t := w.blockType(r)
+			at := label{t.results, w.labels[len(w.labels)-1].loops}
+			if op == 0x03 {
+				at = label{t.params, at.loops + 1}
+				c.loops++
+				c.loopDepth = max(c.loopDepth, at.loops)
+			}
 			c.blocks++
-			depth++
-			c.nesting = max(c.nesting, depth-1)
+			c.jumps++
+			c.values += t.sum()
+			w.labels = append(w.labels, at)
+			c.nesting = max(c.nesting, len(w.labels)-1)
 		case op == 0x0b: // end
-			depth--
-		case op <= 0x01 || op == 0x05 || op == 0x0f || op == 0x1a || op == 0x1b ||
+			w.labels = w.labels[:len(w.labels)-1]
+		case op == 0x0f: // return
+			c.values += int64(results)
+		case op <= 0x01 || op == 0x05 || op == 0x1a || op == 0x1b ||
 			op >= 0x45 && op <= 0xc4 || op == 0xd1:
-			// unreachable, nop, else, return, drop, select, numeric, ref.is_null
+			// unreachable, nop, else, drop, select, numeric, ref.is_null
 		case op == 0x0e: // br_table
 			n := r.count("branches", 1, 1<<32)
 			for range n + 1 {
-				r.u32()
+				c.values += w.branch(r.u32())
 			}
 			c.branches = max(c.branches, n)
-		case op == 0x0c || op == 0x0d || // br, br_if
-			op >= 0x20 && op <= 0x26 || op == 0xd2: // variables, tables, ref.func
+			c.jumps += int64(n) + 1
+		case op == 0x0c || op == 0x0d: // br, br_if
+			c.values += w.branch(r.u32())
+			c.jumps++
+		case op >= 0x20 && op <= 0x26 || op == 0xd2: // variables, tables, ref.func
 			r.u32()
 		case op == 0x10: // call
-			r.u32()
+			c.values += w.function(r.u32()).sum()
 			c.calls = true
 		case op == 0x11: // call_indirect
-			r.u32()
+			c.values += w.arity(r.u32()).sum()
 			r.u32()
 			c.calls = true
 		case op == 0x1c: // select of types
@@ -352,7 +486,7 @@ func (l *layout) walk(r *reader) code {
 		case op == 0x44: // f64.const
 			r.take(8)
 		case op == 0xfc:
-			c.grows = l.walkMisc(r) || c.grows
+			c.grows = w.walkMisc(r) || c.grows
 		case op == 0xfd:
 			walkVector(r)
 		default:
@@ -377,7 +511,19 @@ func (l *layout) walkMisc(r *reader) (grows bool) {
 		r.u32()
 	case op == 15: // table.grow
 		t := int(r.u32())
-		return t >= len(l.tables) || l.tables[t].most < 0 || l.tables[t].most > maxTableEntries
+		if t >= len(l.tables) || l.tables[t].most < 0 {
+			return true
+		}
+		l.tables[t].grows = true
+		total := int64(0)
+		for _, t := range l.tables {
+			if t.grows {
+				total += t.most
+			} else {
+				total += t.least
+			}
+		}
+		return total > maxTableEntries
 	default:
 		r.fail(fmt.Sprintf("unknown instruction 0xfc %d", op))
 	}

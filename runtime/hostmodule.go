@@ -334,6 +334,17 @@ func printable(s string) string {
 	}, s)
 }
 
+// maxShown bounds a name of the guest's in a message, in bytes.
+const maxShown = 256
+
+// shown makes a name fit for a message.
+func shown(name string) string {
+	if len(name) > maxShown {
+		name = clip([]byte(name), maxShown) + "…"
+	}
+	return printable(name)
+}
+
 // printableLines is printable, but leaves line ends.
 func printableLines(s string) string {
 	lines := strings.Split(s, "\n")

@@ -139,12 +139,17 @@ type exported struct {
 	index uint32
 }
 
-type table struct{ least, most int64 }
+type table struct {
+	least, most int64 // entries; most is -1 when there is no maximum
+	grows       bool  // some function grows it; known after measure
+}
 
 // layout is what scan finds in a module.
 type layout struct {
 	sections          []SectionInfo
+	seen              [len(sectionNames)]bool
 	types             []signature
+	typeValues        int // of all types
 	imports           []imported
 	importedFunctions int
 	functions         []uint32 // types of own functions
@@ -191,7 +196,7 @@ func scan(source string, wasm []byte) (*layout, error) {
 	case r.err == nil:
 		return l, nil
 	case errors.As(r.err, &many):
-		return nil, refuse(source, StepSize, many.Error(), "make it smaller, or split it into several modules")
+		return nil, refuse(source, StepSize, many.Error(), hintSmaller)
 	}
 	return nil, refuse(source, StepValidate, "not valid WebAssembly: "+r.err.Error(), hintInvalid)
 }
@@ -208,6 +213,13 @@ func (l *layout) section(r *reader) {
 		in.fail(fmt.Sprintf("section %d, which is not WebAssembly 2.0", id))
 	}
 	name := sectionNames[min(int(id), len(sectionNames)-1)]
+	// The counts are bounded for each section, so one of a kind is enough.
+	if in.err == nil && id != 0 {
+		if l.seen[id] {
+			in.fail("a second " + name + " section")
+		}
+		l.seen[id] = true
+	}
 	switch id {
 	case 0:
 		custom := in.name()
@@ -278,6 +290,10 @@ func (l *layout) typ(r *reader) {
 	}
 	params := r.take(int64(r.count("parameters of one type", 1, maxTypeValues)))
 	results := r.take(int64(r.count("results of one type", 1, maxTypeValues)))
+	l.typeValues += len(params) + len(results)
+	if l.typeValues > maxAllValues && r.err == nil {
+		r.err = &tooMany{"parameters and results of types", int64(l.typeValues), maxAllValues}
+	}
 	l.types = append(l.types, signature{params, results})
 }
 
@@ -303,7 +319,7 @@ func (l *layout) importOf(r *reader) {
 func (l *layout) table(r *reader) {
 	r.byte() // element type
 	least, most := r.limits()
-	l.tables = append(l.tables, table{least, most})
+	l.tables = append(l.tables, table{least: least, most: most})
 	total := int64(0)
 	for _, t := range l.tables {
 		total += t.least
@@ -384,7 +400,9 @@ func (l *layout) nameSection(r *reader) {
 		case 1:
 			for range in.count("function names", 2, maxFunctions+maxImports) {
 				index, name := in.u32(), in.name()
-				l.names[int(index)] = name
+				if len(l.names) < maxFunctions+maxImports {
+					l.names[int(index)] = name
+				}
 			}
 		case 2:
 			for range in.count("functions with named locals", 2, maxFunctions+maxImports) {

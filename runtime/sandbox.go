@@ -225,7 +225,7 @@ func (s *sandbox) write(i int, p []byte) {
 		return
 	}
 	st := &s.streams[i]
-	for len(p) > 0 {
+	for len(p) > 0 && !s.logs.full {
 		n := min(len(p), maxTail-len(st.line))
 		k := bytes.IndexByte(p[:n], '\n')
 		if k >= 0 {

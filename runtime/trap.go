@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	goruntime "runtime"
 	"strings"
 
 	"github.com/tetratelabs/wazero/sys"
@@ -131,7 +132,14 @@ func (s *sandbox) failure(ctx context.Context, err error) error {
 		return s.ended(ctx)
 	}
 	text, rest, _ := strings.Cut(err.Error(), stackMark)
-	frames, goStack, internal := strings.Cut(rest, goMark)
+	frames, goStack := rest, ""
+	// A guest's function may be named like goMark, so the mark alone says nothing.
+	var panicked goruntime.Error
+	internal := errors.As(err, &panicked)
+	if internal {
+		i := max(strings.LastIndex(rest, goMark), 0)
+		frames, goStack = rest[:i], rest[i:]
+	}
 	trap := &TrapError{Stack: stackOf(frames), Output: s.output()}
 	var broken violation
 	switch {
@@ -170,7 +178,7 @@ func stackOf(text string) []string {
 		if name, _, ok := strings.Cut(line, "("); ok && name != "" {
 			line = name
 		}
-		frames = append(frames, printable(strings.TrimPrefix(line, ".")))
+		frames = append(frames, shown(strings.TrimPrefix(line, ".")))
 	}
 	return frames
 }
