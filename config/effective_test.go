@@ -56,19 +56,20 @@ func TestEffective(t *testing.T) {
 				place += " "
 			}
 		}
-		line := fmt.Sprintf("%s %s %s", s.Type, s.Text(), place)
+		var line strings.Builder
+		fmt.Fprintf(&line, "%s %s %s", s.Type, s.Text(), place)
 		for word, on := range map[string]bool{"": s.Default, "!": s.Missing, "*": s.Secret, "-": s.NoEffect} {
 			if on && word != "" {
-				line += " " + word
+				line.WriteString(" " + word)
 			}
 		}
 		if !s.Default {
-			line += " changed"
+			line.WriteString(" changed")
 		}
 		if len(s.Tasks) > 0 {
-			line += " " + strings.Join(s.Tasks, "+")
+			line.WriteString(" " + strings.Join(s.Tasks, "+"))
 		}
-		got[s.Group+"."+s.Name] = append(got[s.Group+"."+s.Name], line)
+		got[s.Group+"."+s.Name] = append(got[s.Group+"."+s.Name], line.String())
 		if strings.Contains(fmt.Sprintf("%+v", s), "hunter2") {
 			t.Errorf("[%s] %s shows a secret: %+v", s.Group, s.Name, s)
 		}

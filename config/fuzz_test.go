@@ -16,7 +16,7 @@ func lineLengths(data []byte) []int {
 	s := strings.TrimPrefix(string(data), "\ufeff")
 	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 	var out []int
-	for _, l := range strings.Split(s, "\n") {
+	for l := range strings.SplitSeq(s, "\n") {
 		out = append(out, len(l))
 	}
 	return out

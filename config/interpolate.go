@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wasakari/wasakari/recovery"
@@ -209,10 +210,8 @@ func (r *reader) resolve(o recovery.OptionSpec, t text, i int, ref string) (stri
 		if !ok {
 			continue
 		}
-		for _, s := range r.stack {
-			if s == k {
-				return fail(name+" leads back to "+title(spec), literal)
-			}
+		if slices.Contains(r.stack, k) {
+			return fail(name+" leads back to "+title(spec), literal)
 		}
 		if len(r.stack) >= maxDepth {
 			return fail(fmt.Sprintf("references lead more than %d deep", maxDepth), "")

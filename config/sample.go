@@ -100,7 +100,7 @@ func (s *sample) prose(text string) {
 			s.b.WriteString("#\n")
 		}
 		line := "#"
-		for _, word := range strings.Fields(oneLine(paragraph)) {
+		for word := range strings.FieldsSeq(oneLine(paragraph)) {
 			if line != "#" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > sampleWidth {
 				s.b.WriteString(line + "\n")
 				line = "#"

@@ -59,9 +59,9 @@ func sampleTasks() []recovery.Task {
 	level := o("level", recovery.StringOption, "low")
 	level.Choices = []string{"low", "high\nlock_servers = false"}
 	tries := o("tries", recovery.IntOption, 5.0) // as JSON delivers it
-	tries.Min, tries.Max = ptr(1), ptr(9)
+	tries.Min, tries.Max = new(int64(1)), new(int64(9))
 	wait := o("wait", recovery.SecondsOption, int64(30))
-	wait.Max = ptr(60)
+	wait.Max = new(int64(60))
 	return []recovery.Task{
 		{Key: "fence", Library: "acme-recovery", Uses: []string{"nova.server_list", "kv.*"}, Options: []recovery.OptionSpec{
 			queue, token, level, tries, wait,

@@ -181,7 +181,7 @@ func isHost(s string) bool {
 			return false
 		}
 		for _, c := range []byte(l) {
-			if !(c == '-' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z') {
+			if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
 				return false
 			}
 		}

@@ -11,8 +11,6 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 )
 
-func ptr(n int64) *int64 { return &n }
-
 // TestValues reads one option of each type from each kind of text.
 func TestValues(t *testing.T) {
 	const (
@@ -20,7 +18,7 @@ func TestValues(t *testing.T) {
 		list, host, uri, seconds     = recovery.ListOption, recovery.HostOption, recovery.URIOption, recovery.SecondsOption
 		wantBool                     = "t.conf:2:5: option [grp] o: want a bool (true, 1, on, yes, false, 0, off, no), got "
 	)
-	port := recovery.OptionSpec{Type: integer, Min: ptr(1), Max: ptr(65535)}
+	port := recovery.OptionSpec{Type: integer, Min: new(int64(1)), Max: new(int64(65535))}
 	tests := []struct {
 		spec    recovery.OptionSpec
 		text    string
@@ -57,12 +55,12 @@ func TestValues(t *testing.T) {
 		{spec: recovery.OptionSpec{Type: integer}, text: "5 # note", wantErr: "t.conf:2:5: option [grp] o: want an int, got '5 # note'; a comment stands in a line of its own, not behind a value"},
 		{spec: port, text: "65535", want: int64(65535)},
 		{spec: port, text: "0", wantErr: "t.conf:2:5: option [grp] o: want an int from 1 to 65535, got '0'"},
-		{spec: recovery.OptionSpec{Type: integer, Min: ptr(0)}, text: "-1", wantErr: "t.conf:2:5: option [grp] o: want an int ≥ 0, got '-1'"},
+		{spec: recovery.OptionSpec{Type: integer, Min: new(int64(0))}, text: "-1", wantErr: "t.conf:2:5: option [grp] o: want an int ≥ 0, got '-1'"},
 		{spec: recovery.OptionSpec{Type: seconds}, text: "5s", wantErr: "t.conf:2:5: option [grp] o: want an int (seconds), got '5s'"},
 		{spec: recovery.OptionSpec{Type: seconds}, text: "9999999999", wantErr: "t.conf:2:5: option [grp] o: want an int (seconds) ≤ 2147483647, got '9999999999'"},
 		{spec: recovery.OptionSpec{Type: float}, text: "1.5e1", want: 15.0},
 		{spec: recovery.OptionSpec{Type: float}, text: "nan", wantErr: "t.conf:2:5: option [grp] o: want a float, got 'nan'"},
-		{spec: recovery.OptionSpec{Type: float, Max: ptr(1)}, text: "1.5", wantErr: "t.conf:2:5: option [grp] o: want a float ≤ 1, got '1.5'"},
+		{spec: recovery.OptionSpec{Type: float, Max: new(int64(1))}, text: "1.5", wantErr: "t.conf:2:5: option [grp] o: want a float ≤ 1, got '1.5'"},
 		{spec: recovery.OptionSpec{Type: list}, text: "a , b,c", want: []string{"a", "b", "c"}},
 		{spec: recovery.OptionSpec{Type: list}, text: "a,,b,", want: []string{"a", "", "b"}},
 		{spec: recovery.OptionSpec{Type: list}, text: "a,\n  b", want: []string{"a", "b"}},
@@ -103,9 +101,10 @@ func TestValues(t *testing.T) {
 }
 
 func TestInterpolation(t *testing.T) {
-	deep := "[grp]\ns = $a0\n"
+	var deep strings.Builder
+	deep.WriteString("[grp]\ns = $a0\n")
 	for i := range 20 {
-		deep += fmt.Sprintf("a%d = $a%d\n", i, i+1)
+		fmt.Fprintf(&deep, "a%d = $a%d\n", i, i+1)
 	}
 	bomb := "[grp]\ns = $b0\nb8 = x\n"
 	for i := range 8 {
@@ -135,7 +134,7 @@ func TestInterpolation(t *testing.T) {
 		{name: "on a continuation line", text: "[grp]\ns = a\n   b $nosuchthing", wantErr: "t.conf:3:6: option [grp] s: unknown reference $nosuchthing; there is no option 'nosuchthing' in [grp] or [DEFAULT]; write $$ for a dollar sign"},
 		{name: "itself", text: "[grp]\ns = $s", wantErr: "t.conf:2:5: option [grp] s: $s leads back to [grp] s; write $$ for a dollar sign"},
 		{name: "in a ring", text: "[DEFAULT]\nlog_dir = $log_file\nlog_file = ${log_dir}/x\n[grp]\ns = $log_dir", wantErr: "t.conf:3:12: option [DEFAULT] log_file (read for [grp] s): $log_dir leads back to [DEFAULT] log_dir; write $$ for a dollar sign"},
-		{name: "too deep", text: deep, wantErr: "t.conf:17:7: option [grp] a14 (read for [grp] s): references lead more than 16 deep"},
+		{name: "too deep", text: deep.String(), wantErr: "t.conf:17:7: option [grp] a14 (read for [grp] s): references lead more than 16 deep"},
 		{name: "too many", text: bomb, wantErr: "t.conf:6:45: option [grp] b2 (read for [grp] s): more than 10000 references"},
 		{name: "too long", text: "[grp]\ns = $x$x$x\nx = " + strings.Repeat("y", 1<<19), wantErr: "t.conf:2:9: option [grp] s: the value is longer than 1048576 bytes when its references are resolved"},
 	}
@@ -260,7 +259,7 @@ func TestTaskOptions(t *testing.T) {
 		o("fence_timeout", recovery.BoolOption, nil),
 		o("x1", recovery.IntOption, 1.5), o("x2", recovery.ListOption, []any{1}), o("x3", recovery.BoolOption, "yes"),
 		o("x4", recovery.FlowOption, nil), o("x5", "colour", nil), o("x6", recovery.HostOption, "a_b"),
-		{Group: "acme", Name: "x7", Type: recovery.IntOption, Default: 5, Max: ptr(3)},
+		{Group: "acme", Name: "x7", Type: recovery.IntOption, Default: 5, Max: new(int64(3))},
 	})
 	wantErr := []string{
 		"option [acme] api_key is required: key of the ticket system; write api_key = … below [acme]",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -394,9 +395,7 @@ func (x *tickets) deliver(id int64, c *pendingCall, r result) {
 func (x *tickets) abort(e errno) {
 	x.mu.Lock()
 	open := make(map[int64]*pendingCall, len(x.pending))
-	for id, c := range x.pending {
-		open[id] = c
-	}
+	maps.Copy(open, x.pending)
 	x.mu.Unlock()
 	for id, c := range open {
 		x.deliver(id, c, result{err: &OpError{Op: c.op, Code: e.code(), Message: "the host stopped waiting"}})
