@@ -106,9 +106,10 @@ func TestInterpolation(t *testing.T) {
 	for i := range 20 {
 		fmt.Fprintf(&deep, "a%d = $a%d\n", i, i+1)
 	}
-	bomb := "[grp]\ns = $b0\nb8 = x\n"
+	var bomb strings.Builder
+	bomb.WriteString("[grp]\ns = $b0\nb8 = x\n")
 	for i := range 8 {
-		bomb += fmt.Sprintf("b%d = %s\n", i, strings.Repeat(fmt.Sprintf("${b%d}", i+1), 10))
+		fmt.Fprintf(&bomb, "b%d = %s\n", i, strings.Repeat(fmt.Sprintf("${b%d}", i+1), 10))
 	}
 	tests := []struct {
 		name, text, want, wantErr string
@@ -135,7 +136,7 @@ func TestInterpolation(t *testing.T) {
 		{name: "itself", text: "[grp]\ns = $s", wantErr: "t.conf:2:5: option [grp] s: $s leads back to [grp] s; write $$ for a dollar sign"},
 		{name: "in a ring", text: "[DEFAULT]\nlog_dir = $log_file\nlog_file = ${log_dir}/x\n[grp]\ns = $log_dir", wantErr: "t.conf:3:12: option [DEFAULT] log_file (read for [grp] s): $log_dir leads back to [DEFAULT] log_dir; write $$ for a dollar sign"},
 		{name: "too deep", text: deep.String(), wantErr: "t.conf:17:7: option [grp] a14 (read for [grp] s): references lead more than 16 deep"},
-		{name: "too many", text: bomb, wantErr: "t.conf:6:45: option [grp] b2 (read for [grp] s): more than 10000 references"},
+		{name: "too many", text: bomb.String(), wantErr: "t.conf:6:45: option [grp] b2 (read for [grp] s): more than 10000 references"},
 		{name: "too long", text: "[grp]\ns = $x$x$x\nx = " + strings.Repeat("y", 1<<19), wantErr: "t.conf:2:9: option [grp] s: the value is longer than 1048576 bytes when its references are resolved"},
 	}
 	spec := recovery.OptionSpec{Group: "grp", Name: "s", Type: recovery.StringOption}

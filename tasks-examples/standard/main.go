@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
-
 	"github.com/wasakari/wasakari/tasks-examples/standard/evacuate"
 )
 

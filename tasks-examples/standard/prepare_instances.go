@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
-
 	"github.com/wasakari/wasakari/tasks-examples/standard/evacuate"
 )
 

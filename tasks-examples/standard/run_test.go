@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/wasakari/wasakari/sdk/go/wasakaritest"
-
 	_ "github.com/wasakari/wasakari/tasks-examples/standard" // registers the tasks
 )
 

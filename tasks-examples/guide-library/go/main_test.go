@@ -8,7 +8,6 @@ import (
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
 	"github.com/wasakari/wasakari/sdk/go/wasakaritest"
-
 	_ "github.com/wasakari/wasakari/tasks-examples/guide-library/go" // registers the tasks
 )
 

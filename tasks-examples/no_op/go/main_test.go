@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/wasakari/wasakari/sdk/go/wasakaritest"
-
 	_ "github.com/wasakari/wasakari/tasks-examples/no_op/go" // registers the task
 )
 
