@@ -69,8 +69,12 @@ func (h *Hatch) updateHost(ctx context.Context, name string, change func(*recove
 	return hosts[i], h.ha.UpdateHost(ctx, hosts[i])
 }
 
-// maxVMoves bounds the vmoves of a run, all rounds together.
-const maxVMoves = 50_000
+// maxVMoves and maxVMoveBytes bound the vmoves of a run, all rounds together:
+// they are kept in memory and in the journal.
+const (
+	maxVMoves     = 50_000
+	maxVMoveBytes = 16 << 20 // of their texts
+)
 
 // vmoves keeps the run's vmoves, so that a put need not read all of them again.
 // The Hatch is their only writer.
@@ -79,6 +83,12 @@ type vmoves struct {
 	loaded bool
 	list   []recovery.VMove
 	places map[string][]int // in list, by server
+	bytes  int              // of the texts
+}
+
+// textOf counts the bytes of what a task can write into a vmove.
+func textOf(m recovery.VMove) int {
+	return len(m.InstanceUUID) + len(m.InstanceName) + len(m.SourceHost) + len(m.DestHost) + len(m.Message)
 }
 
 // load reads the vmoves once. mu is held.
@@ -90,7 +100,7 @@ func (v *vmoves) load(ctx context.Context, ha HA) error {
 	if err != nil {
 		return err
 	}
-	v.list, v.places, v.loaded = nil, map[string][]int{}, true
+	v.list, v.places, v.bytes, v.loaded = nil, map[string][]int{}, 0, true
 	for _, m := range list {
 		v.add(m)
 	}
@@ -100,6 +110,7 @@ func (v *vmoves) load(ctx context.Context, ha HA) error {
 func (v *vmoves) add(m recovery.VMove) {
 	v.places[m.InstanceUUID] = append(v.places[m.InstanceUUID], len(v.list))
 	v.list = append(v.list, m)
+	v.bytes += textOf(m)
 }
 
 // find gives the place of a server's vmove of one attempt, −1 when there is
@@ -196,12 +207,23 @@ func vmovePut(ctx context.Context, t *TaskHost, req abi.HAVMovePutRequest) (reco
 	set(&m.DestHost, cut(req.DestHost, maxName))
 	set(&m.Message, cut(req.Message, maxText))
 
+	h.vmoves.mu.Lock()
+	grows := textOf(m)
+	if place >= 0 {
+		grows -= textOf(h.vmoves.list[place])
+	}
+	full := grows > 0 && h.vmoves.bytes+grows > maxVMoveBytes
+	h.vmoves.mu.Unlock()
+	if full {
+		return recovery.VMove{}, fmt.Errorf("the texts of the run's vmoves would have more than %d bytes: %w", maxVMoveBytes, recovery.ErrQuota)
+	}
 	if err := h.ha.PutVMove(ctx, m); err != nil {
 		return recovery.VMove{}, err
 	}
 	h.vmoves.mu.Lock()
 	if place >= 0 {
 		h.vmoves.list[place] = m
+		h.vmoves.bytes += grows
 	} else {
 		h.vmoves.add(m)
 	}

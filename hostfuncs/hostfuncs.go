@@ -212,6 +212,8 @@ type TaskHost struct {
 	mu       sync.Mutex
 	staged   map[string]stagedValue
 	progress []recovery.Progress
+
+	progressBytes int // of the messages in progress
 }
 
 // Task makes the host side of one execution of a task. It needs no closing.
@@ -299,17 +301,25 @@ func (t *TaskHost) Log(level abi.Level, msg string) {
 	}
 }
 
-// maxProgress is the number of progress messages kept; older ones go first.
-const maxProgress = 2000
+// maxProgress and maxProgressBytes bound the progress messages kept; older ones
+// go first. They end in the journal.
+const (
+	maxProgress      = 2000
+	maxProgressBytes = 256 << 10
+)
 
 // Progress passes on how far the task is, in thousandths.
 func (t *TaskHost) Progress(permille int, msg string) {
 	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: cut(msg, maxText)}
 	t.mu.Lock()
-	if len(t.progress) >= maxProgress {
-		t.progress = slices.Clone(t.progress[len(t.progress)-maxProgress/2:])
+	for n := len(t.progress); n >= maxProgress || n > 0 && t.progressBytes+len(p.Message) > maxProgressBytes; n = len(t.progress) {
+		for _, gone := range t.progress[:(n+1)/2] {
+			t.progressBytes -= len(gone.Message)
+		}
+		t.progress = slices.Clone(t.progress[(n+1)/2:])
 	}
 	t.progress = append(t.progress, p)
+	t.progressBytes += len(p.Message)
 	// Entries never change once appended, so that a reader may keep the slice.
 	seen := t.progress[:len(t.progress):len(t.progress)]
 	t.mu.Unlock()

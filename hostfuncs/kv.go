@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/recovery"
@@ -351,8 +353,9 @@ func checkName(name string) error {
 		return fmt.Errorf("name is empty: %w", recovery.ErrInvalid)
 	case len(name) > maxName:
 		return fmt.Errorf("name of %d bytes, at most %d: %w", len(name), maxName, recovery.ErrInvalid)
-	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return fmt.Errorf("name %q has control characters: %w", name, recovery.ErrInvalid)
+	case strings.ContainsFunc(name, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }):
+		// Half of a surrogate pair is read as RuneError, and many names as one.
+		return fmt.Errorf("name %q has characters that cannot be printed: %w", name, recovery.ErrInvalid)
 	}
 	return nil
 }

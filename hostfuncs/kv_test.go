@@ -86,7 +86,7 @@ func TestKV(t *testing.T) {
 			{abi.OpKVPut, `{"name":"","value":1}`, ``, `invalid: kv.put: name is empty`},
 			{abi.OpKVPut, `{"name":"scratch/` + strings.Repeat("x", 247) + `","value":1}`, `{"version":1}`, ""},
 			{abi.OpKVPut, `{"name":"scratch/` + strings.Repeat("x", 248) + `","value":1}`, ``, `invalid: kv.put: name of 256 bytes, at most 255`},
-			{abi.OpKVGet, `{"name":"a\nb","scope":"library"}`, ``, `invalid: kv.get: name "a\nb" has control characters`},
+			{abi.OpKVGet, `{"name":"a\nb","scope":"library"}`, ``, `invalid: kv.get: name "a\nb" has characters that cannot be printed`},
 			{abi.OpKVGet, `{"name":"x","scope":"tenant"}`, ``, `invalid: kv.get: scope: "tenant" is not allowed; use run or library`},
 		}},
 		{name: "values", steps: []kvStep{
