@@ -242,15 +242,21 @@ func interrupted(t *testing.T, p *place, args ...string) (id string, sim *novasi
 		}
 	}
 	args = append(strings.Fields("run host-auto --config-file DIR/conf --input host_name=compute-1"), args...)
-	if r := p.run(ctx, t, args...); r.code != exitInterrupted {
+	r := p.run(ctx, t, args...)
+	if r.code != exitInterrupted {
 		t.Fatalf("exit code %d, want %d\n%s%s", r.code, exitInterrupted, r.stdout, r.stderr)
 	}
 	p.stdout = nil
+	said := r.stdout
 	runs, err := os.ReadDir(filepath.Join(p.dir, "state/runs"))
 	if err != nil || len(runs) != 1 {
 		t.Fatalf("runs = %v (%v), want one", runs, err)
 	}
-	return strings.TrimSuffix(runs[0].Name(), ".db"), sim
+	id = strings.TrimSuffix(runs[0].Name(), ".db")
+	if want := "\ngo on with: wasakari run --resume " + id + " --state-dir '" + filepath.Join(p.dir, "state") + "'\n"; !strings.HasSuffix(said, want) {
+		t.Errorf("standard output =\n%s\nwant at its end\n%s", said, want)
+	}
+	return id, sim
 }
 
 // TestResumeRefused: what stands against going on with a run, and that it goes

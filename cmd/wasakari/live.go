@@ -242,7 +242,7 @@ func (m *liveModel) serverLines() []string {
 		lines = append(lines, fmt.Sprintf("%s %-20s %s%s", m.serverMark(v.Status), oneLine(vmoveName(v)), faint.Render(oneLine(string(v.Status)+arrow(v))), faint.Render(oneLine(because(v.Message)))))
 	}
 	if hidden > 0 {
-		lines = append(lines, faint.Render(fmt.Sprintf("… and %d more: %s", hidden, tally(m.board.vmoves))))
+		lines = append(lines, faint.Render(fmt.Sprintf("… %d more; all: %s", hidden, tally(m.board.vmoves))))
 	}
 	return lines
 }

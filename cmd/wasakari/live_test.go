@@ -171,7 +171,7 @@ func TestLiveBounds(t *testing.T) {
 	m := &liveModel{board: b, head: "head", flows: []recovery.Flow{liveFlow(recovery.HostAuto)}, width: 80, height: 24}
 	text := strings.Join(drawn(m, liveStart), "\n")
 	first, second := strings.Index(text, "✗ web-500 "), strings.Index(text, "web-890 ")
-	if first < 0 || second < first || !strings.Contains(text, "more: 889 succeeded, 10 ongoing, 100 pending, 1 failed") {
+	if first < 0 || second < first || !strings.Contains(text, "more; all: 889 succeeded, 10 ongoing, 100 pending, 1 failed") {
 		t.Errorf("tree =\n%s\nwant the failed server, then those at work, then how many more there are", text)
 	}
 	if _, cmd := m.Update(endMsg{}); cmd == nil || m.View().Content != "" {
@@ -212,7 +212,7 @@ func TestLiveProgram(t *testing.T) {
 			if b, ok := out.(*strings.Builder); ok {
 				text := escapes.ReplaceAllString(b.String(), "")
 				last := text[strings.LastIndex(text, "host-auto of compute-1"):]
-				if !strings.Contains(last, "✓ evacuate_instances_task 500ms all moved\n") || !strings.Contains(last, "… and 100 more: 200 succeeded") {
+				if !strings.Contains(last, "✓ evacuate_instances_task 500ms all moved\n") || !strings.Contains(last, "… 100 more; all: 200 succeeded") {
 					t.Errorf("the last that was shown =\n%s", last)
 				}
 			}

@@ -33,7 +33,8 @@ type report struct {
 	Changes []hostfuncs.Change `json:"changes,omitzero"` // in order
 	Assumed []string           `json:"assumed,omitzero"` // what was taken to be so although the cloud shows otherwise
 
-	gone bool // the cloud ends with this process
+	gone     bool   // the cloud ends with this process
+	stateDir string // of the journal, where --resume would not look by itself
 }
 
 // taskReport is one execution of a task.
@@ -132,7 +133,11 @@ func (r report) text(out io.Writer) error {
 		fmt.Fprintln(out, oneLine(fmt.Sprintf("left to undo: %s %s", strings.ReplaceAll(string(u.Kind), "_", " "), u.Target)))
 	}
 	if (r.Status == "interrupted" || len(r.LeftToUndo) > 0) && !r.gone {
-		fmt.Fprintf(out, "go on with: wasakari run --resume %s\n", r.RunID)
+		where := ""
+		if r.stateDir != "" {
+			where = fmt.Sprintf(" --state-dir '%s'", r.stateDir)
+		}
+		fmt.Fprintf(out, "go on with: wasakari run --resume %s%s\n", r.RunID, where)
 	}
 	return nil
 }

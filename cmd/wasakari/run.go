@@ -257,7 +257,7 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	}
 	// The state folder may stand in the configuration, which the journal
 	// names: flags and environment must do to find the journal.
-	dir, err := folder(f.stateDir, w, "XDG_STATE_HOME", ".local/state")
+	dir, err := stateFolder(f.stateDir, w)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -376,7 +376,7 @@ func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, sta
 	if err != nil {
 		return err
 	}
-	return f.report(w, cl, state, run, runErr)
+	return f.report(w, l, cl, state, run, runErr)
 }
 
 // ground is what a run acts on and what it writes to beside its state.
@@ -434,10 +434,13 @@ func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Reques
 }
 
 // report tells how the run ended.
-func (f *runFlags) report(w world, cl *cloud, state *runstate.Run, run recovery.Run, runErr error) error {
+func (f *runFlags) report(w world, l *loaded, cl *cloud, state *runstate.Run, run recovery.Run, runErr error) error {
 	r, err := reportOf(cl, state, run, runErr)
 	if err != nil {
 		return err
+	}
+	if usual, err := stateFolder("", w); err != nil || usual != l.stateDir {
+		r.stateDir = l.stateDir
 	}
 	print := r.text
 	if f.output == "json" {

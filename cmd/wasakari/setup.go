@@ -98,7 +98,7 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 		return nil, &usageError{err}
 	}
 	l := &loaded{cfg: cfg, log: log}
-	if l.stateDir, err = folder(cfg.Wasakari.StateDir, w, "XDG_STATE_HOME", ".local/state"); err != nil {
+	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
 		return nil, usagef("state folder: %w; name one with --state-dir", err)
 	}
 	cacheDir, err := folder(cfg.Wasakari.CacheDir, w, "XDG_CACHE_HOME", ".cache")
@@ -129,6 +129,10 @@ func folder(configured string, w world, xdg, below string) (string, error) {
 		return filepath.Join(w.home, below, "wasakari"), nil
 	}
 	return "", errors.New("there is no home folder")
+}
+
+func stateFolder(configured string, w world) (string, error) {
+	return folder(configured, w, "XDG_STATE_HOME", ".local/state")
 }
 
 func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime.Config {
