@@ -216,7 +216,7 @@ hosts that fail, servers that move, faults that you choose. Any client of
 OpenStack can use it; the credentials are printed at the start.
 
 The cloud lives in memory and forgets everything at its end.`,
-		Example: `  wasakari simulate --print-scenario > cloud.yaml      # a scenario to begin with, each field explained
+		Example: `  wasakari simulate --print-scenario > cloud.yaml      # a scenario to begin with; novasim/README.md explains each field
   wasakari simulate --scenario cloud.yaml --listen 127.0.0.1:5000 --write-clouds clouds.yaml
   OS_CLIENT_CONFIG_FILE=clouds.yaml openstack --os-cloud simulated server list --all-projects`,
 		Args: noArgs,

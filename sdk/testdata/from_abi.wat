@@ -3,7 +3,7 @@
 ;; for the tasks after it. ABI.md shows it, sdk/conformance runs it.
 ;;
 ;;   wat2wasm from_abi.wat -o from_abi.wasm
-;;   wasakari task pack from_abi.json from_abi.wasm -o from_abi_task.wasm
+;;   wasakari task pack from_abi.json from_abi.wasm -o tasks/from_abi.wasm
 (module
   (import "wasakari_v1" "call"     (func $call     (param i32 i32 i32 i32 i32 i32) (result i64)))
   (import "wasakari_v1" "take"     (func $take     (param i32 i32) (result i64)))
