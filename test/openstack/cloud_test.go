@@ -203,13 +203,20 @@ func (c *cloud) mustServers(t *testing.T) map[string]server {
 	return all
 }
 
+// server reads one server; some are in no list.
+func (c *cloud) server(ctx context.Context, id string) (server, error) {
+	var answer struct{ Server server }
+	err := c.nova(ctx, admin, "GET", "/servers/"+id, nil, &answer)
+	return answer.Server, err
+}
+
 // act sends a server action.
 func (c *cloud) act(ctx context.Context, who, id, action string, arg any) error {
 	return c.nova(ctx, who, "POST", "/servers/"+id+"/action", map[string]any{action: arg}, nil)
 }
 
 // actions counts the actions of the program on a server, as Nova recorded
-// them, by name. Resets of the state are not recorded by Nova.
+// them, by name.
 func (c *cloud) actions(ctx context.Context, id string) (map[string]int, error) {
 	var answer struct {
 		InstanceActions []struct {
@@ -373,14 +380,15 @@ type step struct {
 
 // into says how a server is brought into a state.
 var into = map[string][]step{
-	"stopped":         {{action: "os-stop", ends: "stopped"}},
-	"paused":          {{action: "pause", ends: "paused"}},
-	"suspended":       {{action: "suspend", ends: "suspended"}},
-	"rescued":         {{action: "rescue", ends: "rescued"}},
-	"error":           {{action: "os-resetState", arg: map[string]any{"state": "error"}, ends: "error"}},
-	"resized":         {{action: "migrate", arg: map[string]any{"host": failed}, ends: "resized"}},
-	"resized and off": {{action: "os-stop", ends: "stopped"}, {action: "migrate", arg: map[string]any{"host": failed}, ends: "resized"}},
-	"locked":          {{action: "lock", arg: map[string]any{"locked_reason": "do not touch"}, ends: "active", locked: true}},
+	"stopped":           {{action: "os-stop", ends: "stopped"}},
+	"paused":            {{action: "pause", ends: "paused"}},
+	"suspended":         {{action: "suspend", ends: "suspended"}},
+	"rescued":           {{action: "rescue", ends: "rescued"}},
+	"error":             {{action: "os-resetState", arg: map[string]any{"state": "error"}, ends: "error"}},
+	"shelved_offloaded": {{action: "shelve", ends: "shelved_offloaded"}},
+	"resized":           {{action: "migrate", arg: map[string]any{"host": failed}, ends: "resized"}},
+	"resized and off":   {{action: "os-stop", ends: "stopped"}, {action: "migrate", arg: map[string]any{"host": failed}, ends: "resized"}},
+	"locked":            {{action: "lock", arg: map[string]any{"locked_reason": "do not touch"}, ends: "active", locked: true}},
 }
 
 // bring takes all servers through their steps, the n-th of all at once.

@@ -35,8 +35,7 @@ func TestShort(t *testing.T) {
 		ended(t, r, 0, "finished")
 		pinned := moved("active", "active")
 		pinned.locked, pinned.posts = true, map[string]int{"evacuate": 1}
-		resized := moved("resized", "active")
-		resized.resets = 1
+		resized := moved("resized", "active").and("resetState")
 		l.check(t, r, from, before, join(all(before, "web-", moved("active", "active")), all(before, "batch-", moved("active", "active")), map[string]want{
 			"db": moved("stopped", "stopped"), "cold": moved("stopped", "stopped"), "broken": inError(), "frozen": stopped("paused"),
 			"asleep": stopped("suspended"), "repair": stopped("rescued"), "larger": resized, "pinned": pinned,
@@ -125,7 +124,7 @@ func instanceFlow(t *testing.T) {
 		{"a stopped one is started", "off", "", "finished", want{vm: "active", host: "stays", posts: map[string]int{"start": 1}}},
 		{"a paused one is ignored", "frozen", "", "ignored", want{vm: "paused", host: "stays"}},
 		{"one in error is stopped and started", "broken", "", "finished", want{vm: "active", host: "stays", posts: restart}},
-		{"a resized one is reset, stopped and started", "grown", "", "finished", want{vm: "active", host: "stays", posts: restart, resets: 1}},
+		{"a resized one is reset, stopped and started", "grown", "", "finished", want{vm: "active", host: "stays", posts: restart}.and("resetState")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
