@@ -79,7 +79,7 @@ func openLab() (l *lab, down func(), err error) {
 	if l.state == "" {
 		l.state = "/var/tmp/openstack-lab"
 	}
-	free, err := oneSuite()
+	free, err := oneSuite(l.state + ".lock")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,8 +120,8 @@ func openLab() (l *lab, down func(), err error) {
 }
 
 // oneSuite keeps a second suite off the lab.
-func oneSuite() (free func(), err error) {
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), "wasakari-e2e.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+func oneSuite(file string) (free func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

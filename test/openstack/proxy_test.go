@@ -58,7 +58,7 @@ type trap struct {
 	// lose makes the request (with before) or the answer (with after) get lost.
 	lose bool
 
-	sprung chan struct{} // closed when it has sprung
+	sprung chan struct{} // closed when it springs
 	n      int
 }
 
@@ -118,16 +118,17 @@ func (p *proxy) spring(s seen) *trap {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen = append(p.seen, s)
-	for i, tr := range p.traps {
+	var hit *trap
+	for _, tr := range p.traps {
 		if !tr.match(s) {
 			continue
 		}
-		if tr.n++; tr.n == tr.nth {
-			p.traps = append(p.traps[:i:i], p.traps[i+1:]...)
-			return tr
+		if tr.n++; tr.n == tr.nth && hit == nil {
+			hit = tr
+			close(tr.sprung)
 		}
 	}
-	return nil
+	return hit
 }
 
 func (p *proxy) nova(w http.ResponseWriter, r *http.Request) {
@@ -149,7 +150,6 @@ func (p *proxy) nova(w http.ResponseWriter, r *http.Request) {
 		p.pass(w, r, novaURL, body)()
 		return
 	}
-	defer close(tr.sprung)
 	if tr.before != nil {
 		tr.before(s)
 		if tr.lose {
