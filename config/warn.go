@@ -13,6 +13,8 @@ import (
 type Warning struct {
 	Pos     recovery.Position
 	Message string
+	// Unknown is true when there is no such option or section.
+	Unknown bool
 }
 
 // String gives place and message.
@@ -55,7 +57,7 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 		}
 		told[g] = true
 		if near, ok := Nearest(h.name, knownSections); ok {
-			w = append(w, Warning{h.pos, fmt.Sprintf("unknown section [%s], ignored; did you mean [%s]?", h.name, near)})
+			w = append(w, Warning{Unknown: true, Pos: h.pos, Message: fmt.Sprintf("unknown section [%s], ignored; did you mean [%s]?", h.name, near)})
 		}
 	}
 	done := map[key]bool{}
@@ -63,7 +65,7 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 		k := key{a.group, a.name}
 		if o, ok := known[k]; ok && o.deprecated != "" && !done[k] {
 			done[k] = true
-			w = append(w, Warning{a.namePos, fmt.Sprintf("option %s is deprecated: %s", title(o.OptionSpec), o.deprecated)})
+			w = append(w, Warning{Pos: a.namePos, Message: fmt.Sprintf("option %s is deprecated: %s", title(o.OptionSpec), o.deprecated)})
 		}
 		w = append(w, c.indented(a, names)...)
 		if !sections[a.group] || a.group == grantsGroup || done[k] || inGroup(names[a.group], a) {
@@ -78,7 +80,7 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 		} else if libraryGroup(a.group) {
 			continue
 		}
-		w = append(w, Warning{a.namePos, msg})
+		w = append(w, Warning{Unknown: true, Pos: a.namePos, Message: msg})
 	}
 	return w
 }
@@ -119,7 +121,7 @@ func (c *Config) indented(a assignment, names map[string][]string) []Warning {
 			what = "section " + line
 		}
 		if what != "" {
-			w = append(w, Warning{a.value.pos(off), fmt.Sprintf("%s is a part of the value of [%s] %s, because it does not begin in column 0", what, a.section, quote(a.name))})
+			w = append(w, Warning{Pos: a.value.pos(off), Message: fmt.Sprintf("%s is a part of the value of [%s] %s, because it does not begin in column 0", what, a.section, quote(a.name))})
 		}
 	}
 	return w

@@ -33,6 +33,9 @@ type Request struct {
 	// Undo is called once at the end, whatever the end is. Defaults to nil:
 	// there is nothing to undo.
 	Undo Undoer
+	// Accept is asked when all tasks of a flow went well; an error fails the flow
+	// as a task would. Defaults to nil: nothing more is asked.
+	Accept func(ctx context.Context) error
 	// UndoTimeout bounds Undo, which goes on when ctx has ended.
 	//
 	// Defaults to 2 minutes.
@@ -344,6 +347,14 @@ func (r *executor) flow(ctx context.Context, p *Plan) (ending, error) {
 		}
 		if err != nil {
 			return end, err
+		}
+	}
+	if end.status == recovery.TaskSucceeded && r.Accept != nil {
+		if err := r.Accept(ctx); err != nil {
+			if ctx.Err() != nil {
+				return end, stopped(ctx, err)
+			}
+			end = ending{recovery.TaskFailed, fmt.Sprintf("flow %s: %v", kind, err)}
 		}
 	}
 	if end.status == recovery.TaskFailed {

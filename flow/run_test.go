@@ -1206,3 +1206,20 @@ func TestRunSharesNoMaps(t *testing.T) {
 		t.Errorf("last = %s, want %s", got, want)
 	}
 }
+
+// TestRunAccept: tasks that went well are not all that makes a flow good.
+func TestRunAccept(t *testing.T) {
+	w := newWorld(t, standard, map[string]string{"host_name": `"h1"`}, "host-auto: a|b|")
+	req := w.request()
+	req.Accept = func(context.Context) error { return errors.New("2 servers were left behind") }
+	run, err := flow.Run(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "flow host-auto: 2 servers were left behind"; run.Status != recovery.StatusFailed || run.Message != want {
+		t.Errorf("ended %s, %q, want failed, %q", run.Status, run.Message, want)
+	}
+	if got, want := w.log[len(w.log)-1], `revert host-auto/pre/0/1 a host_name="h1" x="a-r1" because flow host-auto: 2 servers were left behind`; got != want {
+		t.Errorf("last = %s, want %s", got, want)
+	}
+}

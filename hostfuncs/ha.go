@@ -146,6 +146,27 @@ type vmovesAnswer struct {
 	VMoves []recovery.VMove `json:"vmoves"`
 }
 
+// AllFinal returns an error that names the servers whose latest vmove is not
+// final: they were taken up, and nobody recovered them.
+func (h *Hatch) AllFinal(ctx context.Context) error {
+	moves, err := h.vmoveList(ctx, true)
+	if err != nil {
+		return fmt.Errorf("vmoves: %w", err)
+	}
+	var left []string
+	for _, m := range moves {
+		if !m.Status.Final() {
+			left = append(left, m.InstanceUUID+" "+string(m.Status))
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	const shown = 5
+	return fmt.Errorf("%d of %d servers were taken up and not recovered (%s); let the flow run evacuate_instances_task after prepare_HA_enabled_instances_task",
+		len(left), len(moves), joinNames(left[:min(shown, len(left))]))
+}
+
 // vmoveList implements abi.OpHAVMoveList.
 func vmoveList(ctx context.Context, t *TaskHost, req abi.HAVMoveListRequest) (vmovesAnswer, error) {
 	list, err := t.h.vmoveList(ctx, req.Latest)

@@ -145,7 +145,7 @@ func (k *call) abort() {
 func (k *call) locate() {
 	p := k.r.URL.Path
 	prefixed := ""
-	for _, prefix := range []string{"/identity", "/compute", "/placement"} {
+	for _, prefix := range []string{"/identity", "/compute", "/placement", "/image"} {
 		if rest, found := strings.CutPrefix(p, prefix); found && (rest == "" || rest[0] == '/') {
 			p, prefixed = rest, prefix
 		}
@@ -157,6 +157,8 @@ func (k *call) locate() {
 		k.service = "compute"
 	case prefixed == "/placement":
 		k.service = "placement"
+	case prefixed == "/image":
+		k.service = "image"
 	default:
 		k.service = "identity"
 		rest = strings.TrimPrefix(p, "/v3")
@@ -223,8 +225,11 @@ func (k *call) handle() answer {
 	if k.service == "identity" {
 		return k.keystone()
 	}
-	if k.service == "placement" {
+	switch k.service {
+	case "placement":
 		return k.placement()
+	case "image":
+		return k.images()
 	}
 	return k.nova()
 }

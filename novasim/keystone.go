@@ -233,7 +233,7 @@ func (n *named) inDomain() bool {
 	if n.Domain == nil {
 		return n.ID != ""
 	}
-	return n.Domain.ID == "default" || n.Domain.ID == "" && n.Domain.Name == "Default"
+	return n.Domain.ID == "default" || n.Domain.ID == "" && strings.EqualFold(n.Domain.Name, "Default") // as MySQL compares
 }
 
 type loginRequest struct {
@@ -432,6 +432,9 @@ func (k *call) catalog() []any {
 		return map[string]any{"id": c.hexID("catalog", kind), "type": kind, "name": name, "endpoints": endpoints}
 	}
 	all := []any{entry("identity", "keystone", k.root+"/v3"), entry("compute", "nova", k.root+"/v2.1")}
+	if c.sc.Images {
+		all = append(all, entry("image", "glance", k.root+"/image"))
+	}
 	if c.sc.Placement {
 		all = append(all, entry("placement", "placement", k.root+"/placement"))
 	}

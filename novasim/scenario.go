@@ -95,6 +95,7 @@ type Scenario struct {
 	ServiceDownTime        Duration            `yaml:"service_down_time"` // Defaults to 0: a host that fails is down at once.
 	PeriodicUpdate         Duration            `yaml:"periodic_update"`   // Defaults to 1 min.
 	Placement              bool                `yaml:"placement"`         // Whether the catalog has one.
+	Images                 bool                `yaml:"images"`            // Whether the catalog has an image service, an empty one.
 	Users                  []UserSpec          `yaml:"users"`             // Defaults to an administrator and a member.
 	ApplicationCredentials []AppCredentialSpec `yaml:"application_credentials"`
 	Hosts                  []HostSpec          `yaml:"hosts"`

@@ -135,6 +135,10 @@ func badInputs(t *testing.T) []badInput {
 			want:  "DIR/conf:2:19: option [DEFAULT] verify_interval: want an int (seconds), got 'soon'",
 		},
 		{
+			name: "option that nobody knows, typed", args: "check --set host_failure.evacuate_all_instance=false",
+			want: "--set: unknown option [host_failure] 'evacuate_all_instance', ignored; did you mean evacuate_all_instances?",
+		},
+		{
 			name:    "option of the wrong type in the environment",
 			environ: []string{"OS_DEFAULT__HOST_FAILURE_RECOVERY_THREADS=0"},
 			want:    "environment OS_DEFAULT__HOST_FAILURE_RECOVERY_THREADS: option [DEFAULT] host_failure_recovery_threads: want an int ≥ 1, got '0'",

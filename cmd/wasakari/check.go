@@ -27,7 +27,9 @@ with file, line and column, and the exit code is 2.`,
 				return err
 			}
 			defer l.close() //nolint:errcheck // nothing was written
-			l.warn(w)
+			if err := l.warn(w); err != nil {
+				return err
+			}
 			if err := l.checkAll(); err != nil {
 				return err
 			}

@@ -183,7 +183,9 @@ that were set but have no effect here are marked.`,
 			if err != nil {
 				return &usageError{err}
 			}
-			(&loaded{cfg: cfg, catalog: c}).warn(w)
+			if err := (&loaded{cfg: cfg, catalog: c}).warn(w); err != nil {
+				return err
+			}
 			var shown []config.Setting
 			for _, o := range list {
 				if len(o.Places) == 0 && o.NoEffect || changed && o.Default && !o.Missing {

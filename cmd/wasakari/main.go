@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -28,6 +29,7 @@ func main() {
 		<-signals
 		cancel()
 		<-signals // whoever asks twice does not want to wait for the undo list
+		fmt.Fprint(os.Stderr, "\nwasakari: stopped at once; locks of the run may be left on servers: wasakari run --resume takes them off\n")
 		os.Exit(exitInterrupted)
 	}()
 	home, _ := os.UserHomeDir() // without one, nothing is looked for there

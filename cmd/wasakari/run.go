@@ -194,7 +194,9 @@ func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind)
 			_ = l.close() // nothing was started
 		}
 	}()
-	l.warn(w)
+	if err := l.warn(w); err != nil {
+		return refused(err)
+	}
 	if err := l.checkAll(); err != nil {
 		return refused(err)
 	}
@@ -255,9 +257,17 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	if f.simulate || f.scenario != "" {
 		return usagef("--resume: a run on a simulated cloud ended with it; leave --simulate and --scenario out")
 	}
-	// The state folder may stand in the configuration, which the journal
-	// names: flags and environment must do to find the journal.
-	dir, err := stateFolder(f.stateDir, w)
+	// Which configuration the run had is in its journal; where that is may stand
+	// in the configuration that is found without it.
+	src, err := f.sources(w)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Load(src)
+	if err != nil {
+		return &usageError{err}
+	}
+	dir, err := stateFolder(cfg.Wasakari.StateDir, w)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -367,7 +377,11 @@ type view interface {
 
 // drive runs the flow to its end, shows it, and reports.
 func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, state *runstate.Run, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) error {
-	v := f.view(ctx, w, cl, req)
+	vmoves, err := state.VMoves(ctx)
+	if err != nil {
+		return err
+	}
+	v := f.view(ctx, w, cl, req, latest(vmoves))
 	req.Observe = v.observe
 	run, runErr, err := l.perform(ctx, ground{
 		cloud: cl.Client, ledger: state, library: runstate.NewLibrary(l.stateDir), verify: l.cfg.Default.VerifyInterval,
@@ -411,13 +425,16 @@ func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, pla
 	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
 	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted}
 	req.Reserved, req.Undo = reserved{hatch, g.cloud, hostInHand(req.History)}, hatch
+	req.Accept = hatch.AllFinal
 	run, runErr = flow.Run(ctx, req)
 	return run, runErr, nil
 }
 
 // view chooses how the run is shown.
-func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Request) view {
-	b := &board{start: time.Now(), run: req.Run}
+//
+// A resumed run begins with what was done before.
+func (f *runFlags) view(ctx context.Context, w world, cl *cloud, req flow.Request, vmoves []recovery.VMove) view {
+	b := &board{start: time.Now(), run: req.Run, tasks: slices.Clone(req.History), vmoves: vmoves}
 	if f.output == "json" {
 		return newPlain(io.Discard, b)
 	}

@@ -461,3 +461,18 @@ requests to Nova: N; run UUID
 		})
 	}
 }
+
+// TestTakenUpAndNotRecovered: a flow that takes servers up and forgets to
+// evacuate them did not recover the host.
+func TestTakenUpAndNotRecovered(t *testing.T) {
+	t.Parallel()
+	sim, environ := startCloud(t, quickCloud, novasim.Options{})
+	p := newPlace(t, map[string]string{"conf": "[taskflow_driver_recovery_flows]\nhost_auto_failure_recovery_tasks = pre:[],main:['prepare_HA_enabled_instances_task'],post:[]\n"})
+	p.environ = environ
+	r := p.run(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-1", "--output", "json")
+	doc := documentOf(t, r)
+	want := `flow host-auto: 8 of 8 servers were taken up and not recovered ("` + server(t, sim, "web-2").ID + ` pending", `
+	if r.code != exitFailed || doc.Status != "failed" || !strings.HasPrefix(doc.Message, want) {
+		t.Errorf("exit code %d, status %s, message %q, want %d, failed, %q…", r.code, doc.Status, doc.Message, exitFailed, want)
+	}
+}

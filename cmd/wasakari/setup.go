@@ -241,10 +241,19 @@ func (l *loaded) taskOptions() []recovery.OptionSpec {
 }
 
 // warn tells what stops nothing but should be known.
-func (l *loaded) warn(w world) {
+//
+// What was typed with --set is no doubt meant: that no such option is known is
+// a wrong use.
+func (l *loaded) warn(w world) error {
+	var errs []error
 	for _, warning := range l.cfg.Warnings(l.taskOptions()...) {
+		if warning.Unknown && warning.Pos.File == "--set" {
+			errs = append(errs, &usageError{errors.New(warning.String())})
+			continue
+		}
 		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(warning.String()))
 	}
+	return errors.Join(errs...)
 }
 
 // bare gives the reason of a file error without the path.

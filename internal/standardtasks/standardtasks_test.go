@@ -174,7 +174,7 @@ func TestHostStillUp(t *testing.T) {
 	b := setup(t, "hosts: [{name: compute-1}, {name: compute-2}]\nservers: [{name: a, host: compute-1}]\n")
 	b.set("DEFAULT", "wait_period_after_service_update", "1")
 	const reason = "Nova still sees compute-1 up; is it fenced?"
-	b.want("disable_compute_service_task", abi.ExitFailed, reason)
+	b.want("disable_compute_service_task", abi.ExitFailed, reason+" (the service of 'compute-1' stays disabled: enable it when the host is well)")
 	b.want("prepare_HA_enabled_instances_task", abi.ExitSucceeded, "")
 	b.want("evacuate_instances_task", abi.ExitFailed, reason)
 	if v := b.vmoves()["a"]; v.Status != "failed" || v.Message != reason {

@@ -23,8 +23,9 @@ func disableComputeService(t *wasakari.Task) error {
 	case err != nil:
 		return fmt.Errorf("disable compute service on host '%s': %w", host, err)
 	}
+	t.Log().Infof("waiting up to %d s until Nova shows the service of '%s' down", t.OptionInt("DEFAULT", "wait_period_after_service_update"), host)
 	if err := evacuate.AwaitDown(ctx, t, host); err != nil {
-		return err
+		return fmt.Errorf("%w (the service of '%s' stays disabled: enable it when the host is well)", err, host)
 	}
 	t.Progress(1000, "Disabled compute service on host: '%s'", host)
 	return nil

@@ -24,7 +24,7 @@ func TestDisableComputeService(t *testing.T) {
 		},
 		{
 			name: "still up", alive: true, calls: []string{"nova.service_disable compute-1", "nova.service_wait compute-1 down"},
-			outcome: wasakaritest.Failed, reason: "Nova still sees compute-1 up; is it fenced?", progress: []step{begin},
+			outcome: wasakaritest.Failed, reason: "Nova still sees compute-1 up; is it fenced? (the service of 'compute-1' stays disabled: enable it when the host is well)", progress: []step{begin},
 		},
 		{
 			name: "no such service", unknown: true, calls: []string{"nova.service_disable compute-1"},
@@ -38,7 +38,7 @@ func TestDisableComputeService(t *testing.T) {
 		{
 			name: "wait refused", fault: map[string]error{"nova.service_wait compute-1 down": refuse("unavailable", "erred", 500)},
 			calls:   []string{"nova.service_disable compute-1", "nova.service_wait compute-1 down"},
-			outcome: wasakaritest.Failed, reason: "compute service of host compute-1: 500 erred (req-17)",
+			outcome: wasakaritest.Failed, reason: "compute service of host compute-1: 500 erred (req-17) (the service of 'compute-1' stays disabled: enable it when the host is well)",
 		},
 	}
 	for _, tt := range tests {
