@@ -64,13 +64,13 @@ func (k killPoint) String() string {
 
 // crashCloud is a simulated cloud that kills its client once.
 type crashCloud struct {
-	sim     *novasim.Cloud
-	url     string
-	mu      sync.Mutex
-	seen    int // requests to Nova so far
-	point   killPoint
-	client  *os.Process
-	clients sync.WaitGroup
+	sim    *novasim.Cloud
+	url    string
+	mu     sync.Mutex
+	seen   int // requests to Nova so far
+	point  killPoint
+	client *os.Process
+	ended  chan struct{} // closed when client has ended
 }
 
 func newCrashCloud(t *testing.T, point killPoint) *crashCloud {
@@ -102,7 +102,7 @@ func (c *crashCloud) onRequest(_ int, before bool, r *http.Request) {
 		c.seen++
 	}
 	hit := c.client != nil && c.seen == c.point.n && before != c.point.arrived
-	client := c.client
+	client, ended := c.client, c.ended
 	if hit {
 		c.client = nil // once only
 	}
@@ -111,7 +111,7 @@ func (c *crashCloud) onRequest(_ int, before bool, r *http.Request) {
 		return
 	}
 	_ = client.Kill() // it may have ended by itself
-	c.clients.Wait()
+	<-ended
 	if before {
 		panic(http.ErrAbortHandler) // as if it had never been sent
 	}
@@ -133,18 +133,18 @@ func (c *crashCloud) start(t *testing.T, state string, args ...string) (output s
 	}
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	c.clients.Add(1)
+	ended := make(chan struct{})
+	defer close(ended)
 	c.mu.Lock()
 	err = cmd.Start()
 	if err == nil {
-		c.client = cmd.Process
+		c.client, c.ended = cmd.Process, ended
 	}
 	c.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = cmd.Wait()
-	c.clients.Done()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && !exit.Exited() {
 		return out.String(), true
 	}
