@@ -291,7 +291,7 @@ func TestCrash(t *testing.T) {
 			t.Fatalf("undisturbed: %s", s)
 		}
 	}
-	step := max(requests/6, 1)
+	step := max(requests/3, 1)
 	if os.Getenv("WASAKARI_CRASH_EVERY") != "" {
 		step = 1
 	}
