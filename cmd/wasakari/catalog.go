@@ -26,6 +26,8 @@ const maxModuleFiles = 1000
 type catalog struct {
 	tasks   map[string]recovery.Task
 	modules map[string]*runtime.Module
+	// standard is the library of the standard tasks.
+	standard string
 }
 
 // Task finds a task by its entry-point key.
@@ -119,6 +121,9 @@ func admitFile(ctx context.Context, rt *runtime.Runtime, file string, maxBytes i
 // name of each of its keys.
 func (c *catalog) add(m *runtime.Module, standard bool) error {
 	var errs []error
+	if standard {
+		c.standard = m.Manifest().Library
+	}
 	for _, mt := range m.Manifest().Tasks {
 		if other, ok := c.tasks[mt.Key]; ok {
 			switch {
@@ -129,6 +134,11 @@ func (c *catalog) add(m *runtime.Module, standard bool) error {
 				errs = append(errs, fmt.Errorf("%s: task %s is in %s too; remove one of them", m.Source(), mt.Key, other.Source))
 			}
 			continue
+		}
+		if !standard && m.Manifest().Library == c.standard {
+			// Values in the key-value store belong to a library, and so do grants.
+			errs = append(errs, fmt.Errorf("%s: its library %s is that of the standard tasks, which are built in; give yours another name in task.yaml", m.Source(), c.standard))
+			break
 		}
 		task := taskOf(m.Manifest(), mt, m.Source(), standard)
 		task.Digest, task.HasRevert = m.Digest(), m.HasRevert()

@@ -69,8 +69,7 @@ func printCheck(out io.Writer, l *loaded) error {
 		}
 	}
 	b.WriteString("\nall four flows are good\n")
-	_, err := io.WriteString(out, b.String())
-	return err
+	return printLines(out, b.String())
 }
 
 func origin(t recovery.Task) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -276,8 +275,7 @@ func printSettings(out io.Writer, files []string, list []config.Setting) error {
 			b.WriteString("\n")
 		}
 	}
-	_, err := io.WriteString(out, b.String())
-	return err
+	return printLines(out, b.String())
 }
 
 func settingText(o config.Setting) string {
@@ -326,8 +324,5 @@ func printSettingsJSON(out io.Writer, files []string, list []config.Setting) err
 		}
 		doc.Options = append(doc.Options, d)
 	}
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(doc)
+	return printJSON(out, doc)
 }

@@ -71,7 +71,7 @@ func headline(cl *cloud, run recovery.Run) string {
 	if s := text(run.Inputs, "instance_uuid"); s != "" {
 		what = s
 	}
-	return fmt.Sprintf("%s of %s on %s", run.Flows[0], what, cl.what)
+	return oneLine(fmt.Sprintf("%s of %s on %s", run.Flows[0], what, cl.what))
 }
 
 // dryText prints what a dry run would have changed, for a person.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -300,10 +299,7 @@ func estimate(changes []hostfuncs.Change, verify time.Duration) plannedRequests 
 }
 
 func (p hostPlan) json(out io.Writer) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(p)
+	return printJSON(out, p)
 }
 
 // text prints the plan for a person.

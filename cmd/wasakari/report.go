@@ -109,10 +109,7 @@ func latest(vmoves []recovery.VMove) []recovery.VMove {
 }
 
 func (r report) json(out io.Writer) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(r)
+	return printJSON(out, r)
 }
 
 // text prints the end of a run for a person, below what was shown of it.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -266,7 +267,8 @@ func bare(err error) error {
 
 // readFile reads a file that the caller named.
 func readFile(name string, max int64) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // the caller names the file
+	// To open a pipe would wait for whoever writes to it.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the caller names the file
 	if err != nil {
 		return nil, usagef("%s: %w", name, bare(err))
 	}
@@ -274,6 +276,9 @@ func readFile(name string, max int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, usagef("%s: %w", name, bare(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, usagef("%s: %w: not a regular file", name, recovery.ErrInvalid)
 	}
 	if info.Size() > max {
 		return nil, usagef("%s: %w: it has %s, and at most %s are read", name, recovery.ErrTooLarge, size(int(info.Size())), size(int(max)))

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/token"
 	"github.com/spf13/cobra"
 
 	"github.com/wasakari/wasakari/abi"
@@ -54,9 +56,7 @@ require and provide, the ops they ask for, imports, exports and sizes.`,
 				return &usageError{err}
 			}
 			if output == "json" {
-				enc := json.NewEncoder(w.stdout)
-				enc.SetIndent("", "  ")
-				return enc.Encode(info)
+				return printJSON(w.stdout, info)
 			}
 			return printInfo(w.stdout, args[0], info)
 		},
@@ -105,7 +105,6 @@ func printInfo(out io.Writer, file string, info *runtime.Info) error {
 			list("interrupt", []string{t.OnInterrupt})
 		}
 	}
-	// Names are a stranger's: a module that is only looked at may be hostile.
 	line := func(format string, args ...any) {
 		b.WriteString(strings.TrimRight(oneLine(fmt.Sprintf(format, args...)), " ") + "\n")
 	}
@@ -121,8 +120,9 @@ func printInfo(out io.Writer, file string, info *runtime.Info) error {
 	for _, s := range info.Sections {
 		line("    %-24s %s", s.Name, size(s.Bytes))
 	}
-	_, err := io.WriteString(out, b.String())
-	return err
+	// Names and texts are a stranger's: a module that is only looked at may be
+	// hostile.
+	return printLines(out, b.String())
 }
 
 // limitNotes says what a task asks for.
@@ -208,6 +208,9 @@ func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := plainYAML(text); err != nil {
+		return nil, nil, usagef("%s%w", manifestFile, err)
+	}
 	doc, err := yaml.YAMLToJSON(text)
 	if err != nil {
 		return nil, nil, usagef("%s%s", manifestFile, yamlProblem(err))
@@ -225,6 +228,41 @@ func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
 		return nil, nil, usagef("%s: %w", moduleFile, err)
 	}
 	return packed, m, nil
+}
+
+// maxNesting is how deep a manifest in YAML may be nested; a good one has 5
+// levels.
+const maxNesting = 32
+
+// plainYAML refuses what a manifest has no use for and what makes a reader of
+// YAML explode or recurse: a few hundred bytes of aliases of aliases stand for
+// gigabytes.
+func plainYAML(text []byte) error {
+	depth, line, dashes := 0, 0, 0
+	for _, t := range lexer.Tokenize(string(text)) {
+		refuse := func(what string) error {
+			return fmt.Errorf(":%d:%d: %s", t.Position.Line, t.Position.Column, what)
+		}
+		if t.Position.Line != line {
+			line, dashes = t.Position.Line, 0
+		}
+		switch t.Type {
+		case token.AnchorType, token.AliasType, token.MergeKeyType:
+			return refuse("anchors and aliases are not allowed; write it out")
+		case token.TagType:
+			return refuse("tags are not allowed; leave it out")
+		case token.MappingStartType, token.SequenceStartType:
+			depth++
+		case token.MappingEndType, token.SequenceEndType:
+			depth--
+		case token.SequenceEntryType, token.MappingKeyType:
+			dashes++
+		}
+		if depth > maxNesting || dashes > maxNesting || t.Position.IndentNum > 8*maxNesting {
+			return refuse("nested too deep")
+		}
+	}
+	return nil
 }
 
 var yamlPosition = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
