@@ -302,6 +302,10 @@ func (l *lab) boot(t *testing.T, fixtures ...fixture) map[string]server {
 	if err != nil || len(images.Images) == 0 {
 		t.Fatalf("image tiny: %v", err)
 	}
+	if slices.ContainsFunc(fixtures, func(f fixture) bool { return strings.HasPrefix(f.state, "resized") }) {
+		l.setService(t, "enabled", reserved)
+		defer l.setService(t, "disabled", reserved)
+	}
 	want := 0
 	for _, f := range fixtures {
 		host := f.host
@@ -309,7 +313,9 @@ func (l *lab) boot(t *testing.T, fixtures ...fixture) map[string]server {
 			host = failed
 		}
 		if f.state == "resized" || f.state == "resized and off" {
-			host = other // it is moved to the failed host
+			// It is moved to the failed host. It cannot be evacuated to where it
+			// came from, where its guest is kept: so that must be no target.
+			host = reserved
 		}
 		// A build slows down as a host fills; one request takes 20.
 		for left := max(f.count, 1); left > 0; left -= 20 {
