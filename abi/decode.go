@@ -336,11 +336,37 @@ func (w *walker) text() []byte {
 	if !escaped {
 		return raw[1 : len(raw)-1]
 	}
+	if halfPair(raw) {
+		w.report("half of a surrogate pair stands for no character", "")
+	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return raw // not reached: the document is valid
 	}
 	return []byte(s)
+}
+
+// halfPair reports whether a string of JSON has an escape of one half of a
+// surrogate pair without the other. Readers differ in what they make of it,
+// and some refuse the document.
+func halfPair(raw []byte) bool {
+	high := false // the escape before was a first half
+	for i := 0; i < len(raw); i++ {
+		unit := uint64(0)
+		if raw[i] == '\\' {
+			i++
+			if raw[i] == 'u' {
+				unit, _ = strconv.ParseUint(string(raw[i+1:i+5]), 16, 16) // the document is valid
+				i += 4
+			}
+		}
+		low := unit >= 0xdc00 && unit < 0xe000
+		if high != low {
+			return true
+		}
+		high = unit >= 0xd800 && unit < 0xdc00
+	}
+	return false
 }
 
 func (w *walker) array(t *docType) {

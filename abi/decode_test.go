@@ -126,6 +126,18 @@ func TestDecodeRequest(t *testing.T) {
 			err: "invalid: nova.server_get: the document is not UTF-8",
 		},
 		{
+			name: "half of a pair", op: abi.OpKVPut, req: `{"name":"a","value":["\ud83d\ude00","\\ud83d","\ud83d"]}`, into: &abi.KVPutRequest{},
+			err: "invalid: kv.put: value[2]: half of a surrogate pair stands for no character",
+		},
+		{
+			name: "the other half", op: abi.OpKVPut, req: `{"name":"\ude00\ud83d","value":1}`, into: &abi.KVPutRequest{},
+			err: "invalid: kv.put: name: half of a surrogate pair stands for no character",
+		},
+		{
+			name: "half of a pair in a key", op: abi.OpKVPut, req: `{"name":"a","value":{"\ud83dx":1}}`, into: &abi.KVPutRequest{},
+			err: "invalid: kv.put: value: half of a surrogate pair stands for no character",
+		},
+		{
 			name: "too deep", op: abi.OpKVPut, req: `{"name":"a","value":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + "}", into: &abi.KVPutRequest{},
 			err: "invalid: kv.put: value" + strings.Repeat("[0]", 63) + ": nested deeper than 64",
 		},
