@@ -381,6 +381,16 @@ func TestCacheRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "cache folder DIR/wazero-1 has mode 0702, so others can write to it: chmod 700 DIR/wazero-1 and remove what is in it" + why},
+		{"entry that others may write", func(t *testing.T, dir string) {
+			if err := errors.Join(os.MkdirAll(dir+"/wazero-1", 0o700), os.WriteFile(dir+"/wazero-1/x", nil, 0o600), os.Chmod(dir+"/wazero-1/x", 0o620)); err != nil {
+				t.Fatal(err)
+			}
+		}, "cache folder DIR/wazero-1/x has mode 0620, so others can write to it: chmod 700 DIR/wazero-1/x and remove what is in it" + why},
+		{"entry that is a link", func(t *testing.T, dir string) {
+			if err := errors.Join(os.MkdirAll(dir+"/wazero-1", 0o700), os.Symlink("/etc/passwd", dir+"/wazero-1/x")); err != nil {
+				t.Fatal(err)
+			}
+		}, "cache folder DIR/wazero-1/x is a symbolic link: name its target instead" + why},
 		{"link", func(t *testing.T, dir string) {
 			if err := os.Symlink(t.TempDir(), dir); err != nil {
 				t.Fatal(err)

@@ -26,18 +26,19 @@ func openCache(dir string) (wazero.CompilationCache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cache folder: %w", err)
 	}
-	if err := checkPrivate(dir); err != nil {
-		return nil, err
-	}
-	// wazero keeps its entries in folders of its own, one for each version.
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("cache folder: %w", err)
-	}
-	for _, e := range entries {
-		if err := checkPrivate(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+	// wazero keeps its entries in folders of its own, one for each version. What
+	// lies there from a time when others could write is theirs still.
+	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = checkPrivate(path)
 		}
+		if errors.Is(err, fs.ErrNotExist) { // another process put it in place, or away
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	cache, err := wazero.NewCompilationCacheWithDir(dir)
 	if err != nil {
