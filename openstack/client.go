@@ -252,7 +252,7 @@ func (c *Client) scrub(e *recovery.CloudError) *recovery.CloudError {
 // pages reads a list page by page and hands each to take.
 func pages[T any](ctx context.Context, c *Client, op, path string, query url.Values, minorVersion int, key string, id func(T) string, take func([]T) error) error {
 	const maxPages = 10_000
-	seen := make(map[string]bool)
+	seen, total := make(map[string]bool), 0
 	for range maxPages {
 		target := path
 		if len(query) > 0 {
@@ -261,6 +261,13 @@ func pages[T any](ctx context.Context, c *Client, op, path string, query url.Val
 		a, err := c.call(ctx, read, op, http.MethodGet, target, minorVersion, nil)
 		if err != nil {
 			return err
+		}
+		// Callers keep what they are given.
+		if total += len(a.body); total > maxList {
+			return c.scrub(&recovery.CloudError{
+				Op: op, Status: a.status, RequestID: a.requestID, Err: recovery.ErrTooLarge,
+				Message: fmt.Sprintf("the list has more than %d MiB", maxList>>20),
+			})
 		}
 		items, next, err := decodePage[T](a.body, key, id)
 		if err != nil {

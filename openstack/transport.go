@@ -23,8 +23,9 @@ import (
 )
 
 const (
-	maxBody     = 64 << 20 // bytes of one answer
-	maxAttempts = 4        // of one read
+	maxBody     = 64 << 20  // bytes of one answer
+	maxList     = 512 << 20 // bytes of all pages of one list: some 250 000 servers
+	maxAttempts = 4         // of one read
 	maxPause    = 8 * time.Second
 	// A cloud that asks for a longer pause than this is as good as away.
 	maxRetryAfter = 30 * time.Second
