@@ -42,12 +42,13 @@ func TestPipes(t *testing.T) {
 // A manifest of a few hundred bytes that stands for gigabytes, or that a reader
 // recurses into.
 func TestPackBombs(t *testing.T) {
-	bomb := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n")
 	for i := range 9 {
-		bomb += strings.NewReplacer("N", string(rune('1'+i)), "M", string(rune('0'+i))).Replace("aN: &aN [*aM,*aM,*aM,*aM,*aM,*aM,*aM,*aM,*aM,*aM]\n")
+		bomb.WriteString(strings.NewReplacer("N", string(rune('1'+i)), "M", string(rune('0'+i))).Replace("aN: &aN [*aM,*aM,*aM,*aM,*aM,*aM,*aM,*aM,*aM,*aM]\n"))
 	}
 	for text, want := range map[string]string{
-		bomb:                                "DIR/task.yaml:1:5: anchors and aliases are not allowed; write it out",
+		bomb.String():                       "DIR/task.yaml:1:5: anchors and aliases are not allowed; write it out",
 		"a: " + strings.Repeat("[", 30_000): "DIR/task.yaml:1:36: nested too deep",
 		"a: !!binary eA==\n":                "DIR/task.yaml:1:4: tags are not allowed; leave it out",
 	} {
