@@ -41,6 +41,7 @@ type Client struct {
 	region    string // of the services, as iface
 	iface     string
 	min, max  int // microversions that the cloud offers
+	maxList   int // bytes of all pages of one list
 }
 
 // Connect logs in, finds Nova and agrees on microversions. Errors wrap
@@ -68,7 +69,7 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{transport: t, log: o.Logger, secrets: o.secrets(), region: o.Region, iface: o.Interface}
+	c := &Client{transport: t, log: o.Logger, secrets: o.secrets(), region: o.Region, iface: o.Interface, maxList: maxList}
 	if err := c.connect(ctx, o, httpClient); err != nil {
 		t.CloseIdleConnections()
 		return nil, err
@@ -263,10 +264,10 @@ func pages[T any](ctx context.Context, c *Client, op, path string, query url.Val
 			return err
 		}
 		// Callers keep what they are given.
-		if total += len(a.body); total > maxList {
+		if total += len(a.body); total > c.maxList {
 			return c.scrub(&recovery.CloudError{
 				Op: op, Status: a.status, RequestID: a.requestID, Err: recovery.ErrTooLarge,
-				Message: fmt.Sprintf("the list has more than %d MiB", maxList>>20),
+				Message: fmt.Sprintf("the list has more than %d MiB", c.maxList>>20),
 			})
 		}
 		items, next, err := decodePage[T](a.body, key, id)

@@ -305,14 +305,15 @@ func TestPaging(t *testing.T) {
 	t.Run("a list without end", func(t *testing.T) {
 		f := newCloud(t, nil)
 		c := f.connect()
-		padding := strings.Repeat(" ", 60<<20)
+		c.SetMaxList(2 << 20)
+		padding := strings.Repeat(" ", 1<<18)
 		var pages atomic.Int32
 		f.onValid("GET /v2.1/servers/detail", func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, list(fmt.Sprintf("http://x/?marker=%d", pages.Add(1)), "a")+padding)
 		})
 		err := c.Servers(t.Context(), recovery.ServerFilter{}, func([]recovery.Server) error { return nil })
-		if !errors.Is(err, recovery.ErrTooLarge) || pages.Load() != 9 {
-			t.Errorf("err = %v after %d pages, want ErrTooLarge after 9", err, pages.Load())
+		if !errors.Is(err, recovery.ErrTooLarge) || pages.Load() != 8 {
+			t.Errorf("err = %v after %d pages, want ErrTooLarge after 8", err, pages.Load())
 		}
 	})
 	t.Run("the caller has enough", func(t *testing.T) {
