@@ -225,17 +225,17 @@ func TestPrintScenario(t *testing.T) {
 // TestCheck: the four flows, each task with where it comes from.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, nil)
+	p := newPlace(t, map[string]string{"typo.conf": "[host_failure]\nother_state = skip\n"})
 	dir := exampleTasks(t)
-	r := p.run(t.Context(), t, "check", "--config-file", guideConf, "--task-dir", dir, "--set", "host_failure.other_state=skip")
+	r := p.run(t.Context(), t, "check", "--config-file", guideConf, "--config-file", "DIR/typo.conf", "--task-dir", dir)
 	if r.code != exitOK {
 		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
 	}
-	if want := "warning: --set: unknown option [host_failure] 'other_state', ignored; did you mean other_states?\n"; r.stderr != want {
+	if want := "warning: DIR/typo.conf:2:1: unknown option [host_failure] 'other_state', ignored; did you mean other_states?\n"; r.stderr != want {
 		t.Errorf("standard error = %q, want %q", r.stderr, want)
 	}
 	for _, want := range []string{
-		"read: " + guideConf + "\n",
+		"read: " + guideConf + ", " + p.dir + "/typo.conf\n",
 		"\nhost-auto (" + recovery.HostAuto.Option() + ", " + guideConf + ":5:36)\n",
 		"  pre   disable_compute_service_task         standard\n        custom_pre_task                      guide-library 1.0.0, " + dir + "/custom_pre_task.wasm\n",
 		"\nprocess (process_failure_recovery_tasks, default)\n  pre   disable_compute_node_task            standard\n" +

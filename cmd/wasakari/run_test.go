@@ -403,6 +403,7 @@ func TestPlain(t *testing.T) {
 			want: `host-auto of compute-1 on a simulated cloud, run UUID
 TIME  pre disable_compute_service_task: started
 TIME  pre disable_compute_service_task: 0 % Disabling compute service on host: 'compute-1'
+TIME  disable_compute_service_task: info: waiting up to 180 s until Nova shows the service of 'compute-1' down
 TIME  pre disable_compute_service_task: 100 % Disabled compute service on host: 'compute-1'
 TIME  pre disable_compute_service_task: succeeded after SPAN
 TIME  main prepare_HA_enabled_instances_task: started
