@@ -59,7 +59,7 @@ demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=
 
 .PHONY: test
 test: build ## every test, with the race detector, in random order
-	for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...); done
+	for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...); done
 
 .PHONY: crash
 crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run
