@@ -244,10 +244,12 @@ func (f Flow) Tasks(p Phase) []TaskRef {
 
 // Task is what the manifest of an admitted module says about one task.
 type Task struct {
-	Key         string
-	Class       string // shown to clients; the key when the manifest names none
-	Summary     string
-	Library     string
+	Key     string
+	Class   string // shown to clients; the key when the manifest names none
+	Summary string
+	Library string
+	// Tenant is the project that brought the module; empty: the operator.
+	Tenant      string
 	Version     string
 	Digest      string // sha256 of the module, hex
 	Source      string // the file it came from, or "built in"
