@@ -191,6 +191,9 @@ type Wasakari struct {
 	NovaOutcomeWait    time.Duration `option:"nova_outcome_wait"`
 	MemoryMiB          int           `option:"memory_mib"`
 	MemoryMiBMax       int           `option:"memory_mib_max"`
+	StackMiB           int           `option:"stack_mib"`
+	CPUUnits           int64         `option:"cpu_units"`
+	CPUUnitsMax        int64         `option:"cpu_units_max"`
 	TaskTimeout        time.Duration `option:"task_timeout"`
 	TaskTimeoutMax     time.Duration `option:"task_timeout_max"`
 	ModuleMiB          int           `option:"module_mib"`
@@ -358,7 +361,7 @@ func (c *Config) check(values map[key]any) []*recovery.ConfigError {
 	if v, ok := values[key{ownGroup, "cluster"}].(string); ok && !clusterForm.MatchString(v) {
 		bad(ownGroup, "cluster", "at most 64 letters, digits and . _ -")
 	}
-	for _, name := range []string{"memory_mib", "task_timeout"} {
+	for _, name := range []string{"memory_mib", "cpu_units", "task_timeout"} {
 		n, ok := values[key{ownGroup, name}].(int64)
 		most, ok2 := values[key{ownGroup, name + "_max"}].(int64)
 		if ok && ok2 && n > most {

@@ -267,12 +267,20 @@ func TestLimitsFor(t *testing.T) {
 		want  func(*runtime.Limits)
 	}{
 		{"nothing", abi.ManifestLimits{}, func(*runtime.Limits) {}},
-		{"more", abi.ManifestLimits{MemoryMiB: 128, Timeout: "10m"}, func(l *runtime.Limits) { l.MemoryBytes, l.Timeout = 128<<20, 600e9 }},
-		{"less", abi.ManifestLimits{MemoryMiB: 1, Timeout: "1s"}, func(l *runtime.Limits) { l.MemoryBytes, l.Timeout = 1<<20, 1e9 }},
+		{
+			"more", abi.ManifestLimits{MemoryMiB: 128, Timeout: "10m", CPU: 20e9},
+			func(l *runtime.Limits) { l.MemoryBytes, l.Timeout, l.CPU = 128<<20, 600e9, 20e9 },
+		},
+		{
+			"less", abi.ManifestLimits{MemoryMiB: 1, Timeout: "1s", CPU: 1},
+			func(l *runtime.Limits) { l.MemoryBytes, l.Timeout, l.CPU = 1<<20, 1e9, 1 },
+		},
 		{
 			"too much",
-			abi.ManifestLimits{MemoryMiB: 1 << 30, Timeout: "1000h"},
-			func(l *runtime.Limits) { l.MemoryBytes, l.Timeout = ceilings.MemoryBytes, ceilings.Timeout },
+			abi.ManifestLimits{MemoryMiB: 1 << 30, Timeout: "1000h", CPU: 1 << 53},
+			func(l *runtime.Limits) {
+				l.MemoryBytes, l.Timeout, l.CPU = ceilings.MemoryBytes, ceilings.Timeout, ceilings.CPU
+			},
 		},
 	}
 	for _, tt := range tests {

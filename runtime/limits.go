@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -18,6 +19,11 @@ type Limits struct {
 	// MemoryBytes bounds the linear memory. Growth beyond is refused, which the
 	// guest may handle.
 	MemoryBytes int64
+	// Stack bounds the call stack, in bytes: a guest that calls deeper traps.
+	Stack int64
+	// CPU bounds the computing, in units of about one simple instruction: a
+	// guest that computes more is stopped. The same input takes the same units.
+	CPU int64
 	// Timeout bounds the time from instantiation to the end.
 	Timeout time.Duration
 	// HostCallsPerSecond is the rate at which a task may start ops and report
@@ -41,6 +47,8 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		MemoryBytes:        64 << 20,
+		Stack:              1 << 20,
+		CPU:                10e9,
 		Timeout:            5 * time.Minute,
 		HostCallsPerSecond: 1000,
 		Tickets:            64,
@@ -52,10 +60,11 @@ func DefaultLimits() Limits {
 }
 
 // DefaultCeilings returns the most that a manifest may ask for. Only
-// MemoryBytes and Timeout can be asked for.
+// MemoryBytes, CPU and Timeout can be asked for.
 func DefaultCeilings() Limits {
 	l := DefaultLimits()
 	l.MemoryBytes = 512 << 20
+	l.CPU = 600e9
 	l.Timeout = 6 * time.Hour
 	return l
 }
@@ -65,14 +74,10 @@ func (l Limits) orElse(def Limits) Limits {
 	if l == (Limits{}) {
 		return def
 	}
-	if l.MemoryBytes == 0 {
-		l.MemoryBytes = def.MemoryBytes
-	}
-	fill := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
+	l.MemoryBytes = cmp.Or(l.MemoryBytes, def.MemoryBytes)
+	l.Stack = cmp.Or(l.Stack, def.Stack)
+	l.CPU = cmp.Or(l.CPU, def.CPU)
+	fill := func(v *int, d int) { *v = cmp.Or(*v, d) }
 	fill(&l.HostCallsPerSecond, def.HostCallsPerSecond)
 	fill(&l.Tickets, def.Tickets)
 	fill(&l.RequestBytes, def.RequestBytes)
@@ -87,6 +92,9 @@ func (l Limits) orElse(def Limits) Limits {
 func (l Limits) For(asked abi.ManifestLimits, ceilings Limits) Limits {
 	if asked.MemoryMiB > 0 {
 		l.MemoryBytes = min(int64(asked.MemoryMiB)<<20, ceilings.MemoryBytes)
+	}
+	if asked.CPU > 0 {
+		l.CPU = min(int64(asked.CPU), ceilings.CPU) // a manifest that was read holds a whole number below 2^53
 	}
 	// A manifest that was read holds a valid duration or none.
 	if d, err := time.ParseDuration(asked.Timeout); err == nil && d > 0 {
@@ -128,6 +136,8 @@ func (e *LimitError) Unwrap() error {
 const (
 	optionModule  = "[wasakari] module_mib"
 	optionMemory  = "[wasakari] memory_mib, or limits.memory_mib in the manifest"
+	optionStack   = "[wasakari] stack_mib"
+	optionCPU     = "[wasakari] cpu_units, or limits.cpu in the manifest"
 	optionTimeout = "[wasakari] task_timeout, or limits.timeout in the manifest"
 	optionTickets = "[wasakari] tickets"
 	optionRequest = "[wasakari] request_kib"
@@ -138,6 +148,14 @@ const (
 
 func (l Limits) memoryError(detail string) *LimitError {
 	return &LimitError{Limit: "memory", Value: size(l.MemoryBytes), Detail: detail, Option: optionMemory}
+}
+
+func (l Limits) stackError() *LimitError {
+	return &LimitError{Limit: "stack", Value: size(l.Stack), Detail: "the guest called too deep, most likely a recursion without end", Option: optionStack}
+}
+
+func (l Limits) cpuError() *LimitError {
+	return &LimitError{Limit: "cpu", Value: fmt.Sprintf("%d units", l.CPU), Option: optionCPU}
 }
 
 func (l Limits) timeoutError() *LimitError {

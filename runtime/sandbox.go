@@ -39,6 +39,9 @@ type Result struct {
 	// MemoryPeak is the size of its linear memory at the end, in bytes, which
 	// is its peak.
 	MemoryPeak int64
+	// CPU is how much the task computed, in units of about one simple
+	// instruction.
+	CPU int64
 	// Took is the time from instantiation to the end, changes that were
 	// followed included.
 	Took time.Duration

@@ -78,12 +78,14 @@ const stopped = "stopped: "
 const standardAnswerBytes = 16 << 20
 
 // limits are what the task asks for, within the operator's ceilings. Standard
-// tasks have no wall limit: the flow's own waits bound them.
+// tasks have no wall limit: the flow's own waits bound them; and they may
+// compute as much as anyone may ask for.
 func limits(m *runtime.Module, t recovery.Task, o config.Wasakari) runtime.Limits {
 	l := m.Limits(t.Key)
 	l.AnswerBytes = o.AnswerMiB << 20
 	if t.Standard {
 		l.Timeout = 0
+		l.CPU = max(l.CPU, o.CPUUnitsMax)
 		l.AnswerBytes = max(l.AnswerBytes, standardAnswerBytes)
 	}
 	return l

@@ -143,12 +143,12 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 		Logger:         log.Named("runtime"),
 		MaxModuleBytes: max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits: runtime.Limits{
-			MemoryBytes: int64(o.MemoryMiB) << 20, Timeout: o.TaskTimeout,
+			MemoryBytes: int64(o.MemoryMiB) << 20, Stack: int64(o.StackMiB) << 20, CPU: o.CPUUnits, Timeout: o.TaskTimeout,
 			HostCallsPerSecond: o.HostCallsPerSecond, Tickets: o.Tickets,
 			RequestBytes: o.RequestKiB << 10, AnswerBytes: o.AnswerMiB << 20,
 			LogLines: noneIfZero(o.LogLines), LogBytes: noneIfZero(o.LogKiB << 10),
 		},
-		Ceilings: runtime.Limits{MemoryBytes: int64(o.MemoryMiBMax) << 20, Timeout: o.TaskTimeoutMax},
+		Ceilings: runtime.Limits{MemoryBytes: int64(o.MemoryMiBMax) << 20, CPU: o.CPUUnitsMax, Timeout: o.TaskTimeoutMax},
 	}
 }
 
