@@ -110,6 +110,7 @@ type docType struct {
 	fields []docField
 	byName map[string]int // JSON name → index in fields
 	names  []string
+	orText bool // of shapeObject: a string will do
 }
 
 type docField struct {
@@ -131,6 +132,9 @@ func typeOf(t reflect.Type) *docType {
 	d := &docType{}
 	switch {
 	case t == reflect.TypeFor[json.RawMessage](), t.Kind() == reflect.Interface:
+	case t == reflect.TypeFor[Text]():
+		*d = *typeOf(reflect.TypeFor[Secret]())
+		d.orText = true
 	case t.Kind() == reflect.Pointer:
 		d = typeOf(t.Elem())
 	case t.Kind() == reflect.Struct:
@@ -266,7 +270,7 @@ func (w *walker) value(t *docType) {
 		w.array(t)
 	case '"':
 		w.text()
-		if t.shape != shapeText && t.shape != shapeAny {
+		if t.shape != shapeText && t.shape != shapeAny && !t.orText {
 			w.mismatch(t, "a string")
 		}
 	case 't', 'f':

@@ -40,6 +40,28 @@ func TestDecodeRequest(t *testing.T) {
 			name: "enumeration", op: abi.OpNovaServerReboot, req: `{"id":"x","type":"H\u0041RD"}`,
 			into: &abi.NovaServerRebootRequest{}, want: &abi.NovaServerRebootRequest{ID: "x", Type: "HARD"},
 		},
+		{
+			name: "string or secret", op: abi.OpHTTPRequest,
+			req:  `{"method":"GET","url":"u","headers":{"a":"b","c":{"$secret":"x.y","prefix":"P "}},"basic":{"user":"u","password":{"$secret":"x.z"}},"tls":{"ca":{"$secret":"x.ca"}}}`,
+			into: &abi.HTTPRequestRequest{}, want: &abi.HTTPRequestRequest{
+				Method: "GET", URL: "u",
+				Headers: map[string]abi.Text{"a": {Plain: "b"}, "c": {Secret: &abi.Secret{Name: "x.y", Prefix: "P "}}},
+				Basic:   &abi.HTTPBasic{User: abi.Text{Plain: "u"}, Password: abi.Text{Secret: &abi.Secret{Name: "x.z"}}},
+				TLS:     &abi.HTTPTLS{CA: &abi.Secret{Name: "x.ca"}},
+			},
+		},
+		{
+			name: "no secret and no string", op: abi.OpHTTPRequest, req: `{"method":"GET","url":"u","headers":{"a":1}}`,
+			into: &abi.HTTPRequestRequest{}, err: "invalid: http.request: headers.a: want an object, not a number",
+		},
+		{
+			name: "more than a secret", op: abi.OpHTTPRequest, req: `{"method":"GET","url":"u","headers":{"a":{"$secret":"x.y","value":"z"}}}`,
+			into: &abi.HTTPRequestRequest{}, err: "invalid: http.request: headers.a.value: unknown key",
+		},
+		{
+			name: "a string is no secret", op: abi.OpHTTPRequest, req: `{"method":"GET","url":"u","tls":{"ca":"pem"}}`,
+			into: &abi.HTTPRequestRequest{}, err: "invalid: http.request: tls.ca: want an object, not a string",
+		},
 
 		{
 			name: "unknown key", op: abi.OpNovaServerList, req: `{"hots":"c1"}`, into: &abi.NovaServerListRequest{},

@@ -52,6 +52,9 @@ type ManifestTask struct {
 	Provides []string `json:"provides,omitempty"`
 	// Uses names the ops, or group.*, that the task may ask for.
 	Uses []string `json:"uses,omitempty"`
+	// HTTP names the requests that http.request may send, as ParseHTTPRule reads
+	// them; at most 64. Uses lists http.request too.
+	HTTP []string `json:"http,omitempty"`
 	// Options are read from the operator's configuration files.
 	Options []ManifestOption `json:"options,omitempty"`
 	// OnInterrupt is rerun or fail: what to do when the process died while the
@@ -328,6 +331,8 @@ func (t *ManifestTask) check(c *checker, path string) {
 		}
 	}
 
+	t.checkHTTP(c, path)
+
 	options := map[string]bool{}
 	for i := range t.Options {
 		o := &t.Options[i]
@@ -346,6 +351,33 @@ func (t *ManifestTask) check(c *checker, path string) {
 		c.add(path+".on_interrupt", "write rerun or fail", "%s is not allowed", shown(t.OnInterrupt))
 	}
 	t.Limits.check(c, path+".limits")
+}
+
+func (t *ManifestTask) checkHTTP(c *checker, path string) {
+	asks := slices.Contains(t.Uses, OpHTTPRequest) || slices.Contains(t.Uses, "http.*")
+	switch {
+	case len(t.HTTP) > maxHTTPRules:
+		c.add(path+".http", fmt.Sprintf("list at most %d", maxHTTPRules), "there are %d rules", len(t.HTTP))
+		return
+	case len(t.HTTP) > 0 && !asks:
+		c.add(path+".uses", "add "+OpHTTPRequest, "the task lists requests under http and does not use %s", OpHTTPRequest)
+	case len(t.HTTP) == 0 && asks:
+		c.add(path+".http", "list the requests, such as POST https://tickets.example.com/v1/*", "the task uses %s and lists no request", OpHTTPRequest)
+	}
+	first := map[HTTPRule]int{}
+	for i, s := range t.HTTP {
+		at := fmt.Sprintf("%s.http[%d]", path, i)
+		r, err := parseHTTPRule(s)
+		if err != nil {
+			c.add(at, "write a method and a URL, such as POST https://tickets.example.com/v1/*", "%s: %s", shown(s), err)
+			continue
+		}
+		if j, twice := first[r]; twice {
+			c.add(at, "leave one of them out", "%s is http[%d] already", r, j)
+			continue
+		}
+		first[r] = i
+	}
 }
 
 // knownUse reports whether u is an op, or group.* of a group that has ops; if

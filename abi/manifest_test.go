@@ -122,9 +122,21 @@ func TestParseManifestMistakes(t *testing.T) {
 		{"escape in the summary", `{"abi":1,"library":"a","version":"1.0.0","summary":"\u001b[2J","tasks":[{"key":"k"}]}`, []string{
 			"manifest: summary: the text holds control characters; write one line",
 		}},
-		{"unknown op", task(`"uses":["nova.server_lst","http.request","kv","log","kv.get","kv.get"]`), []string{
+		{"http without its op", task(`"http":["GET https://a.example/x","get https://a.example/x","GET https://A.example:443/x","GET https://a.example/../x"]`), []string{
+			`manifest: tasks[0].uses: the task lists requests under http and does not use http.request; add http.request`,
+			`manifest: tasks[0].http[1]: "get https://a.example/x": method "get": want GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or * for any; write a method and a URL, such as POST https://tickets.example.com/v1/*`,
+			`manifest: tasks[0].http[2]: GET https://a.example/x is http[0] already; leave one of them out`,
+			`manifest: tasks[0].http[3]: "GET https://a.example/../x": url: path: dot segments are not allowed; write a method and a URL, such as POST https://tickets.example.com/v1/*`,
+		}},
+		{"op without requests", task(`"uses":["http.*"]`), []string{
+			`manifest: tasks[0].http: the task uses http.request and lists no request; list the requests, such as POST https://tickets.example.com/v1/*`,
+		}},
+		{"too many requests", task(`"uses":["http.request"],"http":["GET https://a.example/x"` + strings.Repeat(`,"GET https://a.example/x"`, 64) + `]`), []string{
+			`manifest: tasks[0].http: there are 65 rules; list at most 64`,
+		}},
+		{"unknown op", task(`"uses":["nova.server_lst","mail.send","kv","log","kv.get","kv.get"]`), []string{
 			`manifest: tasks[0].uses[0]: there is no op "nova.server_lst"; did you mean nova.server_list?`,
-			`manifest: tasks[0].uses[1]: there is no op "http.request"; write an op such as nova.server_list, or a group such as kv.*`,
+			`manifest: tasks[0].uses[1]: there is no op "mail.send"; write an op such as nova.server_list, or a group such as kv.*`,
 			`manifest: tasks[0].uses[2]: there is no op "kv"; write an op such as nova.server_list, or a group such as kv.*`,
 			`manifest: tasks[0].uses[3]: there is no op "log"; leave it out: log and progress need no mention`,
 			`manifest: tasks[0].uses[5]: "kv.get" is listed twice; leave one of them out`,

@@ -145,6 +145,12 @@ const (
 	// OpHAVMovePut: Makes or changes, at once, the vmove of a server in the
 	// present round. Absent fields keep their values.
 	OpHAVMovePut = "ha.vmove_put"
+	// OpHTTPRequest: Sends one HTTP request, once, to where the manifest's http
+	// names and the operator granted it. Whatever status comes is an answer. An
+	// error unavailable or timeout of a request that is no GET or HEAD says
+	// whether it may have arrived; it is never repeated by the host. A dry run
+	// sends GET and HEAD only.
+	OpHTTPRequest = "http.request"
 )
 
 var ops = [...]*Op{
@@ -184,4 +190,5 @@ var ops = [...]*Op{
 	{Name: OpHAHostUpdate, Kind: Local},
 	{Name: OpHAVMoveList, Kind: Local},
 	{Name: OpHAVMovePut, Kind: Local},
+	{Name: OpHTTPRequest, Kind: Change},
 }

@@ -297,3 +297,15 @@ func (g HA) VMovePut(ctx context.Context, req HAVMovePutRequest) (HAVMovePutAnsw
 	err := g.c.do(ctx, "ha.vmove_put", req, &ans)
 	return ans, err
 }
+
+// Request does http.request. Sends one HTTP request, once, to where the
+// manifest's http names and the operator granted it. Whatever status comes is
+// an answer. An error unavailable or timeout of a request that is no GET or
+// HEAD says whether it may have arrived; it is never repeated by the host. A
+// dry run sends GET and HEAD only. Errors: invalid, not_granted, forbidden,
+// unavailable, timeout, canceled, too_large, quota.
+func (g HTTP) Request(ctx context.Context, req HTTPRequestRequest) (HTTPRequestAnswer, error) {
+	var ans HTTPRequestAnswer
+	err := g.c.do(ctx, "http.request", req, &ans)
+	return ans, err
+}

@@ -195,6 +195,36 @@ func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
 	return t.c.do(ctx, "task.sleep", TaskSleepRequest{Milliseconds: ms}, nil)
 }
 
+// HTTP returns the op that sends requests.
+func (t *Task) HTTP() HTTP { return HTTP{t.c} }
+
+// Secret returns the handle of an option that is a secret: the task names it
+// where its value belongs and never sees it. The zero Secret is returned when
+// the option is not set.
+func (t *Task) Secret(group, name string) Secret { return option[Secret](t, group, name) }
+
+// Text is what a request may hold in the place of a string: a string, or a
+// Secret.
+type Text any
+
+// WithPrefix returns the secret with text before its value, such as "Bearer ".
+// It is for headers only.
+func (s Secret) WithPrefix(prefix string) Secret {
+	s.Prefix = prefix
+	return s
+}
+
+// Ref returns a pointer to the secret, nil when it is the zero Secret.
+func (s Secret) Ref() *Secret {
+	if s.Name == "" {
+		return nil
+	}
+	return &s
+}
+
+// HTTP has a method for each op of group http.
+type HTTP struct{ c *caller }
+
 // Nova has a method for each op of group nova.
 type Nova struct{ c *caller }
 

@@ -278,6 +278,33 @@ type KVEntry struct {
 	Size int64 `json:"size,omitempty"`
 }
 
+// Secret: Handle of an option that is a secret. The host puts the value in
+// its place after the request left the guest, where the operator bound it to.
+type Secret struct {
+	// group.option
+	Name string `json:"$secret"`
+	// What stands before the value, such as 'Bearer '; in headers only.
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// HTTPBasic: User and password of basic authentication.
+type HTTPBasic struct {
+	// User, without colons.
+	User Text `json:"user"`
+	// Password.
+	Password Text `json:"password"`
+}
+
+// HTTPTLS: Secrets in PEM that TLS works with.
+type HTTPTLS struct {
+	// CA certificates to trust instead of the system's.
+	CA *Secret `json:"ca,omitempty"`
+	// Client certificate; may hold the key too.
+	Cert *Secret `json:"cert,omitempty"`
+	// Key of the client certificate.
+	Key *Secret `json:"key,omitempty"`
+}
+
 // TaskInputRequest is the request of task.input: Who am I and what was I
 // given. Needs no grant.
 type TaskInputRequest struct{}
@@ -843,3 +870,54 @@ type HAVMovePutRequest struct {
 
 // HAVMovePutAnswer is the answer of ha.vmove_put.
 type HAVMovePutAnswer = VMove
+
+// HTTPRequestRequest is the request of http.request: Sends one HTTP request,
+// once, to where the manifest's http names and the operator granted it.
+// Whatever status comes is an answer. An error unavailable or timeout of a
+// request that is no GET or HEAD says whether it may have arrived; it is
+// never repeated by the host. A dry run sends GET and HEAD only.
+type HTTPRequestRequest struct {
+	// Method. One of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
+	Method string `json:"method"`
+	// https or http URL in ASCII, without user and fragment.
+	URL string `json:"url"`
+	// Values by name. Host, Content-Length, Accept-Encoding and the headers of a
+	// connection are the host's to set.
+	Headers map[string]Text `json:"headers,omitempty"`
+	// Body as text. At most one of the three bodies is given.
+	Body string `json:"body,omitempty"`
+	// Body as bytes, in standard base64.
+	BodyBase64 string `json:"body_base64,omitempty"`
+	// Body as JSON; objects that are handles of secrets are replaced by their
+	// strings. Sent as application/json unless headers say otherwise.
+	BodyJSON json.RawMessage `json:"body_json,omitempty"`
+	// Basic authentication.
+	Basic *HTTPBasic `json:"basic,omitempty"`
+	// What TLS works with.
+	TLS *HTTPTLS `json:"tls,omitempty"`
+	// Limit for the whole exchange, redirects and body included; default and
+	// most: [http] timeout_seconds.
+	TimeoutSeconds int64 `json:"timeout_seconds,omitempty"`
+	// Redirects to follow, at most 5; default: none. What needs the same body
+	// sent again to another origin, and a redirect of PUT, PATCH or DELETE by
+	// 301 or 302, is not followed: the redirect is the answer.
+	MaxRedirects int64 `json:"max_redirects,omitempty"`
+}
+
+// HTTPRequestAnswer is the answer of http.request.
+type HTTPRequestAnswer struct {
+	// HTTP status.
+	Status int64 `json:"status"`
+	// URL that answered, after redirects.
+	URL string `json:"url"`
+	// Values by name in canonical case, several joined by commas, those of
+	// Set-Cookie by line feeds.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Body when it is UTF-8, decompressed; secrets are masked.
+	Body string `json:"body,omitempty"`
+	// Body when it is not UTF-8.
+	BodyBase64 string `json:"body_base64,omitempty"`
+	// True when nothing was sent: a dry run takes the request to have been
+	// answered by an empty 200.
+	DryRun bool `json:"dry_run,omitempty"`
+}

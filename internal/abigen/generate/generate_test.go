@@ -41,7 +41,8 @@ const (
 		`"locked":{"type":"boolean"},"kind":{"type":"string","description":"Kind.","enum":["a","b"]},"timeout_s":{"type":"integer","minimum":0}},"required":["id"]},` +
 		`"answer":{"$ref":"#/$defs/Server"}}`
 	serverDef = `"Server":{"type":"object","description":"A server.","properties":{` +
-		`"OS-EXT-STS:vm_state":{"type":["string","null"],"description":"State | of it."},"fault":{"$ref":"#/$defs/Server"},"any":{}},"required":[]}`
+		`"OS-EXT-STS:vm_state":{"type":["string","null"],"description":"State | of it."},"fault":{"$ref":"#/$defs/Server"},"any":{},"text":{"$ref":"#/$defs/Text"},"$secret":{"type":"string"}},"required":["text"]},` +
+		`"Text":{"description":"By hand.","oneOf":[{"type":"string"},{"$ref":"#/$defs/Server"}]}`
 )
 
 func TestFiles(t *testing.T) {
@@ -61,6 +62,9 @@ func TestFiles(t *testing.T) {
 		{"abi/types_gen.go", "type NovaServerGetAnswer = Server"},
 		{"abi/types_gen.go", "\tVMState string `json:\"OS-EXT-STS:vm_state,omitempty\"`"},
 		{"abi/types_gen.go", "\tFault *Server         `json:\"fault,omitempty\"`"},
+		{"abi/types_gen.go", "\tText Text `json:\"text\"`"},
+		{"abi/types_gen.go", "\tName string `json:\"$secret,omitempty\"`"},
+		{"sdk/ABI.md", "### `Text`\n\nBy hand.\n"},
 		{"sdk/go/types_gen.go", "\tKind string `json:\"kind,omitempty\"`"},
 		{"sdk/go/ops_gen.go", "func (g Nova) ServerGet(ctx context.Context, req NovaServerGetRequest) (NovaServerGetAnswer, error) {"},
 		{"sdk/ABI.md", "prose\n<!-- generated:errnos -->\n| Errno | `code` | Means |\n| ---: | --- | --- |\n| 2 | `not_found` | Not there. |\n<!-- /generated:errnos -->\nmore prose\n"},
@@ -72,6 +76,9 @@ func TestFiles(t *testing.T) {
 		if !strings.Contains(unaligned(got), unaligned(tt.want)) {
 			t.Errorf("%s lacks %q:\n%s", tt.file, tt.want, got)
 		}
+	}
+	if strings.Contains(string(files["abi/types_gen.go"]), "type Text") {
+		t.Error("a type that is written by hand was generated")
 	}
 	if len(files) != 5 {
 		t.Errorf("%d files, want 5", len(files))

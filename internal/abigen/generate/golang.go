@@ -70,6 +70,9 @@ func (sc *schema) types(pkg string, checks bool) ([]byte, error) {
 	var s source
 	s.f("%spackage %s\n\nimport \"encoding/json\"\n\n", header, pkg)
 	for _, d := range sc.Defs {
+		if d.OneOf != nil {
+			continue // written by hand
+		}
 		s.comment("", d.name+": "+d.Description)
 		if err := s.object(d.name, d.node, false, checks); err != nil {
 			return nil, fmt.Errorf("%s: %w", d.name, err)

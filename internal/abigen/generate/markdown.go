@@ -39,6 +39,9 @@ func (sc *schema) documentTables() string {
 	var b strings.Builder
 	for _, d := range sc.Defs {
 		fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\n", d.name, d.Description)
+		if d.OneOf != nil {
+			continue
+		}
 		fields(&b, "", d.node)
 	}
 	return b.String()

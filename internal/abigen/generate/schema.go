@@ -45,6 +45,7 @@ type node struct {
 	Additional  *node    `json:"additionalProperties"`
 	Enum        []string `json:"enum"`
 	Minimum     *int64   `json:"minimum"`
+	OneOf       []*node  `json:"oneOf"` // of a type that is written by hand
 }
 
 func (n *node) ref() string           { return strings.TrimPrefix(n.Ref, "#/$defs/") }
@@ -102,6 +103,7 @@ func (d *defs) UnmarshalJSON(b []byte) error {
 var initialisms = map[string]string{
 	"id": "ID", "uuid": "UUID", "vm": "VM", "ip": "IP", "kv": "KV", "ha": "HA", "ttl": "TTL",
 	"vmove": "VMove", "vmoves": "VMoves", "ms": "Milliseconds",
+	"http": "HTTP", "url": "URL", "tls": "TLS", "ca": "CA", "json": "JSON", "$secret": "Name",
 }
 
 // goName makes a Go name of a JSON or op name: what stands before the last
