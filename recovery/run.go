@@ -81,6 +81,13 @@ type Run struct {
 	Plans    map[FlowKind]Flow          `json:"plans"`             // pinned at the start
 	Command  json.RawMessage            `json:"command,omitempty"` // what the front end needs to go on; no secrets
 	Finished bool                       `json:"finished"`
+	// Admitted says when the guards against harm let the run through; zero: not
+	// yet, or there was nothing to ask them.
+	Admitted time.Time `json:"admitted,omitzero"`
+	// Override is why a person let the run go on beyond the guards' bounds.
+	Override string `json:"override,omitempty"`
+	// Held is the guard that held the run before its first change.
+	Held *HeldError `json:"held,omitempty"`
 }
 
 // IntentState says how a change stands.
@@ -143,6 +150,7 @@ type Event struct {
 // LogLine is one line that a task logged.
 type LogLine struct {
 	Task    string
+	Tenant  string // that brought the task; empty: the operator
 	Level   string // debug, info, warn or error
 	Message string
 }

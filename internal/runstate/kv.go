@@ -7,9 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -22,12 +19,10 @@ const (
 	maxName  = 255       // bytes of a key
 	maxValue = 256 << 10 // bytes of a value
 
-	scratchQuota = 1 << 20  // bytes of one place
-	libraryQuota = 10 << 20 // bytes of one library
+	scratchQuota = 1 << 20  // bytes of one place, by default
+	libraryQuota = 10 << 20 // bytes of one library, by default
 	entryCost    = 64       // what an entry costs beyond its name and value
 
-	// libraryLockWait bounds how long an op waits for other processes.
-	libraryLockWait = 5 * time.Second
 )
 
 var (
@@ -48,7 +43,7 @@ func (r *Run) Scratch() Scratch { return Scratch{r} }
 func (s Scratch) Get(ctx context.Context, place, name string) (recovery.KVValue, error) {
 	var v recovery.KVValue
 	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
-		v, err = kv{tx.Bucket(bucketScratch), place, scratchQuota}.get(name)
+		v, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.get(name)
 		return err
 	})
 	return v, err
@@ -58,7 +53,7 @@ func (s Scratch) Get(ctx context.Context, place, name string) (recovery.KVValue,
 func (s Scratch) Put(ctx context.Context, place, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
 	var version int64
 	err := s.r.update(ctx, func(tx *bbolt.Tx) (err error) {
-		version, err = kv{tx.Bucket(bucketScratch), place, scratchQuota}.put(name, v, ifVersion)
+		version, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.put(name, v, ifVersion)
 		return err
 	})
 	return version, err
@@ -67,7 +62,7 @@ func (s Scratch) Put(ctx context.Context, place, name string, v recovery.KVValue
 // Delete removes a value of a place.
 func (s Scratch) Delete(ctx context.Context, place, name string, ifVersion *int64) error {
 	return s.r.update(ctx, func(tx *bbolt.Tx) error {
-		return kv{tx.Bucket(bucketScratch), place, scratchQuota}.remove(name, ifVersion)
+		return kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.remove(name, ifVersion)
 	})
 }
 
@@ -75,7 +70,7 @@ func (s Scratch) Delete(ctx context.Context, place, name string, ifVersion *int6
 func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVValue, error) {
 	var out []recovery.KVValue
 	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
-		out, err = kv{tx.Bucket(bucketScratch), place, scratchQuota}.list(prefix)
+		out, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.list(prefix)
 		return err
 	})
 	return out, err
@@ -87,27 +82,31 @@ func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVV
 //
 // Errors match recovery.ErrNotFound (no such key, or it expired), ErrConflict
 // (it has another version), ErrInvalid, ErrTooLarge (name or value), ErrQuota
-// (10 MiB for each library), and ErrBusy when other processes kept the file
+// (10 MiB for each library, see Allow), and ErrBusy when other processes kept the file
 // for more than 5 s.
 type Library struct {
-	dir  string
-	turn chan struct{} // one op of this process at a time
-	// trusted is true when the pages of the file were looked through once. The
-	// turn guards it.
-	trusted bool
+	shared
+	quota int64
 }
 
 // NewLibrary returns the store in the state folder dir. Nothing is made before
 // something is written.
 func NewLibrary(dir string) *Library {
-	return &Library{dir: dir, turn: make(chan struct{}, 1)}
+	return &Library{shared: newShared(dir, "library.db", "values of libraries", bucketLibraries), quota: libraryQuota}
+}
+
+// Allow sets how many bytes one library may keep, instead of 10 MiB, and
+// returns l. It must be called before l is used.
+func (l *Library) Allow(bytes int64) *Library {
+	l.quota = bytes
+	return l
 }
 
 // Get reads a value.
 func (l *Library) Get(ctx context.Context, library, name string) (recovery.KVValue, error) {
 	var v recovery.KVValue
 	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
-		v, err = kv{libraries(tx), library, libraryQuota}.get(name)
+		v, err = kv{libraries(tx), library, l.quota}.get(name)
 		return err
 	})
 	return v, err
@@ -119,7 +118,7 @@ func (l *Library) Get(ctx context.Context, library, name string) (recovery.KVVal
 func (l *Library) Put(ctx context.Context, library, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
 	var version int64
 	err := l.write(ctx, func(tx *bbolt.Tx) (err error) {
-		version, err = kv{libraries(tx), library, libraryQuota}.put(name, v, ifVersion)
+		version, err = kv{libraries(tx), library, l.quota}.put(name, v, ifVersion)
 		return err
 	})
 	return version, err
@@ -128,7 +127,7 @@ func (l *Library) Put(ctx context.Context, library, name string, v recovery.KVVa
 // Delete removes a value, with ifVersion only when it has that version.
 func (l *Library) Delete(ctx context.Context, library, name string, ifVersion *int64) error {
 	return l.write(ctx, func(tx *bbolt.Tx) error {
-		return kv{libraries(tx), library, libraryQuota}.remove(name, ifVersion)
+		return kv{libraries(tx), library, l.quota}.remove(name, ifVersion)
 	})
 }
 
@@ -136,15 +135,11 @@ func (l *Library) Delete(ctx context.Context, library, name string, ifVersion *i
 func (l *Library) List(ctx context.Context, library, prefix string) ([]recovery.KVValue, error) {
 	var out []recovery.KVValue
 	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
-		out, err = kv{libraries(tx), library, libraryQuota}.list(prefix)
+		out, err = kv{libraries(tx), library, l.quota}.list(prefix)
 		return err
 	})
 	return out, err
 }
-
-func (l *Library) path() string { return filepath.Join(l.dir, "library.db") }
-
-const libraryName = "values of libraries"
 
 // libraries is nil in a read when nothing was ever written.
 func libraries(tx *bbolt.Tx) *bbolt.Bucket {
@@ -152,54 +147,6 @@ func libraries(tx *bbolt.Tx) *bbolt.Bucket {
 		return nil
 	}
 	return tx.Bucket(bucketLibraries)
-}
-
-func (l *Library) lock(ctx context.Context) error {
-	select {
-	case l.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", libraryName, ctx.Err())
-	}
-}
-
-func (l *Library) read(ctx context.Context, do func(*bbolt.Tx) error) error {
-	if err := l.lock(ctx); err != nil {
-		return err
-	}
-	defer func() { <-l.turn }()
-	if _, err := os.Lstat(l.path()); errors.Is(err, fs.ErrNotExist) {
-		return do(nil)
-	}
-	err := readFile(ctx, libraryName, l.path(), openMode{trusted: l.trusted, wait: libraryLockWait}, do)
-	l.trusted = l.trusted || err == nil || errors.Is(err, recovery.ErrNotFound)
-	return err
-}
-
-func (l *Library) write(ctx context.Context, do func(*bbolt.Tx) error) error {
-	if err := l.lock(ctx); err != nil {
-		return err
-	}
-	defer func() { <-l.turn }()
-	if err := folder(l.dir); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(l.path()); errors.Is(err, fs.ErrNotExist) {
-		s, err := create(ctx, libraryName, l.path(), false, func(tx *bbolt.Tx) error { return initialise(tx, bucketLibraries) })
-		switch {
-		case err == nil:
-			s.close()
-		case !errors.Is(err, fs.ErrExist):
-			return err
-		}
-	}
-	s, err := open(ctx, libraryName, l.path(), openMode{trusted: l.trusted, wait: libraryLockWait})
-	if err != nil {
-		return err
-	}
-	l.trusted = true
-	defer s.close()
-	return s.update(ctx, do)
 }
 
 // kv is the entries of one owner: a library, or a place in a run.

@@ -43,16 +43,28 @@ type Options struct {
 	// with. Only Create reads them.
 	Segment recovery.Segment
 	Hosts   []recovery.Host
+	// ScratchBytes is how much one task may keep under scratch/.
+	//
+	// Defaults to 1 MiB.
+	ScratchBytes int64
 	// NoSync leaves out fsync: a crash of the machine may lose or ruin the
 	// file. For benchmarks.
 	NoSync bool
+}
+
+func (o Options) scratchQuota() int64 {
+	if o.ScratchBytes <= 0 {
+		return scratchQuota
+	}
+	return o.ScratchBytes
 }
 
 // Run is the file of one run. It is safe for concurrent use. Whoever made or
 // opened it closes it; while it is open, no other process can open it.
 type Run struct {
 	*file
-	id string
+	id           string
+	scratchQuota int64
 }
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
@@ -102,7 +114,7 @@ func Create(dir string, run recovery.Run, o Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Run{file: s, id: run.ID}, nil
+	return &Run{file: s, id: run.ID, scratchQuota: o.scratchQuota()}, nil
 }
 
 // Open opens the file of a run, to go on with it. The file's lock proves that
@@ -128,7 +140,7 @@ func Open(dir, id string, o Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Run{file: s, id: id}, nil
+	return &Run{file: s, id: id, scratchQuota: o.scratchQuota()}, nil
 }
 
 // Entry is one run of a state folder.
