@@ -88,7 +88,8 @@ func ReadManifest(wasm []byte) (*Manifest, error) {
 }
 
 // AppendManifest gives a copy of a module with the manifest as its last
-// section, in place of any that were there.
+// section, in place of any that were there, and without a signature, which was
+// that of another module.
 func AppendManifest(wasm []byte, m *Manifest) ([]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
@@ -101,15 +102,7 @@ func AppendManifest(wasm []byte, m *Manifest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, len(wasm)+len(doc)+len(ManifestSection)+16)
-	from := 0
-	for _, s := range list {
-		if s.Name == ManifestSection {
-			out = append(out, wasm[from:s.Offset]...)
-			from = s.End
-		}
-	}
-	out = append(out, wasm[from:]...)
+	out := without(wasm, list, ManifestSection, SignatureSection)
 	return appendCustom(out, ManifestSection, doc), nil
 }
 

@@ -62,7 +62,9 @@ type Config struct {
 	headers     []header
 	files       []string
 	warnings    []Warning
-	grants      map[string][]grant
+	grants      map[string]*Grants
+	libraries   map[string]Registration
+	bindings    map[key]Binding
 }
 
 // Default is section [DEFAULT] but for the access to Nova.
@@ -318,6 +320,8 @@ func (c *Config) fill() []*recovery.ConfigError {
 		values[k] = v
 	}
 	errs = append(errs, c.readGrants()...)
+	errs = append(errs, c.readLibraries()...)
+	errs = append(errs, c.readBindings()...)
 	errs = append(errs, c.check(values)...)
 	if len(errs) > 0 {
 		return errs

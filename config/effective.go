@@ -72,7 +72,8 @@ func shownText(s string) string {
 }
 
 // Effective lists the value of every option that is known, of those that tasks
-// declare, and of section [grants]: the table's first, in its order. An option
+// declare, and of sections [grants], [libraries] and [secrets]: the table's
+// first, in its order. An option
 // that two tasks describe differently stands once for each description. All
 // values that are not of their option's type are told at once, each a
 // *recovery.ConfigError; only those of tasks can be.
@@ -96,20 +97,27 @@ func (c *Config) Effective(tasks ...recovery.Task) ([]Setting, error) {
 	if len(errs) > 0 {
 		return nil, join(errs)
 	}
-	told := map[string]bool{}
-	grants := c.Grants()
-	for _, a := range c.assignments {
-		if a.group != grantsGroup || told[a.name] {
-			continue
-		}
-		told[a.name] = true
-		counts, _ := c.lookup(key{grantsGroup, a.name})
-		out = append(out, Setting{
-			Group: grantsGroup, Name: a.name, Type: recovery.ListOption,
-			Value: grants[a.name], Places: []recovery.Position{counts.value.start()},
-		})
+	for _, a := range c.lines(grantsGroup) {
+		out = append(out, line(a, grantsGroup, c.grants[a.name].Items()))
+	}
+	for _, a := range c.lines(librariesGroup) {
+		r := c.libraries[a.name]
+		_, pins, _ := strings.Cut(r.String(), "=")
+		out = append(out, line(a, librariesGroup, splitList(pins)))
+	}
+	for _, a := range c.lines(secretsGroup) {
+		k, _ := secretName(a.name)
+		_, where, _ := strings.Cut(c.bindings[k].String(), " = ")
+		out = append(out, line(a, secretsGroup, []string{where}))
 	}
 	return out, nil
+}
+
+// line is a setting of a section whose names are not those of options.
+func line(a assignment, group string, value []string) Setting {
+	return Setting{
+		Group: group, Name: a.name, Type: recovery.ListOption, Value: value, Places: []recovery.Position{a.value.start()},
+	}
 }
 
 func (c *Config) setting(e *entry, extra map[key]recovery.OptionSpec) (Setting, *recovery.ConfigError) {

@@ -26,6 +26,9 @@ type reader struct {
 	extra map[key]recovery.OptionSpec
 	stack []key
 	steps int
+	// sawSecret is true when a reference led to an option that is known to be
+	// a secret, not only to one of which nobody knows.
+	sawSecret bool
 }
 
 // spec finds the description of an option. One that is set but described
@@ -42,6 +45,15 @@ func (r *reader) spec(k key) (recovery.OptionSpec, bool) {
 		return recovery.OptionSpec{Group: k.group, Name: k.name, Type: recovery.StringOption, Secret: k.group != recovery.FlowSection}, true
 	}
 	return recovery.OptionSpec{}, false
+}
+
+// knownSecret reports whether an option is said to be a secret, by its
+// description or by a line in [secrets].
+func (r *reader) knownSecret(k key, o recovery.OptionSpec) bool {
+	_, bound := r.c.bindings[k]
+	_, ours := known[k]
+	_, tasks := r.extra[k]
+	return bound || o.Secret && (ours || tasks)
 }
 
 // read gives the value of o with its references resolved, the text it was made
@@ -219,6 +231,7 @@ func (r *reader) resolve(o recovery.OptionSpec, t text, i int, ref string) (stri
 		if r.steps++; r.steps > maxSteps {
 			return fail(fmt.Sprintf("more than %d references", maxSteps), "")
 		}
+		r.sawSecret = r.sawSecret || r.knownSecret(k, spec)
 		v, vt, _, err := r.read(spec)
 		if err != nil {
 			return "", false, err

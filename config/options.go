@@ -36,12 +36,19 @@ func Specs() []recovery.OptionSpec {
 	return specs
 }
 
-// Reserved reports whether a section belongs to Wasakari, Masakari or an
-// OpenStack library, so that no operator's task may have options of its own
-// there.
+// Reserved reports whether a section belongs to Wasakari, Masakari, an
+// OpenStack library or another OpenStack service, so that no operator's task
+// may have options of its own there.
 func Reserved(group string) bool {
 	g := groupKey(group)
-	return strings.EqualFold(g, defaultGroup) || ownGroups[g] || libraryGroup(g)
+	return strings.EqualFold(g, defaultGroup) || ownGroups[g] || libraryGroup(g) || slices.Contains(serviceGroups, g)
+}
+
+// serviceGroups are sections in which OpenStack's services keep what they log
+// in with, where one file serves several of them.
+var serviceGroups = []string{
+	"nova", "keystone", "placement", "neutron", "cinder", "glance", "ironic", "ironic_discover", "barbican", "vault",
+	"key_manager", "service_user", "barbican_service_user", "api_database", "cache", "masakari",
 }
 
 // libraryGroup holds for sections of OpenStack's libraries, whose options are
@@ -58,7 +65,7 @@ var libraryGroups = []string{
 // known finds a row of the table; ownGroups holds its sections.
 var (
 	known     = map[key]option{}
-	ownGroups = map[string]bool{grantsGroup: true}
+	ownGroups = map[string]bool{grantsGroup: true, librariesGroup: true, secretsGroup: true}
 )
 
 func init() {
@@ -386,6 +393,8 @@ var table = rows(
 
 // Sections of our own.
 const (
-	ownGroup    = "wasakari"
-	grantsGroup = "grants"
+	ownGroup       = "wasakari"
+	grantsGroup    = "grants"
+	librariesGroup = "libraries"
+	secretsGroup   = "secrets"
 )

@@ -27,9 +27,18 @@ var sampleSections = []struct{ group, about string }{
 	{"instance_failure", "How a failed server is recovered."},
 	{"process_failure", "What is done on a host whose nova-compute failed."},
 	{ownGroup, "Wasakari's own: its folders, the care that it takes with Nova, the limits of tasks."},
-	{grantsGroup, "What the tasks of a library may do: ops (nova.server_list), groups of ops (kv.*), provides:NAME for a value that " +
-		"standard tasks rely on. A library without a line here may do what its manifest asks for, but provide no such value; " +
-		"one with a line may do what is in the line."},
+	{grantsGroup, "What the tasks of a library may do: ops (nova.server_list), groups of ops (kv.*), http:METHOD:URL for requests of " +
+		"http.request, net:CIDR for a private range that they may go to, options:GROUP for a section that it may have options in, " +
+		"provides:NAME for a value that standard tasks rely on. A library without a line here may do nothing but log; LIBRARY/KEY is " +
+		"a line for one task instead of its library's, LIBRARY@PROJECT one for the library of a tenant. wasakari check shows for " +
+		"each task what it asks for, what it is granted, what is missing, and the line to write."},
+	{librariesGroup, "Which libraries you know, and what their modules are told by: sha256: and the digest of a module, or ed25519: and the " +
+		"public key of who signs them (wasakari task sign). A line without either takes any module that says it is of the library. " +
+		"As soon as there is a line, modules of libraries without a line are refused. LIBRARY@PROJECT is the library of a tenant."},
+	{secretsGroup, "Where the secret options of tasks may be sent, as SECTION.OPTION = https://HOST[:PORT] PLACE, with one place or several: " +
+		"header:NAME, basic, body, tls. A task never sees the value: it puts a handle into its request, in whose place the value is put " +
+		"on the way out. A secret without a line here cannot be used. The value itself stands in its own section; one that begins " +
+		"with file: names the file that holds it."},
 	{"", ""},
 	{"keystone_authtoken", "How the API checks the tokens of its callers."},
 	{"coordination", "Locks among several API servers."},
@@ -126,6 +135,10 @@ func (s *sample) section(name, about string, entries []*entry, tasks []recovery.
 		}
 	case grantsGroup:
 		s.grants(tasks)
+	case librariesGroup:
+		s.b.WriteString("\n# <library> = <list: sha256:DIGEST, ed25519:KEY>\n")
+	case secretsGroup:
+		s.secrets(tasks)
 	}
 	// Stable: the order of the table tells what belongs together.
 	slices.SortStableFunc(entries, func(a, b *entry) int {
@@ -154,21 +167,45 @@ func (s *sample) section(name, about string, entries []*entry, tasks []recovery.
 
 // grants shows for each library the line that grants what it asks for.
 func (s *sample) grants(tasks []recovery.Task) {
-	uses := map[string][]string{}
+	asks := map[string][]string{}
 	for _, t := range tasks {
-		if !t.Standard && len(t.Uses) > 0 && libraryForm.MatchString(t.Library) {
-			uses[t.Library] = append(uses[t.Library], t.Uses...)
+		if !t.Standard && len(t.Asks()) > 0 && libraryForm.MatchString(t.Library) {
+			name := lineName(t.Library, "", t.Tenant)
+			asks[name] = append(asks[name], slices.DeleteFunc(t.Asks(), func(ask string) bool {
+				group, isOptions := strings.CutPrefix(ask, optionsWord)
+				return isOptions && Reserved(group) // no grant helps
+			})...)
 		}
 	}
-	if len(uses) == 0 {
-		s.b.WriteString("\n# <library> = <list: op, group.*, provides:NAME>\n")
+	if len(asks) == 0 {
+		s.b.WriteString("\n# <library> = <list: op, group.*, http:METHOD:URL, net:CIDR, options:GROUP, provides:NAME>\n")
 		return
 	}
 	s.b.WriteString("\n")
 	s.prose("What the libraries at hand ask for:")
-	for _, lib := range slices.Sorted(maps.Keys(uses)) {
-		slices.Sort(uses[lib])
-		fmt.Fprintf(&s.b, "# %s = %s\n", lib, oneLine(strings.Join(slices.Compact(uses[lib]), ", ")))
+	for _, name := range slices.Sorted(maps.Keys(asks)) {
+		slices.Sort(asks[name])
+		fmt.Fprintf(&s.b, "# %s = %s\n", name, oneLine(strings.Join(slices.Compact(asks[name]), ", ")))
+	}
+}
+
+// secrets shows for each secret option of a task a line to bind it.
+func (s *sample) secrets(tasks []recovery.Task) {
+	var names []string
+	for _, t := range tasks {
+		for _, o := range t.Options {
+			if o.Secret && !t.Standard {
+				names = append(names, oneLine(o.Group+"."+o.Name))
+			}
+		}
+	}
+	slices.Sort(names)
+	s.b.WriteString("\n")
+	if len(names) == 0 {
+		names = []string{"<section>.<option>"}
+	}
+	for _, n := range slices.Compact(names) {
+		fmt.Fprintf(&s.b, "# %s = <https://host[:port] place>\n", n)
 	}
 }
 

@@ -188,7 +188,7 @@ func TestSampleLines(t *testing.T) {
 		"\n# Directory of task modules; may be given more than once. (string, may be given more than once)\n# task_dir = <string>\n",
 		"\n#host_rh_failure_recovery_tasks = pre:['disable_compute_service_task'],main:['prepare_HA_enabled_instances_task','evacuate_instances_task'],post:[]\n",
 		"\n# The tasks at hand: fence, tell.\n",
-		"\n# What the libraries at hand ask for:\n# acme-recovery = kv.*, nova.server_list\n",
+		"\n# What the libraries at hand ask for:\n# acme-recovery = kv.*, nova.server_list, options:acme\n",
 		"\n[acme]\n# Options of the tasks of acme-recovery, other.\n\n# Help of queue. (string)\n# Read by fence.\n# queue = <required: string>\n",
 		"\n# token = <required: secret string>\n",
 		"\n# Help of tries. (int, from 1 to 9)\n# Read by fence.\n#tries = 5\n",
@@ -224,7 +224,7 @@ func TestSampleLines(t *testing.T) {
 	}
 	want := []string{
 		"[DEFAULT]", "[taskflow_driver_recovery_flows]", "[host_failure]", "[instance_failure]", "[process_failure]", "[wasakari]", "[grants]",
-		"[acme]", "[keystone_authtoken]", "[coordination]", "[wsgi]", "[oslo_middleware]",
+		"[libraries]", "[secrets]", "[acme]", "[keystone_authtoken]", "[coordination]", "[wsgi]", "[oslo_middleware]",
 	}
 	if !slices.Equal(sections, want) {
 		t.Errorf("sections %q\nwant     %q", sections, want)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 
 	"github.com/wasakari/wasakari/recovery"
@@ -16,7 +15,8 @@ import (
 // or []string. An option that is unset and has no default is left out. The
 // default of an option that is also Masakari's own is Masakari's unless specs
 // give one. Defaults of specs are taken literally; references in them are not
-// resolved.
+// resolved. A secret is a recovery.Secret that has a name only: see Secrets. A
+// value that is made of a secret, of an option that is none, is a mistake.
 //
 // All mistakes are told at once, each a *recovery.ConfigError; the value of a
 // secret option is never shown.
@@ -59,6 +59,11 @@ func (c *Config) taskOption(o recovery.OptionSpec, extra map[key]recovery.Option
 	switch {
 	case cerr != nil:
 		return nil, cerr
+	case r.sawSecret && !o.Secret:
+		return nil, &recovery.ConfigError{
+			Pos: t.pos(0), Reason: "option " + title(o) + " is made of the value of a secret, which no task may see",
+			Hint: "a task has secrets as options of its own that its manifest calls secret",
+		}
 	case o.Required && (v == nil || !set && !own):
 		e := &recovery.ConfigError{Pos: t.pos(0), Reason: "option " + title(o) + " is required"}
 		if o.Help != "" {
@@ -69,6 +74,8 @@ func (c *Config) taskOption(o recovery.OptionSpec, extra map[key]recovery.Option
 			e.Pos = recovery.Position{}
 		}
 		return nil, e
+	case o.Secret && set && v != nil:
+		return recovery.Secret{Name: o.Group + "." + o.Name}, nil
 	}
 	return v, nil
 }
@@ -170,83 +177,4 @@ func literal(o recovery.OptionSpec) (any, error) {
 		}
 	}
 	return nil, bad
-}
-
-// grant is one item of a line of section [grants], and its place.
-type grant struct {
-	what string
-	pos  recovery.Position
-}
-
-// grantForm is an op, a group of ops, or a word with an argument such as
-// provides:NAME.
-var grantForm = regexp.MustCompile(`^([a-z][a-z0-9_]*\.([a-z][a-z0-9_]*|\*)|[a-z][a-z_]*:\S+)$`)
-
-// libraryForm is the name of a library, as in a manifest.
-var libraryForm = regexp.MustCompile(`^[a-z0-9._-]{1,128}$`)
-
-// Grants gives what section [grants] grants: for each library its ops
-// (group.verb), groups of ops (group.*) and words such as provides:NAME or
-// options:GROUP, in the order in which they were written.
-func (c *Config) Grants() map[string][]string {
-	out := map[string][]string{}
-	for lib, gs := range c.grants {
-		out[lib] = []string{}
-		for _, g := range gs {
-			out[lib] = append(out[lib], g.what)
-		}
-	}
-	return out
-}
-
-// GrantPos gives the place where something was granted to a library.
-func (c *Config) GrantPos(library, what string) recovery.Position {
-	for _, g := range c.grants[library] {
-		if g.what == what {
-			return g.pos
-		}
-	}
-	return recovery.Position{}
-}
-
-func (c *Config) readGrants() []*recovery.ConfigError {
-	var errs []*recovery.ConfigError
-	c.grants = map[string][]grant{}
-	for _, first := range c.assignments {
-		if first.group != grantsGroup {
-			continue
-		}
-		if _, done := c.grants[first.name]; done {
-			continue
-		}
-		a, _ := c.lookup(key{grantsGroup, first.name})
-		c.grants[a.name] = []grant{}
-		if !libraryForm.MatchString(a.name) {
-			errs = append(errs, &recovery.ConfigError{
-				Pos: a.namePos, Reason: fmt.Sprintf("option [%s] %s: not the name of a library", a.section, quote(a.name)),
-				Hint: "a library has lower-case letters, digits and . _ -",
-			})
-			continue
-		}
-		o := recovery.OptionSpec{Group: grantsGroup, Name: a.name, Type: recovery.ListOption}
-		t, err := (&reader{c: c}).substitute(o, a.value)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for off, what := range listItems(t.s) {
-			if !grantForm.MatchString(what) {
-				errs = append(errs, wrong(o, text{s: what, file: t.file, segs: []seg{seg1(t, off)}}, "a grant: an op such as nova.server_list, a group such as kv.*, provides:NAME or options:GROUP"))
-				continue
-			}
-			c.grants[a.name] = append(c.grants[a.name], grant{what, t.pos(off)})
-		}
-	}
-	return errs
-}
-
-// seg1 is the place of byte off of t.
-func seg1(t text, off int) seg {
-	p := t.pos(off)
-	return seg{line: p.Line, col: p.Col}
 }

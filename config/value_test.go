@@ -279,31 +279,6 @@ func TestTaskOptions(t *testing.T) {
 	}
 }
 
-func TestGrants(t *testing.T) {
-	c, msg := load(t, "[grants]\nacme-recovery = nova.server_list, kv.*,\n  provides:fence_proof\nother = options:acme\nnone =\n")
-	if msg != "" {
-		t.Fatal(msg)
-	}
-	want := map[string][]string{
-		"acme-recovery": {"nova.server_list", "kv.*", "provides:fence_proof"}, "other": {"options:acme"}, "none": {},
-	}
-	if got := c.Grants(); !reflect.DeepEqual(got, want) {
-		t.Errorf("grants = %v, want %v", got, want)
-	}
-	if got := c.GrantPos("acme-recovery", "provides:fence_proof").String(); !strings.HasSuffix(got, "t.conf:3:3") {
-		t.Errorf("position = %s, want t.conf:3:3", got)
-	}
-	if got := warnings(c); len(got) > 0 {
-		t.Errorf("warnings = %q", got)
-	}
-	_, msg = load(t, "[grants]\nAcme = kv.*\nacme = kv.*, nova\n")
-	wantErr := "t.conf:2:1: option [grants] 'Acme': not the name of a library; a library has lower-case letters, digits and . _ -\n" +
-		"t.conf:3:14: option [grants] acme: want a grant: an op such as nova.server_list, a group such as kv.*, provides:NAME or options:GROUP, got 'nova'"
-	if msg != wantErr {
-		t.Errorf("error = %s\nwant    %s", msg, wantErr)
-	}
-}
-
 // TestDefaults holds some defaults of the typed struct against the table's,
 // and each field against a row.
 func TestDefaults(t *testing.T) {
@@ -371,7 +346,8 @@ func TestChecks(t *testing.T) {
 func TestReserved(t *testing.T) {
 	for group, want := range map[string]bool{
 		"DEFAULT": true, "default": true, "Host_Failure": true, "wasakari": true, "grants": true, "oslo_db": true,
-		"database": true, "taskflow_driver_recovery_flows": true, "acme": false,
+		"database": true, "taskflow_driver_recovery_flows": true, "acme": false, "libraries": true, "Secrets": true,
+		"keystone_authtoken": true, "nova": true, "Placement": true, "oslo_anything": true, "novak": false,
 	} {
 		if got := config.Reserved(group); got != want {
 			t.Errorf("Reserved(%q) = %t, want %t", group, got, want)

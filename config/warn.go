@@ -32,7 +32,7 @@ func (c *Config) warn(p recovery.Position, msg string) {
 // OpenStack's libraries. No value is shown.
 func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 	names := map[string][]string{} // by group
-	sections := map[string]bool{grantsGroup: true}
+	sections := map[string]bool{grantsGroup: true, librariesGroup: true, secretsGroup: true}
 	for _, o := range table {
 		g := groupKey(o.Group)
 		names[g] = append(names[g], o.Name)
@@ -68,7 +68,7 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 			w = append(w, Warning{Pos: a.namePos, Message: fmt.Sprintf("option %s is deprecated: %s", title(o.OptionSpec), o.deprecated)})
 		}
 		w = append(w, c.indented(a, names)...)
-		if !sections[a.group] || a.group == grantsGroup || done[k] || inGroup(names[a.group], a) {
+		if !sections[a.group] || lineGroup(a.group) || done[k] || inGroup(names[a.group], a) {
 			continue
 		}
 		done[k] = true
@@ -83,6 +83,12 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 		w = append(w, Warning{Unknown: true, Pos: a.namePos, Message: msg})
 	}
 	return w
+}
+
+// lineGroup holds for the sections whose lines have names of the operator's
+// choice.
+func lineGroup(group string) bool {
+	return group == grantsGroup || group == librariesGroup || group == secretsGroup
 }
 
 // inGroup reports whether an assignment names one of the options; the

@@ -257,6 +257,7 @@ type Task struct {
 	Optional    []string
 	Provides    []string
 	Uses        []string // ops or group.*
+	HTTP        []string // what http.request is for: "METHOD URL"
 	Options     []OptionSpec
 	OnInterrupt OnInterrupt
 	// Standard is true for the nine standard tasks, which may require

@@ -24,7 +24,7 @@ var may = map[string][]string{
 	"flow":                   {"recovery"},
 	"openstack":              {"recovery"},
 	"novasim":                {},
-	"config":                 {"recovery"},
+	"config":                 {"abi", "recovery"},
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
