@@ -18,9 +18,10 @@ import (
 type by struct {
 	task    string
 	attempt int
+	undo    bool // of the run itself: what it did is taken back
 }
 
-func (t *TaskHost) by() by { return by{t.call.Task.Key, t.call.Attempt} }
+func (t *TaskHost) by() by { return by{task: t.call.Task.Key, attempt: t.call.Attempt} }
 
 // errLeave is what a change's read returns when nothing has to be sent.
 var errLeave = errors.New("nothing to do")
@@ -127,6 +128,9 @@ func (h *Hatch) ensure(ctx context.Context, b by, e ensured) (requestID string, 
 // attempt writes the intent, checks the lease, sends once and writes the
 // result. lost says that the outcome is unknown: the intent stays open.
 func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []string, send func(context.Context) (string, error)) (in recovery.Intent, lost bool, err error) {
+	if err := h.askGuard(ctx, b, op, target); err != nil {
+		return in, false, err
+	}
 	in = recovery.Intent{
 		ID: uuid.NewString(), Op: op, Target: target, Task: b.task, Attempt: b.attempt,
 		Started: time.Now().UTC(), Known: known, State: recovery.IntentOpen,

@@ -52,7 +52,7 @@ func toError(op string, err error) *abi.Error {
 		}
 	}
 	e := abi.Errorf(code, "%s: %s", op, text)
-	if ce, ok := errors.AsType[*recovery.CloudError](err); ok {
+	if ce, ok := asCloudError(err); ok {
 		e.Status, e.RequestID = ce.Status, ce.RequestID
 		if ce.Message != "" {
 			// Status and request id have fields of their own.
@@ -61,6 +61,10 @@ func toError(op string, err error) *abi.Error {
 	}
 	e.Message = cut(e.Message, maxText)
 	return e
+}
+
+func asCloudError(err error) (*recovery.CloudError, bool) {
+	return errors.AsType[*recovery.CloudError](err)
 }
 
 func tooLong(op string, limit int) *abi.Error {

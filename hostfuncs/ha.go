@@ -170,6 +170,9 @@ func (h *Hatch) AllFinal(ctx context.Context) error {
 // vmoveList implements abi.OpHAVMoveList.
 func vmoveList(ctx context.Context, t *TaskHost, req abi.HAVMoveListRequest) (vmovesAnswer, error) {
 	list, err := t.h.vmoveList(ctx, req.Latest)
+	if err == nil {
+		list, err = t.ownVMoves(ctx, list)
+	}
 	if req.Status != "" {
 		list = slices.DeleteFunc(list, func(m recovery.VMove) bool { return string(m.Status) != req.Status })
 	}

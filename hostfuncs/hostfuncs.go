@@ -41,6 +41,10 @@ type Deps struct {
 	Run     RunInfo
 	Options Options
 
+	// Guard is asked before the run changes a server. Nil lets it change any
+	// number.
+	Guard Guard
+
 	// KnownRun tells of another run of this cluster whether it has ended, and
 	// whether it is known at all. Nil knows none.
 	KnownRun func(id string) (ended, known bool)
@@ -74,6 +78,16 @@ type Options struct {
 	// RequireFenceProof refuses evacuations without a proof that the failed host
 	// was fenced in this run.
 	RequireFenceProof bool
+	// KVTaskBytes bounds names and values that one execution of a task writes, in
+	// all scopes, what is under scratch/ from earlier attempts included.
+	//
+	// Defaults to 1 MiB.
+	KVTaskBytes int
+	// KVLibraryBytes bounds names and values that one library keeps; the library
+	// of a tenant counts for itself.
+	//
+	// Defaults to 10 MiB.
+	KVLibraryBytes int
 }
 
 func (o Options) withDefaults() Options {
@@ -85,6 +99,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OutcomeWait <= 0 {
 		o.OutcomeWait = 60 * time.Second
+	}
+	if o.KVTaskBytes <= 0 {
+		o.KVTaskBytes = 1 << 20
+	}
+	if o.KVLibraryBytes <= 0 {
+		o.KVLibraryBytes = 10 << 20
 	}
 	return o
 }
@@ -103,6 +123,7 @@ type Hatch struct {
 	run     RunInfo
 	opt     Options
 	known   func(id string) (ended, known bool)
+	guard   Guard // may be nil
 
 	flights  flights                            // coalesced reads for guards
 	servers  watches[*hostView]                 // by compute host
@@ -134,7 +155,7 @@ func New(d Deps) *Hatch {
 	}
 	h := &Hatch{
 		cloud: d.Cloud, ledger: d.Ledger, library: d.Library, scratch: d.Scratch, ha: d.HA,
-		observe: d.Observe, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun,
+		observe: d.Observe, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
 		unsettled: map[string]recovery.Intent{},
 	}
 	h.owner.init()
@@ -170,7 +191,10 @@ type TaskCall struct {
 	// task sees those that it requires or lists as optional. It is read-only.
 	Values map[string]json.RawMessage
 	// Options holds the values of the options that the manifest lists, by group.
+	// Those of secret options never leave: the task sees handles.
 	Options map[string]map[string]any
+	// Secrets holds the secret options of the task that are set, by group.option.
+	Secrets map[string]recovery.Secret
 	Script  []abi.ScriptFile
 
 	Reverting    bool
@@ -181,15 +205,24 @@ type TaskCall struct {
 	// a protected name. Nil grants the ops and no protected name.
 	Granted func(name string) bool
 
+	// ProviderTenant tells the tenant whose task provides a value of the run,
+	// empty for the operator's; known is false when no task does. A tenant's task
+	// sees, beside some inputs, only what its own tenant provided. Nil knows none.
+	ProviderTenant func(name string) (tenant string, known bool)
+
 	// AnswerBytes bounds one answer. Defaults to 1 MiB.
 	AnswerBytes int
 }
 
 func (c TaskCall) place() string {
-	if c.Place != "" {
-		return c.Place
+	place := c.Place
+	if place == "" {
+		place = defaultPlace(c)
 	}
-	return defaultPlace(c)
+	if c.Task.Tenant != "" {
+		place = ownerOf(c.Task.Tenant, place)
+	}
+	return place
 }
 
 // TaskHost serves one execution of one task. It has the methods that the
@@ -203,7 +236,8 @@ type TaskHost struct {
 	allow  map[string]*abi.Error // by op; nil: allowed
 	record recovery.TaskRecord
 
-	input func() ([]byte, error)
+	inputMu sync.Mutex
+	input   []byte // encoded, of an operator's task
 
 	kvMu    sync.Mutex     // one write of a value at a time
 	written map[string]int // bytes, by scope and name: what counts against the task
@@ -214,6 +248,8 @@ type TaskHost struct {
 	progress []recovery.Progress
 
 	progressBytes int // of the messages in progress
+
+	held *recovery.HeldError // the first that the task met
 }
 
 // Task makes the host side of one execution of a task. It needs no closing.
@@ -233,11 +269,10 @@ func (h *Hatch) Task(c TaskCall) *TaskHost {
 			Status: recovery.TaskRunning, Started: time.Now(),
 		},
 	}
-	for _, n := range c.Task.Requires {
-		t.reads[n] = true
-	}
-	for _, n := range c.Task.Optional {
-		t.reads[n] = true
+	for _, n := range slices.Concat(c.Task.Requires, c.Task.Optional) {
+		if !c.withheld(n) {
+			t.reads[n] = true
+		}
 	}
 	for _, n := range c.Task.Provides {
 		t.writes[n] = true
@@ -245,7 +280,6 @@ func (h *Hatch) Task(c TaskCall) *TaskHost {
 	for _, op := range abi.Ops() {
 		t.allow[op.Name] = c.refusal(op)
 	}
-	t.input = sync.OnceValues(t.encodeInput)
 	return t
 }
 
@@ -253,6 +287,9 @@ func (h *Hatch) Task(c TaskCall) *TaskHost {
 func (c TaskCall) refusal(op *abi.Op) *abi.Error {
 	if op.Free {
 		return nil
+	}
+	if may, _ := TenantMay(op.Name); !may && c.Task.Tenant != "" {
+		return forbidden(op.Name)
 	}
 	if !slices.ContainsFunc(c.Task.Uses, func(u string) bool { return u == op.Name || u == op.Group()+".*" }) {
 		return abi.Errorf(abi.ErrnoNotGranted, "%s: not among the uses of task %s in its manifest", op.Name, c.Task.Key)
@@ -282,6 +319,10 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 	}
 	ans, err := serve(ctx, t, req)
 	if err != nil {
+		t.noteHeld(err)
+		if t.tenant() != "" {
+			return nil, t.toTenant(op, err)
+		}
 		return nil, toError(op.Name, err)
 	}
 	if len(ans) > t.call.AnswerBytes {
@@ -293,11 +334,15 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 // Log passes on one line that the task logged.
 func (t *TaskHost) Log(level abi.Level, msg string) {
 	if t.h.observe != nil {
-		t.h.observe(recovery.Event{Time: time.Now(), Log: &recovery.LogLine{Task: t.call.Task.Key, Level: level.String(), Message: msg}})
+		t.h.observe(recovery.Event{Time: time.Now(), Log: &recovery.LogLine{Task: t.call.Task.Key, Tenant: t.tenant(), Level: level.String(), Message: msg}})
 		return
 	}
 	if ce := t.h.log.Check(zapLevel(level), "task log"); ce != nil {
-		ce.Write(zap.String("task", t.call.Task.Key), zap.String("message", msg))
+		fields := []zap.Field{zap.String("task", t.call.Task.Key), zap.String("message", msg)}
+		if t.tenant() != "" {
+			fields = append(fields, zap.String("tenant", t.tenant()))
+		}
+		ce.Write(fields...)
 	}
 }
 

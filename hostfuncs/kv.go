@@ -18,12 +18,10 @@ import (
 
 // Bounds of the key-value stores.
 const (
-	maxName         = 255       // bytes of a key
-	maxValue        = 256 << 10 // bytes of a value's JSON
-	maxRunNames     = 64        // names of one task in scope run, scratch included
-	maxTaskBytes    = 1 << 20   // keys and values that one task writes, all scopes
-	maxLibraryBytes = 10 << 20  // keys and values of one library
-	maxTTL          = int64(100 * 365 * 24 * 3600)
+	maxName     = 255       // bytes of a key
+	maxValue    = 256 << 10 // bytes of a value's JSON
+	maxRunNames = 64        // names of one task in scope run, scratch included
+	maxTTL      = int64(100 * 365 * 24 * 3600)
 )
 
 const (
@@ -54,13 +52,17 @@ func kvGet(ctx context.Context, t *TaskHost, req abi.KVGetRequest) (abi.KVGetAns
 	var err error
 	switch {
 	case req.Scope == scopeLibrary:
-		if v, err = t.h.library.Get(ctx, t.call.Task.Library, req.Name); err == nil && expired(v) {
+		var lib string
+		if lib, err = t.owner(t.call.Task.Library); err != nil {
+			return abi.KVGetAnswer{}, err
+		}
+		if v, err = t.h.library.Get(ctx, lib, req.Name); err == nil && expired(v) {
 			err = notThere(req.Name)
 		}
 	case strings.HasPrefix(req.Name, scratchPrefix):
 		v, err = t.h.scratch.Get(ctx, t.place, req.Name)
 	default:
-		v, err = t.runValue(req.Name)
+		v, err = t.runValue(ctx, req.Name)
 	}
 	if err != nil {
 		return abi.KVGetAnswer{}, err
@@ -69,7 +71,7 @@ func kvGet(ctx context.Context, t *TaskHost, req abi.KVGetRequest) (abi.KVGetAns
 }
 
 // runValue reads a name that is not under scratch/ in scope run.
-func (t *TaskHost) runValue(name string) (recovery.KVValue, error) {
+func (t *TaskHost) runValue(ctx context.Context, name string) (recovery.KVValue, error) {
 	if t.writes[name] {
 		t.mu.Lock()
 		s, ok := t.staged[name]
@@ -78,13 +80,14 @@ func (t *TaskHost) runValue(name string) (recovery.KVValue, error) {
 			return recovery.KVValue{Name: name, Value: s.value, Version: s.version}, nil
 		}
 	}
-	if t.reads[name] {
-		if v, ok := t.call.Values[name]; ok {
-			return recovery.KVValue{Name: name, Value: v, Version: 1}, nil
-		}
+	if v, ok, err := t.value(ctx, name); ok || err != nil {
+		return recovery.KVValue{Name: name, Value: v, Version: 1}, err
 	}
 	if t.reads[name] || t.writes[name] {
 		return recovery.KVValue{}, notThere(name)
+	}
+	if t.call.withheld(name) && slices.Contains(slices.Concat(t.call.Task.Requires, t.call.Task.Optional), name) {
+		return recovery.KVValue{}, fmt.Errorf("%q is not for the tasks of tenants: %w", name, recovery.ErrForbidden)
 	}
 	return recovery.KVValue{}, fmt.Errorf("%q is neither required, optional nor provided in the manifest of task %s, nor under scratch/: %w",
 		name, t.call.Task.Key, recovery.ErrNotGranted)
@@ -191,8 +194,8 @@ func (t *TaskHost) charge(v recovery.KVValue, inRun bool) (undo func(), err erro
 			names++
 		}
 	}
-	if total > maxTaskBytes {
-		return nil, fmt.Errorf("%q: the task would have written %d bytes, at most %d: %w", v.Name, total, maxTaskBytes, recovery.ErrQuota)
+	if most := t.h.opt.KVTaskBytes; total > most {
+		return nil, fmt.Errorf("%q: the task would have written %d bytes, at most %d (option [wasakari] kv_task_kib): %w", v.Name, total, most, recovery.ErrQuota)
 	}
 	if inRun && !had && names >= maxRunNames {
 		return nil, fmt.Errorf("%q: the task has written %d names already, no more are allowed: %w", v.Name, maxRunNames, recovery.ErrQuota)
@@ -208,7 +211,10 @@ func (t *TaskHost) charge(v recovery.KVValue, inRun bool) (undo func(), err erro
 }
 
 func (t *TaskHost) putLibrary(ctx context.Context, v recovery.KVValue, ifVersion *int64) (int64, error) {
-	lib := t.call.Task.Library
+	lib, err := t.owner(t.call.Task.Library)
+	if err != nil {
+		return 0, err
+	}
 	undo, err := t.charge(v, false)
 	if err != nil {
 		return 0, err
@@ -216,16 +222,17 @@ func (t *TaskHost) putLibrary(ctx context.Context, v recovery.KVValue, ifVersion
 	l := &t.h.libSize
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	size := len(v.Name) + len(v.Value)
-	if l.bytes[lib] == nil || l.total(lib)-l.bytes[lib][v.Name]+size > maxLibraryBytes {
+	size, most := len(v.Name)+len(v.Value), t.h.opt.KVLibraryBytes
+	if l.bytes[lib] == nil || l.total(lib)-l.bytes[lib][v.Name]+size > most {
 		if err := l.count(ctx, t.h.library, lib); err != nil {
 			undo()
 			return 0, err
 		}
 	}
-	if n := l.total(lib) - l.bytes[lib][v.Name] + size; n > maxLibraryBytes {
+	if n := l.total(lib) - l.bytes[lib][v.Name] + size; n > most {
 		undo()
-		return 0, fmt.Errorf("%q: library %s would hold %d bytes, at most %d: %w", v.Name, lib, n, maxLibraryBytes, recovery.ErrQuota)
+		return 0, fmt.Errorf("%q: library %s would hold %d bytes, at most %d (option [wasakari] kv_library_mib): %w",
+			v.Name, t.call.Task.Library, n, most, recovery.ErrQuota)
 	}
 	version, err := t.h.library.Put(ctx, lib, v.Name, v, ifVersion)
 	if err != nil {
@@ -271,12 +278,15 @@ func kvDelete(ctx context.Context, t *TaskHost, req abi.KVDeleteRequest) (empty,
 	t.kvMu.Lock()
 	defer t.kvMu.Unlock()
 	if req.Scope == scopeLibrary {
-		err := t.h.library.Delete(ctx, t.call.Task.Library, req.Name, req.IfVersion)
-		if err == nil {
+		lib, err := t.owner(t.call.Task.Library)
+		if err != nil {
+			return empty{}, err
+		}
+		if err = t.h.library.Delete(ctx, lib, req.Name, req.IfVersion); err == nil {
 			l := &t.h.libSize
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			delete(l.bytes[t.call.Task.Library], req.Name)
+			delete(l.bytes[lib], req.Name)
 		}
 		return empty{}, err
 	}
@@ -311,10 +321,12 @@ func kvList(ctx context.Context, t *TaskHost, req abi.KVListRequest) (abi.KVList
 	var values []recovery.KVValue
 	var err error
 	if req.Scope == scopeLibrary {
-		values, err = t.h.library.List(ctx, t.call.Task.Library, req.Prefix)
-	} else {
-		values, err = t.h.scratch.List(ctx, t.place, req.Prefix)
-		values = append(values, t.runValues(req.Prefix)...)
+		var lib string
+		if lib, err = t.owner(t.call.Task.Library); err == nil {
+			values, err = t.h.library.List(ctx, lib, req.Prefix)
+		}
+	} else if values, err = t.h.scratch.List(ctx, t.place, req.Prefix); err == nil {
+		values = append(values, t.runValues(ctx, req.Prefix)...)
 	}
 	if err != nil {
 		return abi.KVListAnswer{}, err
@@ -330,7 +342,7 @@ func kvList(ctx context.Context, t *TaskHost, req abi.KVListRequest) (abi.KVList
 }
 
 // runValues lists what runValue can read.
-func (t *TaskHost) runValues(prefix string) []recovery.KVValue {
+func (t *TaskHost) runValues(ctx context.Context, prefix string) []recovery.KVValue {
 	var out []recovery.KVValue
 	seen := map[string]bool{}
 	for _, names := range []map[string]bool{t.writes, t.reads} {
@@ -338,7 +350,7 @@ func (t *TaskHost) runValues(prefix string) []recovery.KVValue {
 			if seen[name] || !strings.HasPrefix(name, prefix) {
 				continue
 			}
-			if v, err := t.runValue(name); err == nil {
+			if v, err := t.runValue(ctx, name); err == nil {
 				seen[name] = true
 				out = append(out, v)
 			}

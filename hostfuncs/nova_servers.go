@@ -197,7 +197,7 @@ func checkHost(host string, mayBeAbsent bool) error {
 
 // serverGet implements abi.OpNovaServerGet.
 func serverGet(ctx context.Context, t *TaskHost, req abi.NovaServerGetRequest) (json.RawMessage, error) {
-	fields, err := selectFields(req.Fields)
+	fields, err := t.fields(req.Fields)
 	if err != nil {
 		return nil, err
 	}
@@ -208,13 +208,16 @@ func serverGet(ctx context.Context, t *TaskHost, req abi.NovaServerGetRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return appendServer(nil, &s, fields)
+	if !t.sees(&s) {
+		return nil, errNoServer
+	}
+	return t.tellServer(nil, &s, fields)
 }
 
 // serverList implements abi.OpNovaServerList. Each page is trimmed before the
 // next is fetched, and the list ends as soon as the answer grows too large.
 func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest) (json.RawMessage, error) {
-	fields, err := selectFields(req.Fields)
+	fields, err := t.fields(req.Fields)
 	if err != nil {
 		return nil, err
 	}
@@ -224,15 +227,21 @@ func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest)
 			return nil, fmt.Errorf("changed_since %q: want RFC 3339: %w", cut(req.ChangedSince, 64), recovery.ErrInvalid)
 		}
 	}
+	if t.tenant() != "" {
+		f.Tenant = t.tenant()
+	}
 	out, first := []byte(`{"servers":[`), true
 	err = t.h.cloud.Servers(ctx, f, func(page []recovery.Server) error {
 		for i := range page {
+			if !t.sees(&page[i]) {
+				continue
+			}
 			if !first {
 				out = append(out, ',')
 			}
 			first = false
 			var err error
-			if out, err = appendServer(out, &page[i], fields); err != nil {
+			if out, err = t.tellServer(out, &page[i], fields); err != nil {
 				return err
 			}
 			if len(out)+2 > t.call.AnswerBytes {

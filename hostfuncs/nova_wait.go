@@ -121,7 +121,7 @@ func newest(ms []recovery.Migration) (recovery.Migration, bool) {
 // serverWait implements abi.OpNovaServerWait.
 func serverWait(ctx context.Context, t *TaskHost, req abi.NovaServerWaitRequest) (json.RawMessage, error) {
 	h := t.h
-	fields, err := selectFields(req.Fields)
+	fields, err := t.fields(req.Fields)
 	if err != nil {
 		return nil, err
 	}
@@ -154,11 +154,11 @@ func serverWait(ctx context.Context, t *TaskHost, req abi.NovaServerWaitRequest)
 	if w.seen.ID == "" {
 		w.seen.ID = u.id
 	}
-	if out, err = appendServer(out, &w.seen, fields); err != nil {
+	if out, err = t.tellServer(out, &w.seen, fields); err != nil {
 		return nil, err
 	}
 	if w.message != "" {
-		text, err := json.Marshal(w.message)
+		text, err := json.Marshal(t.tell(w.message))
 		if err != nil {
 			return nil, err
 		}

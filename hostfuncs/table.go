@@ -71,6 +71,9 @@ func row[Req, Ans any](op string, f func(context.Context, *TaskHost, Req) (Ans, 
 		if err := abi.DecodeRequest(op, data, &req); err != nil {
 			return nil, err
 		}
+		if err := t.admit(ctx, op, req); err != nil {
+			return nil, err
+		}
 		ans, err := f(ctx, t, req)
 		if err != nil {
 			return nil, err

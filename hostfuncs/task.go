@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wasakari/wasakari/abi"
@@ -17,11 +19,24 @@ func defaultPlace(c TaskCall) string {
 }
 
 // taskInput implements abi.OpTaskInput.
-func taskInput(_ context.Context, t *TaskHost, _ abi.TaskInputRequest) (json.RawMessage, error) {
-	return t.input()
+func taskInput(ctx context.Context, t *TaskHost, _ abi.TaskInputRequest) (json.RawMessage, error) {
+	if t.tenant() != "" {
+		return t.encodeInput(ctx)
+	}
+	t.inputMu.Lock()
+	defer t.inputMu.Unlock()
+	var err error
+	if t.input == nil {
+		t.input, err = t.encodeInput(ctx)
+	}
+	return t.input, err
 }
 
-func (t *TaskHost) encodeInput() ([]byte, error) {
+// failureWithheld stands for the reason of a failure, which may name hosts and
+// tasks of others.
+const failureWithheld = "the flow failed"
+
+func (t *TaskHost) encodeInput(ctx context.Context) ([]byte, error) {
 	in := abi.TaskInput{
 		Key: t.call.Task.Key, Flow: string(t.call.Flow), Phase: string(t.call.Phase),
 		RunID: t.h.run.ID, NotificationUUID: t.h.run.NotificationUUID,
@@ -29,14 +44,24 @@ func (t *TaskHost) encodeInput() ([]byte, error) {
 		Reverting: t.call.Reverting, Failure: t.call.Failure,
 		Inputs: map[string]json.RawMessage{}, Options: map[string]map[string]json.RawMessage{},
 	}
+	if t.tenant() != "" && in.Failure != "" {
+		in.Failure = failureWithheld
+	}
 	for name := range t.reads {
-		if v, ok := t.call.Values[name]; ok {
+		v, ok, err := t.value(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			in.Inputs[name] = v
 		}
 	}
 	for group, values := range t.call.Options {
 		m := make(map[string]json.RawMessage, len(values))
 		for name, v := range values {
+			if v != nil && t.secret(group, name, v) {
+				v = recovery.Secret{Name: group + "." + name} // told as its handle
+			}
 			b, err := json.Marshal(v)
 			if err != nil {
 				return nil, fmt.Errorf("option [%s] %s: %w", group, name, err)
@@ -46,6 +71,20 @@ func (t *TaskHost) encodeInput() ([]byte, error) {
 		in.Options[group] = m
 	}
 	return json.Marshal(in)
+}
+
+// secret reports whether an option is one whose value no task sees.
+func (t *TaskHost) secret(group, name string, v any) bool {
+	if _, ok := t.call.Secrets[group+"."+name]; ok {
+		return true
+	}
+	switch v.(type) {
+	case recovery.Secret, *recovery.Secret:
+		return true
+	}
+	return slices.ContainsFunc(t.call.Task.Options, func(o recovery.OptionSpec) bool {
+		return o.Secret && o.Name == name && strings.EqualFold(o.Group, group)
+	})
 }
 
 // taskScript implements abi.OpTaskScript.
