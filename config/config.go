@@ -54,6 +54,8 @@ type Config struct {
 	WSGI            WSGI            `section:"wsgi"`
 	Middleware      Middleware      `section:"oslo_middleware"`
 	Wasakari        Wasakari        `section:"wasakari"`
+	Guards          Guards          `section:"guards"`
+	Guards          Guards          `section:"guards"`
 	// Flows holds all four flows.
 	Flows map[recovery.FlowKind]recovery.Flow
 
@@ -205,6 +207,27 @@ type Wasakari struct {
 	AnswerMiB          int           `option:"answer_mib"`
 	LogLines           int           `option:"log_lines"`
 	LogKiB             int           `option:"log_kib"`
+	KVTaskKiB          int           `option:"kv_task_kib"`
+	KVLibraryMiB       int           `option:"kv_library_mib"`
+}
+
+// Guards is section [guards].
+type Guards struct {
+	Hosts          int           `option:"hosts"`
+	HostsPercent   int           `option:"hosts_percent"`
+	HostsPeriod    time.Duration `option:"hosts_period"`
+	ServersPerRun  int           `option:"servers_per_run"`
+	ServersPerHour int           `option:"servers_per_hour"`
+}
+
+// Guards is section [guards]: what recoveries may do before a person has to
+// agree.
+type Guards struct {
+	Hosts          int           `option:"hosts"`
+	HostsPercent   int           `option:"hosts_percent"`
+	HostsPeriod    time.Duration `option:"hosts_period"`
+	ServersPerRun  int           `option:"servers_per_run"`
+	ServersPerHour int           `option:"servers_per_hour"`
 }
 
 // Files lists the files that were read, in order.

@@ -130,7 +130,7 @@ func TestKVQuotas(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := put(t, task, "run", "answer", 10<<10)
-		want(t, "", err, "", `quota: kv.put: "answer": the task would have written 1052708 bytes, at most 1048576`)
+		want(t, "", err, "", `quota: kv.put: "answer": the task would have written 1052708 bytes, at most 1048576 (option [wasakari] kv_task_kib)`)
 		// What is written again or removed counts no more.
 		if err := put(t, task, "run", "scratch/0", 10); err != nil {
 			t.Error(err)

@@ -77,7 +77,7 @@ var tenantOps = map[string]tenantCheck{
 	// host is used up.
 	abi.OpHAVMovePut: nil,
 
-	"http.request": anyRequest, // its own grants name method, host and path
+	abi.OpHTTPRequest: anyRequest, // its own grants name method, host and path
 }
 
 // TenantMay reports whether a tenant's task may use an op at all, when its

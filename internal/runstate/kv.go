@@ -43,7 +43,7 @@ func (r *Run) Scratch() Scratch { return Scratch{r} }
 func (s Scratch) Get(ctx context.Context, place, name string) (recovery.KVValue, error) {
 	var v recovery.KVValue
 	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
-		v, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.get(name)
+		v, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.get(name)
 		return err
 	})
 	return v, err
@@ -53,7 +53,7 @@ func (s Scratch) Get(ctx context.Context, place, name string) (recovery.KVValue,
 func (s Scratch) Put(ctx context.Context, place, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
 	var version int64
 	err := s.r.update(ctx, func(tx *bbolt.Tx) (err error) {
-		version, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.put(name, v, ifVersion)
+		version, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.put(name, v, ifVersion)
 		return err
 	})
 	return version, err
@@ -62,7 +62,7 @@ func (s Scratch) Put(ctx context.Context, place, name string, v recovery.KVValue
 // Delete removes a value of a place.
 func (s Scratch) Delete(ctx context.Context, place, name string, ifVersion *int64) error {
 	return s.r.update(ctx, func(tx *bbolt.Tx) error {
-		return kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.remove(name, ifVersion)
+		return kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.remove(name, ifVersion)
 	})
 }
 
@@ -70,7 +70,7 @@ func (s Scratch) Delete(ctx context.Context, place, name string, ifVersion *int6
 func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVValue, error) {
 	var out []recovery.KVValue
 	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
-		out, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota}.list(prefix)
+		out, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.list(prefix)
 		return err
 	})
 	return out, err
@@ -106,7 +106,7 @@ func (l *Library) Allow(bytes int64) *Library {
 func (l *Library) Get(ctx context.Context, library, name string) (recovery.KVValue, error) {
 	var v recovery.KVValue
 	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
-		v, err = kv{libraries(tx), library, l.quota}.get(name)
+		v, err = kv{libraries(tx), library, l.quota, "kv_library_mib"}.get(name)
 		return err
 	})
 	return v, err
@@ -118,7 +118,7 @@ func (l *Library) Get(ctx context.Context, library, name string) (recovery.KVVal
 func (l *Library) Put(ctx context.Context, library, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
 	var version int64
 	err := l.write(ctx, func(tx *bbolt.Tx) (err error) {
-		version, err = kv{libraries(tx), library, l.quota}.put(name, v, ifVersion)
+		version, err = kv{libraries(tx), library, l.quota, "kv_library_mib"}.put(name, v, ifVersion)
 		return err
 	})
 	return version, err
@@ -127,7 +127,7 @@ func (l *Library) Put(ctx context.Context, library, name string, v recovery.KVVa
 // Delete removes a value, with ifVersion only when it has that version.
 func (l *Library) Delete(ctx context.Context, library, name string, ifVersion *int64) error {
 	return l.write(ctx, func(tx *bbolt.Tx) error {
-		return kv{libraries(tx), library, l.quota}.remove(name, ifVersion)
+		return kv{libraries(tx), library, l.quota, "kv_library_mib"}.remove(name, ifVersion)
 	})
 }
 
@@ -135,7 +135,7 @@ func (l *Library) Delete(ctx context.Context, library, name string, ifVersion *i
 func (l *Library) List(ctx context.Context, library, prefix string) ([]recovery.KVValue, error) {
 	var out []recovery.KVValue
 	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
-		out, err = kv{libraries(tx), library, l.quota}.list(prefix)
+		out, err = kv{libraries(tx), library, l.quota, "kv_library_mib"}.list(prefix)
 		return err
 	})
 	return out, err
@@ -151,9 +151,10 @@ func libraries(tx *bbolt.Tx) *bbolt.Bucket {
 
 // kv is the entries of one owner: a library, or a place in a run.
 type kv struct {
-	root  *bbolt.Bucket // nil: empty
-	owner string
-	quota int64
+	root   *bbolt.Bucket // nil: empty
+	owner  string
+	quota  int64
+	option string // of the operator, for the quota
 }
 
 // An entry is its version and expiry (nanoseconds since 1970; 0: never), 8
@@ -286,7 +287,7 @@ func (k kv) put(name string, v recovery.KVValue, ifVersion *int64) (int64, error
 		used -= freed
 	}
 	if used += cost(v); used > k.quota {
-		return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d", name, recovery.ErrQuota, used, k.quota)
+		return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d (option [wasakari] %s)", name, recovery.ErrQuota, used, k.quota, k.option)
 	}
 	return v.Version, errors.Join(entries.Put([]byte(name), encodeEntry(v)), own.Put(keyUsed, encodeInt(used)))
 }

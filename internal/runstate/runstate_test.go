@@ -712,7 +712,7 @@ func TestKeyValuesQuota(t *testing.T) {
 			must(s.Put(ctx, "o", fmt.Sprint(i), big, nil))(t)
 		}
 		_, err := s.Put(ctx, "o", "5", big, nil)
-		if want := `run r1: key "5": quota exceeded: 1229202 bytes in all, at most 1048576`; err == nil || err.Error() != want || !errors.Is(err, recovery.ErrQuota) {
+		if want := `run r1: key "5": quota exceeded: 1229202 bytes in all, at most 1048576 (option [wasakari] kv_task_kib)`; err == nil || err.Error() != want || !errors.Is(err, recovery.ErrQuota) {
 			t.Errorf("error = %v, want %s", err, want)
 		}
 		must(s.Put(ctx, "another", "5", big, nil))(t)
