@@ -55,7 +55,6 @@ type Config struct {
 	Middleware      Middleware      `section:"oslo_middleware"`
 	Wasakari        Wasakari        `section:"wasakari"`
 	Guards          Guards          `section:"guards"`
-	Guards          Guards          `section:"guards"`
 	// Flows holds all four flows.
 	Flows map[recovery.FlowKind]recovery.Flow
 
@@ -212,16 +211,6 @@ type Wasakari struct {
 }
 
 // Guards is section [guards].
-type Guards struct {
-	Hosts          int           `option:"hosts"`
-	HostsPercent   int           `option:"hosts_percent"`
-	HostsPeriod    time.Duration `option:"hosts_period"`
-	ServersPerRun  int           `option:"servers_per_run"`
-	ServersPerHour int           `option:"servers_per_hour"`
-}
-
-// Guards is section [guards]: what recoveries may do before a person has to
-// agree.
 type Guards struct {
 	Hosts          int           `option:"hosts"`
 	HostsPercent   int           `option:"hosts_percent"`

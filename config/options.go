@@ -398,13 +398,6 @@ var table = rows(
 		row("servers_per_run", tInt, 1000, "Most servers that one run changes. 0: any number. Wasakari's own.", within(0, 1000000)),
 		row("servers_per_hour", tInt, 3000, "Most servers that all runs together change within an hour. 0: any number. Wasakari's own.", within(0, 1000000)),
 	),
-	section("guards",
-		row("hosts", tInt, 3, "Hosts that may be recovered within hosts_period before a person must agree; 0: no bound.", within(0, 100000)),
-		row("hosts_percent", tInt, 30, "The same for the hosts of one segment of 4 hosts or more, in percent; one host always may; 0: no bound.", within(0, 100)),
-		row("hosts_period", tSeconds, 600, "Period in which recovered hosts are counted.", within(1, 7*86400)),
-		row("servers_per_run", tInt, 1000, "Servers that one run may change; 0: no bound.", within(0, 1000000)),
-		row("servers_per_hour", tInt, 3000, "Servers that all runs together may change within an hour; 0: no bound.", within(0, 1000000)),
-	),
 )
 
 // Sections of our own.
