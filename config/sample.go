@@ -27,6 +27,7 @@ var sampleSections = []struct{ group, about string }{
 	{"instance_failure", "How a failed server is recovered."},
 	{"process_failure", "What is done on a host whose nova-compute failed."},
 	{ownGroup, "Wasakari's own: its folders, the care that it takes with Nova, the limits of tasks."},
+	{"guards", "Guards against harm: what recoveries may do before a person has to agree, with wasakari run --override REASON."},
 	{grantsGroup, "What the tasks of a library may do: ops (nova.server_list), groups of ops (kv.*), http:METHOD:URL for requests of " +
 		"http.request, net:CIDR for a private range that they may go to, options:GROUP for a section that it may have options in, " +
 		"provides:NAME for a value that standard tasks rely on. A library without a line here may do nothing but log; LIBRARY/KEY is " +
