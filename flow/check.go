@@ -16,9 +16,12 @@ type CheckOptions struct {
 	// Inputs are those that the run is given. Names that the kind of flow does
 	// not seed are left aside. Defaults to nil: all that the kind seeds.
 	Inputs map[string]json.RawMessage
-	// Granted reports whether the task was granted an entry of its uses (an op
-	// or group.*), or provides:<name>. Defaults to: every op, no protected name.
+	// Granted reports whether the task was granted something that it asks for
+	// (recovery.Task.Asks). Defaults to all but provides:<name>.
 	Granted func(task recovery.Task, name string) bool
+	// GrantHint says what to write so that the task is granted what is missing.
+	// Defaults to advice in general.
+	GrantHint func(task recovery.Task, missing []string) string
 	// Nearest suggests the known name that the operator may have meant. Defaults
 	// to no suggestions.
 	Nearest func(name string, known []string) (string, bool)
@@ -36,6 +39,7 @@ const seed = "reserved_host"
 func Check(f recovery.Flow, c Catalog, o CheckOptions) (*Plan, error) {
 	k := checker{flow: f, catalog: c, o: o}
 	k.resolve()
+	k.tenants()
 	k.names()
 	k.grants()
 	k.wiring()
@@ -118,11 +122,23 @@ func (k *checker) resolve() {
 	}
 }
 
-// names checks what the tasks provide: no input, one provider, protected names
-// granted.
+// tenants refuses tasks of tenants where hosts are recovered: those are the
+// operator's, and so are most of the servers on them.
+func (k *checker) tenants() {
+	if k.flow.Kind == recovery.InstanceFailure {
+		return
+	}
+	for _, s := range k.steps {
+		if s.Task.Tenant != "" {
+			k.report(s, "a tenant's task may stand in flow "+string(recovery.InstanceFailure)+" only: remove it here",
+				"task %q is of tenant %s, and hosts are not for tenants", s.Key, s.Task.Tenant)
+		}
+	}
+}
+
+// names checks what the tasks provide: no input, one provider.
 func (k *checker) names() {
 	inputs := k.flow.Kind.InputNames(recovery.Main)
-	protected := recovery.ProtectedNames()
 	first := make(map[string]Step)
 	twice := make(map[string]bool) // keys already reported as standing twice
 	for _, s := range k.steps {
@@ -131,10 +147,6 @@ func (k *checker) names() {
 				k.report(s, "inputs are read-only: let the task provide another name",
 					"task %q provides %s, which is an input of the flow", s.Key, name)
 				continue
-			}
-			if grant := "provides:" + name; slices.Contains(protected, name) && !k.granted(s.Task, grant) {
-				k.report(s, fmt.Sprintf("if library %s may set it, add %s to its line in [grants]", s.Task.Library, grant),
-					"task %q provides the protected name %s", s.Key, name)
 			}
 			before, ok := first[name]
 			switch {
@@ -178,21 +190,35 @@ func (k *checker) grants() {
 			continue
 		}
 		seen[s.Key] = true
-		var denied []string
-		for _, op := range s.Task.Uses {
-			if !k.granted(s.Task, op) {
-				denied = append(denied, op)
-			}
-		}
-		if len(denied) > 0 {
-			ops := strings.Join(denied, ", ")
-			k.report(s, fmt.Sprintf("add %s to the line of %s in [grants], or remove the task", ops, s.Task.Library),
-				"task %q uses %s, which library %s is not granted", s.Key, ops, s.Task.Library)
-		}
+		k.missingGrants(s)
 		if k.o.Options != nil && len(s.Task.Options) > 0 {
 			k.options(s, k.o.Options(s.Task.Options))
 		}
 	}
+}
+
+// missingGrants tells what the task asks for and was not granted. Of inputs
+// that it would provide, names has told.
+func (k *checker) missingGrants(s Step) {
+	inputs := k.flow.Kind.InputNames(recovery.Main)
+	var missing []string
+	for _, ask := range s.Task.Asks() {
+		if name, provides := strings.CutPrefix(ask, "provides:"); provides && slices.Contains(inputs, name) {
+			continue
+		}
+		if !k.granted(s.Task, ask) {
+			missing = append(missing, ask)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	what := strings.Join(missing, ", ")
+	hint := fmt.Sprintf("add %s to the line of %s in [grants], or remove the task", what, s.Task.Library)
+	if k.o.GrantHint != nil {
+		hint = k.o.GrantHint(s.Task, missing)
+	}
+	k.report(s, hint, "task %q asks for %s, which library %s is not granted", s.Key, what, s.Task.Library)
 }
 
 // options passes on mistakes that have a place of their own, and puts the

@@ -70,6 +70,8 @@ func TestCheck(t *testing.T) {
 		recovery.Task{Key: "fence", Provides: []string{"fence_proof"}},
 		recovery.Task{Key: "ops", Uses: []string{"kv.*", "nova.server_list", "nova.server_stop"}},
 		recovery.Task{Key: "opts", Options: []recovery.OptionSpec{{Group: "acme", Name: "token"}}},
+		recovery.Task{Key: "sends", Uses: []string{"http.request", "task.sleep"}, HTTP: []string{"GET https://h.example.com/*"}, Options: []recovery.OptionSpec{{Group: "acme", Name: "url"}}},
+		recovery.Task{Key: "theirs", Library: "them", Tenant: "p1"},
 	)
 	nearest := func(name string, known []string) (string, bool) {
 		slices.Sort(known)
@@ -167,13 +169,40 @@ func TestCheck(t *testing.T) {
 		},
 		{
 			name: "a protected name", kind: recovery.InstanceFailure, flow: "set_reserved|fence|",
-			want: `f.conf:1:5: flow instance: pre: task "set_reserved" provides the protected name reserved_host; if library acme may set it, add provides:reserved_host to its line in [grants]` + "\n" +
-				`f.conf:2:5: flow instance: main: task "fence" provides the protected name fence_proof; if library acme may set it, add provides:fence_proof to its line in [grants]`,
+			want: `f.conf:1:5: flow instance: pre: task "set_reserved" asks for provides:reserved_host, which library acme is not granted; add provides:reserved_host to the line of acme in [grants], or remove the task` + "\n" +
+				`f.conf:2:5: flow instance: main: task "fence" asks for provides:fence_proof, which library acme is not granted; add provides:fence_proof to the line of acme in [grants], or remove the task`,
 		},
 		{
 			name: "ops not granted, said once", kind: recovery.HostAuto, flow: "ops|ops|",
 			o:    flow.CheckOptions{Granted: func(_ recovery.Task, name string) bool { return name == "kv.*" }},
-			want: `f.conf:1:5: flow host-auto: pre: task "ops" uses nova.server_list, nova.server_stop, which library acme is not granted; add nova.server_list, nova.server_stop to the line of acme in [grants], or remove the task`,
+			want: `f.conf:1:5: flow host-auto: pre: task "ops" asks for nova.server_list, nova.server_stop, which library acme is not granted; add nova.server_list, nova.server_stop to the line of acme in [grants], or remove the task`,
+		},
+		{
+			name: "requests and sections not granted, with the line to write", kind: recovery.HostAuto, flow: "sends||",
+			o: flow.CheckOptions{
+				Granted: func(_ recovery.Task, name string) bool { return name == "http.request" },
+				GrantHint: func(t recovery.Task, missing []string) string {
+					return "write " + t.Library + " = " + strings.Join(missing, ", ")
+				},
+			},
+			want: `f.conf:1:5: flow host-auto: pre: task "sends" asks for http:GET:https://h.example.com/*, options:acme, which library acme is not granted; write acme = http:GET:https://h.example.com/*, options:acme`,
+		},
+		{
+			name: "everything granted", kind: recovery.HostAuto, flow: "sends|fence|",
+			o: flow.CheckOptions{Granted: func(recovery.Task, string) bool { return true }},
+		},
+		{name: "a tenant's task for a server", kind: recovery.InstanceFailure, flow: "theirs||"},
+		{
+			name: "a tenant's task for a host", kind: recovery.HostAuto, flow: "theirs||",
+			want: `f.conf:1:5: flow host-auto: pre: task "theirs" is of tenant p1, and hosts are not for tenants; a tenant's task may stand in flow instance only: remove it here`,
+		},
+		{
+			name: "a tenant's task for a reserved host", kind: recovery.HostReserved, flow: "||theirs",
+			want: `f.conf:1:5: flow host-rh: post: task "theirs" is of tenant p1, and hosts are not for tenants; a tenant's task may stand in flow instance only: remove it here`,
+		},
+		{
+			name: "a tenant's task for a process", kind: recovery.ProcessFailure, flow: "|theirs|",
+			want: `f.conf:1:5: flow process: main: task "theirs" is of tenant p1, and hosts are not for tenants; a tenant's task may stand in flow instance only: remove it here`,
 		},
 		{
 			name: "options, with and without a place", kind: recovery.HostAuto, flow: "opts|plain|opts",
@@ -191,7 +220,7 @@ func TestCheck(t *testing.T) {
 			name: "several mistakes at once", kind: recovery.HostAuto, flow: "xyz use_ticket|fence|",
 			want: `f.conf:1:5: flow host-auto: pre: unknown task "xyz"; put xyz.wasm into a task directory, or mend the name` + "\n" +
 				`f.conf:2:5: flow host-auto: pre: task "use_ticket" requires ticket_id, which no input and no earlier task provides; task "both" provides it: put it before` + "\n" +
-				`f.conf:3:5: flow host-auto: main: task "fence" provides the protected name fence_proof; if library acme may set it, add provides:fence_proof to its line in [grants]`,
+				`f.conf:3:5: flow host-auto: main: task "fence" asks for provides:fence_proof, which library acme is not granted; add provides:fence_proof to the line of acme in [grants], or remove the task`,
 		},
 	}
 	for _, tt := range tests {

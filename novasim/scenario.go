@@ -13,9 +13,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+
+	"github.com/wasakari/wasakari/internal/safeyaml"
 )
 
 // Bounds of a scenario.
@@ -27,7 +27,6 @@ const (
 	maxUsers         = 1000
 	maxFaults        = 1000
 	maxDuration      = 24 * time.Hour
-	maxNesting       = 32
 )
 
 // Span is a length of time, fixed or drawn from Min to Max. In YAML: 250ms, or
@@ -254,8 +253,8 @@ func ParseScenario(name string, text []byte) (*Scenario, error) {
 	if len(text) > MaxScenarioBytes {
 		return nil, fmt.Errorf("%s: scenario of %d bytes is larger than %d", name, len(text), MaxScenarioBytes)
 	}
-	if err := checkTokens(name, string(text)); err != nil {
-		return nil, err
+	if err := safeyaml.Check(text); err != nil {
+		return nil, fmt.Errorf("%s:%w", name, err)
 	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
@@ -280,36 +279,6 @@ func ParseScenario(name string, text []byte) (*Scenario, error) {
 		return nil, err
 	}
 	return sc, nil
-}
-
-// checkTokens refuses what a scenario has no use for and what makes a YAML
-// reader recurse or explode.
-func checkTokens(name, text string) error {
-	depth, line, dashes := 0, 0, 0
-	for _, t := range lexer.Tokenize(text) {
-		refuse := func(what string) error {
-			return fmt.Errorf("%s:%d:%d: %s", name, t.Position.Line, t.Position.Column, what)
-		}
-		if t.Position.Line != line {
-			line, dashes = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.AnchorType, token.AliasType, token.MergeKeyType:
-			return refuse("anchors and aliases are not allowed")
-		case token.TagType:
-			return refuse("tags are not allowed")
-		case token.MappingStartType, token.SequenceStartType:
-			depth++
-		case token.MappingEndType, token.SequenceEndType:
-			depth--
-		case token.SequenceEntryType, token.MappingKeyType:
-			dashes++
-		}
-		if depth > maxNesting || dashes > maxNesting || t.Position.IndentNum > 8*maxNesting {
-			return refuse("nested too deep")
-		}
-	}
-	return nil
 }
 
 // located turns an error of the YAML reader into NAME:LINE:COL: message.

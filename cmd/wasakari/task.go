@@ -12,11 +12,10 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/token"
 	"github.com/spf13/cobra"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/safeyaml"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -208,8 +207,8 @@ func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := plainYAML(text); err != nil {
-		return nil, nil, usagef("%s%w", manifestFile, err)
+	if err := safeyaml.Check(text); err != nil {
+		return nil, nil, usagef("%s:%s", manifestFile, yamlHint(err))
 	}
 	doc, err := yaml.YAMLToJSON(text)
 	if err != nil {
@@ -230,39 +229,12 @@ func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
 	return packed, m, nil
 }
 
-// maxNesting is how deep a manifest in YAML may be nested; a good one has 5
-// levels.
-const maxNesting = 32
-
-// plainYAML refuses what a manifest has no use for and what makes a reader of
-// YAML explode or recurse: a few hundred bytes of aliases of aliases stand for
-// gigabytes.
-func plainYAML(text []byte) error {
-	depth, line, dashes := 0, 0, 0
-	for _, t := range lexer.Tokenize(string(text)) {
-		refuse := func(what string) error {
-			return fmt.Errorf(":%d:%d: %s", t.Position.Line, t.Position.Column, what)
-		}
-		if t.Position.Line != line {
-			line, dashes = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.AnchorType, token.AliasType, token.MergeKeyType:
-			return refuse("anchors and aliases are not allowed; write it out")
-		case token.TagType:
-			return refuse("tags are not allowed; leave it out")
-		case token.MappingStartType, token.SequenceStartType:
-			depth++
-		case token.MappingEndType, token.SequenceEndType:
-			depth--
-		case token.SequenceEntryType, token.MappingKeyType:
-			dashes++
-		}
-		if depth > maxNesting || dashes > maxNesting || t.Position.IndentNum > 8*maxNesting {
-			return refuse("nested too deep")
-		}
+// yamlHint gives a problem with its hint.
+func yamlHint(err error) string {
+	if p, ok := errors.AsType[*safeyaml.Problem](err); ok && p.Hint != "" {
+		return p.Error() + "; " + p.Hint
 	}
-	return nil
+	return err.Error()
 }
 
 var yamlPosition = regexp.MustCompile(`^\[(\d+):(\d+)\] `)

@@ -22,18 +22,20 @@ var may = map[string][]string{
 	"runtime":                {"abi"},
 	"hostfuncs":              {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"egress":                 {"abi", "recovery"},
 	"openstack":              {"recovery"},
-	"novasim":                {},
+	"novasim":                {"internal/safeyaml"},
 	"config":                 {"abi", "recovery"},
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
 	"internal/testwasm":      {"abi"},
+	"internal/safeyaml":      {},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "flow", "openstack", "novasim", "config",
-		"internal/runstate", "internal/standardtasks",
+		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
 	},
 }
 
@@ -46,7 +48,7 @@ var only = map[string][]string{
 	"go.etcd.io/bbolt":                   {"internal/runstate"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
-	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/standardtasks"},
+	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
 }
