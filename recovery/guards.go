@@ -61,6 +61,18 @@ func (g Guards) Host(next HostRecovery, size int, before []HostRecovery) error {
 	return nil
 }
 
+// SizeMatters reports whether Host needs the size of the segment: it does not as
+// long as no other host of it was recovered of late.
+func (g Guards) SizeMatters(next HostRecovery, before []HostRecovery) bool {
+	return g.HostsPercent > 0 && len(within(before, next, g.HostsPeriod, func(r HostRecovery) bool { return r.Segment == next.Segment })) > 0
+}
+
+// Before gives the recoveries that count beside next, one for each host, oldest
+// first.
+func (g Guards) Before(next HostRecovery, before []HostRecovery) []HostRecovery {
+	return within(before, next, g.HostsPeriod, func(HostRecovery) bool { return true })
+}
+
 // within gives the latest recovery of each other host in the period before
 // next, oldest first. What is ahead of our clock counts as now, unless it is
 // ahead by more than the period: then a clock was wrong.

@@ -107,8 +107,11 @@ func vmoveName(v recovery.VMove) string {
 
 // outcomeWord is the word for the end of a run that a person reads first.
 func outcomeWord(run recovery.Run) string {
-	if !run.Finished {
+	switch {
+	case !run.Finished:
 		return "interrupted"
+	case run.Held != nil:
+		return "held"
 	}
 	return string(run.Status)
 }

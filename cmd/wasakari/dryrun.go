@@ -48,14 +48,14 @@ func (l *loaded) dryRun(ctx context.Context, cl *cloud, run recovery.Run, plans 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	seg, hosts := segmentOf(run.Inputs)
-	state, err := runstate.Create(dir, run, runstate.Options{Segment: seg, Hosts: hosts, NoSync: true})
+	state, err := runstate.Create(dir, run, runstate.Options{Segment: seg, Hosts: hosts, NoSync: true, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return report{}, run, nil, fmt.Errorf("folder for the dry run: %w", err)
 	}
 	defer state.Close()
 	overlay := hostfuncs.NewDryRun(cl.Client, hostfuncs.DryRunOptions{FailedHost: failedHost(run.Flows[0], run.Inputs)})
 	run, runErr, err = l.perform(ctx, ground{
-		cloud: overlay, ledger: overlay.Ledger(state), library: hostfuncs.DryLibrary(runstate.NewLibrary(l.stateDir)), verify: dryVerify,
+		cloud: overlay, ledger: overlay.Ledger(state), library: hostfuncs.DryLibrary(l.library()), verify: dryVerify,
 	}, state, plans, flow.Request{Run: run})
 	if err != nil {
 		return report{}, run, nil, err

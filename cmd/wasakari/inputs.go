@@ -120,6 +120,9 @@ func example(name string) string {
 	return `'{"event": "STOPPED"}'`
 }
 
+// seededSegment is the name of the segment of a run that was given none.
+const seededSegment = "wasakari-run"
+
 // seed adds to the inputs what the service would know from the notification.
 func seed(in inputs, method recovery.RecoveryMethod, kind recovery.FlowKind, now time.Time) error {
 	events := map[recovery.NotificationType]string{
@@ -132,7 +135,7 @@ func seed(in inputs, method recovery.RecoveryMethod, kind recovery.FlowKind, now
 		"payload":           map[string]string{"event": events[kind.Notification()]},
 		"generated_time":    now.UTC().Format(time.RFC3339),
 		"segment": recovery.Segment{
-			UUID: uuid.NewString(), Name: "wasakari-run", RecoveryMethod: method, Enabled: true,
+			UUID: uuid.NewString(), Name: seededSegment, RecoveryMethod: method, Enabled: true,
 			Description: "made for a run from the command line",
 		},
 	} {

@@ -43,7 +43,7 @@ zones, aggregates, affinity and the like, which Nova's scheduler looks at, are
 not looked at here.
 
 Exit code 0: the recovery would end well, 1: it would fail, or leave a server
-that it was to move, or there is too little room.`,
+that it was to move, or there is too little room, or a guard would hold it.`,
 		Example: `  wasakari plan host compute-1 --os-cloud mycloud
   wasakari plan host compute-1 --recovery-method auto_priority --input reserved_host_list=compute-4
   wasakari plan host compute-1 --config-file custom-recovery-methods.conf --task-dir tasks/ --output json
@@ -85,6 +85,7 @@ type hostPlan struct {
 	Changes  []hostfuncs.Change      `json:"changes"`
 	Requests plannedRequests         `json:"requests"`
 	Capacity capacity                `json:"capacity"`
+	Guards   plannedGuards           `json:"guards"`
 	Calls    int                     `json:"nova_calls"` // of the plan itself
 }
 
@@ -168,6 +169,9 @@ func (f *runFlags) planHost(ctx context.Context, w world, host string) error {
 	if p.Capacity, err = room.find(ctx, p.Servers); err != nil {
 		return err
 	}
+	if p.Guards, err = l.planGuards(ctx, cl, run, services, r.Changes); err != nil {
+		return err
+	}
 	p.Calls = cl.Calls()
 	print := p.text
 	if f.output == "json" {
@@ -179,7 +183,7 @@ func (f *runFlags) planHost(ctx context.Context, w world, host string) error {
 	switch err := verdict(run, runErr); {
 	case err != nil:
 		return err
-	case slices.ContainsFunc(p.Servers, func(s plannedServer) bool { return s.Status == wouldFail }), len(p.Capacity.Unplaced) > 0:
+	case slices.ContainsFunc(p.Servers, func(s plannedServer) bool { return s.Status == wouldFail }), len(p.Capacity.Unplaced) > 0, len(p.Guards.Held) > 0:
 		return errReported
 	}
 	return nil
@@ -337,6 +341,7 @@ func (p hostPlan) text(out io.Writer) error {
 	line("the run would end %s%s", p.Status, because(p.Message))
 	line("requests to Nova: about %d (%d changes, %d reads), and up to %.3g a second while servers are on the move", p.Requests.Total, p.Requests.Changes, p.Requests.Reads, p.Requests.Polls)
 	p.Capacity.text(line)
+	p.Guards.text(line)
 	_, err := io.WriteString(out, b.String())
 	return err
 }

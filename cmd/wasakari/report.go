@@ -15,7 +15,7 @@ import (
 // prints.
 type report struct {
 	RunID     string                     `json:"run_id"`
-	Status    string                     `json:"status"` // finished, ignored, failed or interrupted
+	Status    string                     `json:"status"` // finished, ignored, failed, interrupted, or held by a guard
 	Message   string                     `json:"message"`
 	Flows     []recovery.FlowKind        `json:"flows"`
 	Cloud     string                     `json:"cloud"`
@@ -27,6 +27,9 @@ type report struct {
 	NovaCalls int                        `json:"nova_calls"`
 	// LeftToUndo is what could not be taken back; --resume tries again.
 	LeftToUndo []recovery.Undo `json:"left_to_undo,omitempty"`
+	// Held is the guard that held the run; Override why it was let go on.
+	Held     *recovery.HeldError `json:"held,omitempty"`
+	Override string              `json:"override,omitempty"`
 
 	// Of a dry run only.
 	DryRun  bool               `json:"dry_run,omitempty"`
@@ -64,7 +67,7 @@ type vmoveReport struct {
 func newReport(run recovery.Run, cloud string, novaCalls int, history []recovery.TaskRecord, vmoves []recovery.VMove, kv map[string]json.RawMessage) report {
 	r := report{
 		RunID: run.ID, Status: outcomeWord(run), Message: run.Message, Flows: run.Flows, Cloud: cloud,
-		Started: run.Started, NovaCalls: novaCalls, KV: kv,
+		Started: run.Started, NovaCalls: novaCalls, KV: kv, Held: run.Held, Override: run.Override,
 		Tasks: []taskReport{}, VMoves: []vmoveReport{},
 	}
 	if r.KV == nil {
@@ -120,6 +123,13 @@ func (r report) text(out io.Writer) error {
 		if v.Status == recovery.VMoveFailed || v.Status == recovery.VMoveIgnored {
 			fmt.Fprintln(out, oneLine(fmt.Sprintf("%s: server %s (%s)%s", v.Status, v.InstanceName, v.InstanceUUID, because(v.Message))))
 		}
+	}
+	if r.Held != nil {
+		fmt.Fprintf(out, "\n%s\nnothing was changed; requests to Nova: %d; run %s\n", oneLine(r.Message), r.NovaCalls, r.RunID)
+		return nil
+	}
+	if r.Override != "" {
+		fmt.Fprintln(out, oneLine("guards overridden: "+r.Override))
 	}
 	fmt.Fprintf(out, "\n%s in %s%s\n", r.Status, round(time.Duration(r.Duration)*time.Millisecond), oneLine(because(r.Message)))
 	if len(vmoves) > 0 {

@@ -35,6 +35,8 @@ type runFlags struct {
 	output string
 	resume string
 	dryRun bool
+	// override is why the guards against harm are to let the run go on.
+	override string
 }
 
 func newRun(w world) *cobra.Command {
@@ -56,6 +58,10 @@ on with --resume, and sends no change twice.
 With --dry-run the cloud is only read. The flow runs against an overlay that
 holds its changes, as if each had been done at once; what would have been
 changed is listed at the end. Nothing is kept: no journal, no library values.
+
+Guards ([guards]) hold a run before its first change when it would be one host
+too many within ten minutes, and refuse changes of too many servers, with exit
+code 1. --override "why" goes on; the reason is kept with the run.
 
 Ctrl-C stops the task at work, takes off the locks that the run put on servers,
 and exits 130. A second Ctrl-C exits at once.`,
@@ -81,6 +87,10 @@ and exits 130. A second Ctrl-C exits at once.`,
 			if err := checkOutput(f.output); err != nil {
 				return err
 			}
+			var err error
+			if f.override, err = checkOverride(f.override, cmd.Flags().Changed("override")); err != nil {
+				return err
+			}
 			if f.resume != "" {
 				return f.resumeRun(cmd.Context(), w)
 			}
@@ -94,6 +104,7 @@ and exits 130. A second Ctrl-C exits at once.`,
 	fl.StringVar(&f.method, "recovery-method", "", "auto, reserved_host, auto_priority or rh_priority (default: the flow's own);\nthe last two fall back to the other host flow")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one document at the end")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "change nothing; list in order what would be changed")
+	fl.StringVar(&f.override, "override", "", "`REASON` to go on where the guards against harm ([guards]) would hold the run; it is kept with the run")
 	fl.StringVar(&f.resume, "resume", "", "`ID` of a run that was killed or interrupted, to go on with")
 	return cmd
 }
@@ -160,12 +171,26 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		return f.dry(ctx, w, l, cl, run, plans)
 	}
 	seg, hosts := segmentOf(run.Inputs)
-	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts})
+	run.Override = f.override
+	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return usagef("%w; name another state folder with --state-dir", err)
 	}
 	defer state.Close()
+	if held, err := l.admit(ctx, cl, &run); err != nil {
+		return err
+	} else if held != nil {
+		return f.endHeld(ctx, w, l, cl, state, run, held)
+	}
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
+}
+
+// scratchBytes is what a task may keep under scratch/.
+func scratchBytes(cfg *config.Config) int64 { return int64(cfg.Wasakari.KVTaskKiB) << 10 }
+
+// library is the store of what libraries keep.
+func (l *loaded) library() *runstate.Library {
+	return runstate.NewLibrary(l.stateDir).Allow(int64(l.cfg.Wasakari.KVLibraryMiB) << 20)
 }
 
 // prepare reads inputs, configuration and modules and checks the flows of a
@@ -271,7 +296,7 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	state, err := runstate.Open(dir, f.resume, runstate.Options{})
+	state, err := runstate.Open(dir, f.resume, runstate.Options{ScratchBytes: scratchBytes(cfg)})
 	if errors.Is(err, recovery.ErrNotFound) {
 		return usagef("%w; name the state folder of the run with --state-dir", err)
 	}
@@ -313,6 +338,14 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 		return err
 	}
 	defer cl.close()
+	if f.override != "" {
+		run.Override = f.override
+	}
+	if held, err := l.admit(ctx, cl, &run); err != nil {
+		return err
+	} else if held != nil {
+		return f.endHeld(ctx, w, l, cl, state, run, held)
+	}
 	history, err := state.History(ctx)
 	if err != nil {
 		return err
@@ -381,10 +414,14 @@ func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, sta
 	if err != nil {
 		return err
 	}
+	guard, err := l.serverGuard(ctx, cl, state, req.Run)
+	if err != nil {
+		return err
+	}
 	v := f.view(ctx, w, cl, req, latest(vmoves))
 	req.Observe = v.observe
 	run, runErr, err := l.perform(ctx, ground{
-		cloud: cl.Client, ledger: state, library: runstate.NewLibrary(l.stateDir), verify: l.cfg.Default.VerifyInterval,
+		cloud: cl.Client, ledger: state, library: l.library(), verify: l.cfg.Default.VerifyInterval, guard: guard,
 	}, state, plans, req)
 	v.close()
 	if err != nil {
@@ -399,6 +436,7 @@ type ground struct {
 	ledger  hostfuncs.Ledger
 	library hostfuncs.LibraryKV
 	verify  time.Duration // between two looks at the cloud
+	guard   hostfuncs.Guard
 }
 
 // perform runs the flow to its end. err says that it was not begun.
@@ -410,7 +448,9 @@ func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, pla
 			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
 			NotificationUUID: text(req.Run.Inputs, "notification_uuid"), Started: req.Run.Started,
 		},
+		Guard: g.guard,
 		Options: hostfuncs.Options{
+			KVTaskBytes: l.cfg.Wasakari.KVTaskKiB << 10, KVLibraryBytes: l.cfg.Wasakari.KVLibraryMiB << 20,
 			VerifyInterval: g.verify, NovaTimeout: l.cfg.Wasakari.NovaTimeout,
 			OutcomeWait: l.cfg.Wasakari.NovaOutcomeWait, RequireFenceProof: l.cfg.HostFailure.RequireFenceProof,
 		},
@@ -423,7 +463,7 @@ func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, pla
 		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
 	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
-	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted}
+	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted, providers: providersOf(l.catalog, req.Run.Plans)}
 	req.Reserved, req.Undo = reserved{hatch, g.cloud, hostInHand(req.History)}, hatch
 	req.Accept = hatch.AllFinal
 	run, runErr = flow.Run(ctx, req)

@@ -24,6 +24,26 @@ type runner struct {
 	cfg     *config.Config
 	hatch   *hostfuncs.Hatch
 	granted func(task recovery.Task, what string) bool
+	// providers tells for each flow whose tasks provide which values: the tenant,
+	// empty for the operator's.
+	providers map[recovery.FlowKind]map[string]string
+}
+
+// providersOf finds whose tasks provide the values of the flows.
+func providersOf(c *catalog, flows map[recovery.FlowKind]recovery.Flow) map[recovery.FlowKind]map[string]string {
+	out := map[recovery.FlowKind]map[string]string{}
+	for kind, f := range flows {
+		out[kind] = map[string]string{}
+		for _, phase := range recovery.Phases() {
+			for _, ref := range f.Tasks(phase) {
+				task, _ := c.Task(ref.Key)
+				for _, name := range task.Provides {
+					out[kind][name] = task.Tenant
+				}
+			}
+		}
+	}
+	return out
 }
 
 // Run does a task.
@@ -48,7 +68,11 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 		Attempt: call.Attempt, Round: call.Round,
 		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
 		Reverting: call.Reverting, Failure: call.Failure, ReservedHost: call.ReservedHost,
-		Granted:     func(op string) bool { return r.granted(call.Task, op) },
+		Granted: func(op string) bool { return r.granted(call.Task, op) },
+		ProviderTenant: func(name string) (string, bool) {
+			tenant, ok := r.providers[call.Flow][name]
+			return tenant, ok
+		},
 		AnswerBytes: limit.AnswerBytes,
 	})}
 	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limit})
@@ -62,10 +86,27 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 			out.Status, out.Message = recovery.TaskFailed, err.Error()
 		}
 	}
+	if held := host.Held(); held != nil {
+		out = heldBack(out, held)
+	}
 	// The key stands beside the message wherever it is shown.
 	before, after, found := strings.Cut(out.Message, "task "+call.Key+": ")
 	if found && (before == "" || before == stopped) {
 		out.Message = before + after
+	}
+	return out
+}
+
+// heldBack fails a task to which a guard refused a change, whatever the task
+// made of that, and says so.
+func heldBack(out recovery.Outcome, held *recovery.HeldError) recovery.Outcome {
+	switch {
+	case out.Status == recovery.TaskInterrupted:
+	case out.Status != recovery.TaskFailed:
+		out.Message = fmt.Sprintf("%s (the task itself ended %s)", held, out.Status)
+		out.Status, out.Provided = recovery.TaskFailed, nil
+	case !strings.Contains(out.Message, "guard "+held.Guard+": "):
+		out.Message += "; " + held.Error()
 	}
 	return out
 }
