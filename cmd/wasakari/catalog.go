@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/hostfuncs"
 	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
@@ -27,7 +31,15 @@ type catalog struct {
 	tasks   map[string]recovery.Task
 	modules map[string]*runtime.Module
 	// standard is the library of the standard tasks.
-	standard string
+	standard, standardDigest string
+	// libraries are those of the operator's own modules, each with one of them.
+	libraries map[string]string
+	// aside tells of tasks that stood back for one that the operator pinned.
+	aside []string
+}
+
+func newCatalog() *catalog {
+	return &catalog{tasks: map[string]recovery.Task{}, modules: map[string]*runtime.Module{}, libraries: map[string]string{}}
 }
 
 // Task finds a task by its entry-point key.
@@ -39,51 +51,86 @@ func (c *catalog) Task(key string) (recovery.Task, bool) {
 // Keys lists the keys, sorted.
 func (c *catalog) Keys() []string { return slices.Sorted(maps.Keys(c.tasks)) }
 
-// loadCatalog admits the standard tasks and every module of the folders, none
-// larger than maxBytes. All mistakes are told at once.
-func loadCatalog(ctx context.Context, rt *runtime.Runtime, dirs []string, maxBytes int64) (*catalog, error) {
-	files, err := moduleFiles(dirs)
+// taskFolder is a folder with modules; tenant is the project that they are of,
+// empty for the operator's own.
+type taskFolder struct{ dir, tenant string }
+
+// moduleFile is a module in a taskFolder.
+type moduleFile struct{ path, tenant string }
+
+// candidate is a module on its way into the catalog.
+type candidate struct {
+	*runtime.Module
+	tenant   string
+	standard bool
+	pinned   bool // by its digest, in [libraries]
+}
+
+// loadCatalog admits the standard tasks and every module of the folders. All
+// mistakes are told at once.
+func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, folders []taskFolder) (*catalog, error) {
+	files, err := moduleFiles(folders)
 	if err != nil {
 		return nil, err
 	}
-	modules := make([]*runtime.Module, len(files)+1)
+	modules := make([]candidate, len(files)+1)
 	problems := make([]error, len(files)+1)
 	var group errgroup.Group
 	group.SetLimit(max(2, goMaxProcs()))
 	group.Go(func() error {
-		modules[0], problems[0] = rt.Admit(ctx, builtIn, standardtasks.Module())
+		modules[0].standard = true
+		modules[0].Module, problems[0] = rt.Admit(ctx, builtIn, standardtasks.Module())
 		return nil
 	})
 	for i, file := range files {
 		group.Go(func() error {
-			modules[i+1], problems[i+1] = admitFile(ctx, rt, file, maxBytes)
+			modules[i+1], problems[i+1] = admitFile(ctx, rt, cfg, file)
 			return nil
 		})
 	}
 	_ = group.Wait() // the problems are kept in order instead
-	c := &catalog{tasks: map[string]recovery.Task{}, modules: map[string]*runtime.Module{}}
-	for i, m := range modules {
-		if m == nil {
-			continue
-		}
-		problems = append(problems, c.add(m, i == 0))
+	modules = slices.DeleteFunc(modules, func(m candidate) bool { return m.Module == nil })
+	// Tenants come last: who else has a key or a library is known then. A module
+	// that is pinned comes before those that are not.
+	slices.SortStableFunc(modules, func(a, b candidate) int {
+		return cmp.Or(compareBool(b.standard, a.standard), compareBool(a.tenant != "", b.tenant != ""), compareBool(b.pinned, a.pinned))
+	})
+	c := newCatalog()
+	for _, m := range modules {
+		problems = append(problems, c.add(cfg, m))
 	}
+	problems = append(problems, c.shareSecrets(cfg))
 	return c, errors.Join(problems...)
 }
 
+// compareBool puts false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
 // moduleFiles lists the .wasm files of the folders, sorted in each.
-func moduleFiles(dirs []string) ([]string, error) {
-	var files []string
+func moduleFiles(folders []taskFolder) ([]moduleFile, error) {
+	var files []moduleFile
 	var errs []error
-	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
+	for _, f := range folders {
+		entries, err := os.ReadDir(f.dir)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("task folder %s: %w; check --task-dir and [wasakari] task_dir", dir, bare(err)))
+			from := "--task-dir and [wasakari] task_dir"
+			if f.tenant != "" {
+				from = "--tenant-task-dir"
+			}
+			errs = append(errs, fmt.Errorf("task folder %s: %w; check %s", f.dir, bare(err), from))
 			continue
 		}
 		for _, e := range entries {
 			if strings.HasSuffix(e.Name(), ".wasm") && !e.IsDir() {
-				files = append(files, filepath.Join(dir, e.Name()))
+				files = append(files, moduleFile{filepath.Join(f.dir, e.Name()), f.tenant})
 			}
 		}
 	}
@@ -93,58 +140,188 @@ func moduleFiles(dirs []string) ([]string, error) {
 	return files, errors.Join(errs...)
 }
 
-func admitFile(ctx context.Context, rt *runtime.Runtime, file string, maxBytes int64) (*runtime.Module, error) {
-	wasm, err := readFile(file, maxBytes)
+func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f moduleFile) (candidate, error) {
+	c := candidate{tenant: f.tenant}
+	wasm, err := readFile(f.path, int64(cfg.Wasakari.ModuleMiB)<<20)
 	if errors.Is(err, recovery.ErrTooLarge) {
-		return nil, fmt.Errorf("%w; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib", err)
+		return c, fmt.Errorf("%w; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib", err)
 	}
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	m, err := rt.Admit(ctx, file, wasm)
-	if err != nil {
-		return nil, located(file, err)
+	// A stranger's module is not even compiled. What has no manifest that could
+	// say whose it is, admission refuses.
+	if m, err := abi.ReadManifest(wasm); err == nil {
+		if c.pinned, err = identify(cfg, m.Library, f, wasm); err != nil {
+			return c, err
+		}
 	}
-	key := strings.TrimSuffix(filepath.Base(file), ".wasm")
-	if !slices.ContainsFunc(m.Manifest().Tasks, func(t abi.ManifestTask) bool { return t.Key == key }) {
+	if c.Module, err = rt.Admit(ctx, f.path, wasm); err != nil {
+		return candidate{}, located(f.path, err)
+	}
+	key := strings.TrimSuffix(filepath.Base(f.path), ".wasm")
+	if !slices.ContainsFunc(c.Manifest().Tasks, func(t abi.ManifestTask) bool { return t.Key == key }) {
 		var keys []string
-		for _, t := range m.Manifest().Tasks {
+		for _, t := range c.Manifest().Tasks {
 			keys = append(keys, t.Key)
 		}
-		return nil, fmt.Errorf("%s: its manifest has no task %q, but %s; name the file after one of them, or mend task.yaml",
-			file, key, strings.Join(keys, ", "))
+		return candidate{}, fmt.Errorf("%s: its manifest has no task %q, but %s; name the file after one of them, or mend task.yaml",
+			f.path, key, strings.Join(keys, ", "))
 	}
-	return m, nil
+	return c, nil
+}
+
+// identify holds a module against what the operator registered of the library
+// that it says it is of: the manifest's word alone is worth nothing. It reports
+// whether the module is pinned by its digest.
+func identify(cfg *config.Config, library string, f moduleFile, wasm []byte) (pinned bool, err error) {
+	key, err := abi.ReadSignature(wasm)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", f.path, err)
+	}
+	digest := sha256.Sum256(wasm)
+	hexDigest := hex.EncodeToString(digest[:])
+	reg, known := cfg.Registration(library, f.tenant)
+	pin := "sha256:" + hexDigest
+	if key != nil {
+		pin = config.PublicKey(key)
+	}
+	of := ""
+	if f.tenant != "" {
+		of = " of tenant " + f.tenant
+	}
+	switch {
+	case !known && cfg.Registers():
+		reg.Name = library
+		if f.tenant != "" {
+			reg.Name += "@" + f.tenant
+		}
+		return false, fmt.Errorf("%s: library %s%s is not registered; if you know this module, write below [libraries]: %s = %s", f.path, library, of, reg.Name, pin)
+	case !reg.Takes(hexDigest, key):
+		by := "it is not signed"
+		if key != nil {
+			by = "it is signed with " + config.PublicKey(key)
+		}
+		return false, fmt.Errorf("%s: it says that it is of library %s%s, but %s, and neither that nor its digest stands in the library's line (%s); if you know it, write instead of that line: %s, %s",
+			f.path, library, of, by, reg.Pos, reg, pin)
+	}
+	return reg.HasDigest(hexDigest), nil
 }
 
 // add enters the tasks of a module. The same module may lie there under the
 // name of each of its keys.
-func (c *catalog) add(m *runtime.Module, standard bool) error {
-	var errs []error
-	if standard {
-		c.standard = m.Manifest().Library
+func (c *catalog) add(cfg *config.Config, m candidate) error {
+	library := m.Manifest().Library
+	switch owner, taken := c.libraries[library]; {
+	case m.standard:
+		c.standard, c.standardDigest = library, m.Digest()
+	case m.Digest() == c.standardDigest && m.tenant == "":
+		return nil // a copy of what is there already
+	case library == c.standard:
+		// Values in the key-value store belong to a library, and so do grants.
+		return fmt.Errorf("%s: its library %s is that of the standard tasks, which are built in; give yours another name in task.yaml", m.Source(), c.standard)
+	case m.tenant == "":
+		if !taken {
+			c.libraries[library] = m.Source()
+		}
+	default:
+		_, registered := cfg.Registration(library, m.tenant)
+		if _, operators := cfg.Registration(library, ""); (taken || operators) && !registered {
+			if !taken {
+				owner = "[libraries]"
+			}
+			return fmt.Errorf("%s: its library %s is the operator's (%s); give it another name in task.yaml, or register %s@%s in [libraries]",
+				m.Source(), library, owner, library, m.tenant)
+		}
 	}
+	var errs []error
 	for _, mt := range m.Manifest().Tasks {
+		task := taskOf(m.Manifest(), mt, m.Source(), m.standard)
+		task.Tenant, task.Digest, task.HasRevert = m.tenant, m.Digest(), m.HasRevert()
 		if other, ok := c.tasks[mt.Key]; ok {
 			switch {
-			case other.Digest == m.Digest():
+			case other.Digest == task.Digest && other.Tenant == task.Tenant:
 			case other.Standard:
-				errs = append(errs, fmt.Errorf("%s: task %s is a standard task, which is built in; give yours another key", m.Source(), mt.Key))
+				errs = append(errs, fmt.Errorf("%s: task %s is a standard task, which is built in; give yours another key", task.Source, task.Key))
+			case !m.pinned && digestPinned(cfg, other):
+				c.aside = append(c.aside, fmt.Sprintf("task %s of %s is left aside: [libraries] pins that of %s", task.Key, task.Source, other.Source))
 			default:
-				errs = append(errs, fmt.Errorf("%s: task %s is in %s too; remove one of them", m.Source(), mt.Key, other.Source))
+				errs = append(errs, fmt.Errorf("%s: task %s is in %s too; remove one of them, or pin one in [libraries], such as %s = sha256:%s",
+					task.Source, task.Key, other.Source, libraryLine(task), task.Digest))
 			}
 			continue
 		}
-		if !standard && m.Manifest().Library == c.standard {
-			// Values in the key-value store belong to a library, and so do grants.
-			errs = append(errs, fmt.Errorf("%s: its library %s is that of the standard tasks, which are built in; give yours another name in task.yaml", m.Source(), c.standard))
-			break
-		}
-		task := taskOf(m.Manifest(), mt, m.Source(), standard)
-		task.Digest, task.HasRevert = m.Digest(), m.HasRevert()
-		errs = append(errs, ownOptions(task))
+		errs = append(errs, ownOptions(task), notForTenants(task))
 		c.tasks[mt.Key] = task
-		c.modules[mt.Key] = m
+		c.modules[mt.Key] = m.Module
+	}
+	return errors.Join(errs...)
+}
+
+// digestPinned reports whether the module of a task is pinned by its digest.
+func digestPinned(cfg *config.Config, t recovery.Task) bool {
+	reg, ok := cfg.Registration(t.Library, t.Tenant)
+	return ok && reg.HasDigest(t.Digest)
+}
+
+// libraryLine is the name of the line of a task's library in [libraries].
+func libraryLine(t recovery.Task) string {
+	if t.Tenant == "" {
+		return t.Library
+	}
+	return t.Library + "@" + t.Tenant
+}
+
+// notForTenants refuses a tenant's task that asks for ops that no grant could
+// give it.
+func notForTenants(t recovery.Task) error {
+	if t.Tenant == "" {
+		return nil
+	}
+	var ops []string
+	for _, use := range t.Uses {
+		if op := abi.LookupOp([]byte(use)); op == nil || op.Free {
+			continue
+		}
+		if may, _ := hostfuncs.TenantMay(use); !may {
+			ops = append(ops, use)
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: task %s uses %s, which is not for tenants; take it out of task.yaml", t.Source, t.Key, strings.Join(ops, ", "))
+}
+
+// shareSecrets makes an option a secret of all tasks when it is one of any, or
+// has a line in [secrets]: whoever calls it none would get its value.
+func (c *catalog) shareSecrets(cfg *config.Config) error {
+	secret := map[string]bool{}
+	name := func(group, option string) string { return strings.ToLower(group) + "." + option }
+	for _, b := range cfg.Bindings() {
+		secret[name(b.Group, b.Name)] = true
+	}
+	for _, t := range c.tasks {
+		for _, o := range t.Options {
+			if o.Secret {
+				secret[name(o.Group, o.Name)] = true
+			}
+		}
+	}
+	var errs []error
+	for _, key := range c.Keys() {
+		options := c.tasks[key].Options
+		for i, o := range options {
+			if o.Secret || !secret[name(o.Group, o.Name)] || c.tasks[key].Standard {
+				continue
+			}
+			if o.Type != recovery.StringOption || o.Default != nil {
+				errs = append(errs, fmt.Errorf("%s: task %s has the option [%s] %s, which is a secret elsewhere; call it secret, of type string and without a default, in task.yaml",
+					c.tasks[key].Source, key, o.Group, o.Name))
+				continue
+			}
+			options[i].Secret = true
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -183,6 +360,11 @@ func taskOf(m *abi.Manifest, mt abi.ManifestTask, source string, standard bool) 
 	}
 	if t.OnInterrupt == "" {
 		t.OnInterrupt = recovery.Rerun
+	}
+	for _, text := range mt.HTTP {
+		if rule, err := abi.ParseHTTPRule(text); err == nil { // as it was in the manifest
+			t.HTTP = append(t.HTTP, rule.String())
+		}
 	}
 	for _, o := range mt.Options {
 		t.Options = append(t.Options, recovery.OptionSpec{

@@ -50,7 +50,7 @@ file. A wasakari.conf is read after masakari.conf, so what is set there may stay
 			if force && output == "" {
 				return usagef("--force: name the file to overwrite with -o")
 			}
-			_, tasks, err := readTasks(taskDirs)
+			_, tasks, err := readTasks(ownFolders(taskDirs))
 			if err != nil {
 				return err
 			}
@@ -95,30 +95,31 @@ func writeNew(file, text string, force bool) error {
 // readTasks reads what the standard tasks and the modules of the folders say
 // about themselves, for those who only look: nothing is compiled, so neither
 // is it checked whether a module would be admitted.
-func readTasks(dirs []string) (*catalog, []recovery.Task, error) {
-	files, err := moduleFiles(dirs)
+func readTasks(folders []taskFolder) (*catalog, []recovery.Task, error) {
+	files, err := moduleFiles(folders)
 	if err != nil {
 		return nil, nil, &usageError{err}
 	}
-	c := &catalog{tasks: map[string]recovery.Task{}}
+	c := newCatalog()
 	var tasks []recovery.Task
-	add := func(source string, wasm []byte) error {
+	add := func(source, tenant string, wasm []byte) error {
 		m, err := abi.ReadManifest(wasm)
 		if err != nil {
 			return located(source, err)
 		}
 		for _, mt := range m.Tasks {
 			t := taskOf(m, mt, source, source == builtIn)
+			t.Tenant = tenant
 			tasks = append(tasks, t)
 			c.tasks[t.Key] = t
 		}
 		return nil
 	}
-	problems := []error{add(builtIn, standardtasks.Module())}
+	problems := []error{add(builtIn, "", standardtasks.Module())}
 	for _, file := range files {
-		wasm, err := readFile(file, maxModuleRead)
+		wasm, err := readFile(file.path, maxModuleRead)
 		if err == nil {
-			err = add(file, wasm)
+			err = add(file.path, file.tenant, wasm)
 		}
 		problems = append(problems, err)
 	}
@@ -170,11 +171,11 @@ that were set but have no effect here are marked.`,
 			if err != nil {
 				return &usageError{err}
 			}
-			dirs := s.taskDirs
-			if len(dirs) == 0 {
-				dirs = cfg.Wasakari.TaskDirs
+			folders, err := s.folders(cfg)
+			if err != nil {
+				return err
 			}
-			c, tasks, err := readTasks(dirs)
+			c, tasks, err := readTasks(folders)
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -115,9 +116,11 @@ type command struct {
 	ConfigFiles []string `json:"config_files,omitempty"`
 	ConfigDirs  []string `json:"config_dirs,omitempty"`
 	TaskDirs    []string `json:"task_dirs,omitempty"`
-	Set         []string `json:"set,omitempty"` // but for secrets
-	OSCloud     string   `json:"os_cloud,omitempty"`
-	Simulate    bool     `json:"simulate,omitempty"`
+	// TenantTaskDirs holds PROJECT=folder.
+	TenantTaskDirs []string `json:"tenant_task_dirs,omitempty"`
+	Set            []string `json:"set,omitempty"` // but for secrets
+	OSCloud        string   `json:"os_cloud,omitempty"`
+	Simulate       bool     `json:"simulate,omitempty"`
 }
 
 // method finds the recovery method and the flows that it tries.
@@ -238,7 +241,7 @@ func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind)
 	}
 	flow.Pin(&run, plans)
 	if run.Command, err = json.Marshal(command{
-		ConfigFiles: absolute(f.configFiles), ConfigDirs: absolute(f.configDirs), TaskDirs: absolute(f.taskDirs), Set: l.lasting(f.set),
+		ConfigFiles: absolute(f.configFiles), ConfigDirs: absolute(f.configDirs), TaskDirs: absolute(f.taskDirs), TenantTaskDirs: absoluteOfTenants(f.tenantTaskDirs), Set: l.lasting(f.set),
 		OSCloud: f.osCloud, Simulate: f.simulate,
 	}); err != nil {
 		return refused(err)
@@ -256,6 +259,16 @@ func absolute(paths []string) []string {
 		list = append(list, p)
 	}
 	return list
+}
+
+// absoluteOfTenants does the same for PROJECT=folder.
+func absoluteOfTenants(list []string) []string {
+	var out []string
+	for _, v := range list {
+		tenant, dir, _ := strings.Cut(v, "=")
+		out = append(out, tenant+"="+absolute([]string{dir})[0])
+	}
+	return out
 }
 
 // flowNames lists what FLOW may be.
@@ -325,8 +338,7 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	defer l.close() //nolint:errcheck // what matters is in the journal
 	plans := map[recovery.FlowKind]*flow.Plan{}
 	for _, k := range run.Flows {
-		o := flow.CheckOptions{Inputs: run.Inputs, Granted: l.granted, Nearest: config.Nearest, Options: l.options}
-		if plans[k], err = flow.Check(run.Plans[k], l.catalog, o); err != nil {
+		if plans[k], err = flow.Check(run.Plans[k], l.catalog, l.checkOptions(run.Inputs)); err != nil {
 			return &usageError{err}
 		}
 	}
@@ -394,6 +406,9 @@ func (f *runFlags) recall(run recovery.Run) error {
 	}
 	if len(f.taskDirs) == 0 {
 		f.taskDirs = c.TaskDirs
+	}
+	if len(f.tenantTaskDirs) == 0 {
+		f.tenantTaskDirs = c.TenantTaskDirs
 	}
 	f.set = append(c.Set, f.set...)
 	if f.osCloud == "" {
@@ -463,7 +478,7 @@ func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, pla
 		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
 	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
-	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, granted: l.granted, providers: providersOf(l.catalog, req.Run.Plans)}
+	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, secrets: l.secrets, providers: providersOf(l.catalog, req.Run.Plans)}
 	req.Reserved, req.Undo = reserved{hatch, g.cloud, hostInHand(req.History)}, hatch
 	req.Accept = hatch.AllFinal
 	run, runErr = flow.Run(ctx, req)

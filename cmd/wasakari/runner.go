@@ -23,7 +23,7 @@ type runner struct {
 	catalog *catalog
 	cfg     *config.Config
 	hatch   *hostfuncs.Hatch
-	granted func(task recovery.Task, what string) bool
+	secrets map[string]recovery.Secret // of all tasks, by group.option
 	// providers tells for each flow whose tasks provide which values: the tenant,
 	// empty for the operator's.
 	providers map[recovery.FlowKind]map[string]string
@@ -68,7 +68,7 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 		Attempt: call.Attempt, Round: call.Round,
 		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
 		Reverting: call.Reverting, Failure: call.Failure, ReservedHost: call.ReservedHost,
-		Granted: func(op string) bool { return r.granted(call.Task, op) },
+		Secrets: secretsOf(call.Task, r.secrets), Granted: grantedTo(r.cfg, call.Task),
 		ProviderTenant: func(name string) (string, bool) {
 			tenant, ok := r.providers[call.Flow][name]
 			return tenant, ok

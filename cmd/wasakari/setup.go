@@ -27,6 +27,7 @@ import (
 type settings struct {
 	configFiles, configDirs []string
 	taskDirs                []string
+	tenantTaskDirs          []string
 	set                     []string
 	stateDir, cacheDir      string
 	logLevel                string
@@ -37,6 +38,7 @@ func (s *settings) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&s.configFiles, "config-file", nil, "configuration `file`; repeatable, later files win\n(default: masakari.conf and wasakari.conf where Masakari looks for its own)")
 	f.StringArrayVar(&s.configDirs, "config-dir", nil, "`folder` whose *.conf files are read in sorted order after the files; repeatable")
 	f.StringArrayVar(&s.taskDirs, "task-dir", nil, "`folder` with .wasm tasks; repeatable (option [wasakari] task_dir)")
+	f.StringArrayVar(&s.tenantTaskDirs, "tenant-task-dir", nil, "`PROJECT=folder` with .wasm tasks of a tenant, the project with this id; repeatable")
 	f.StringArrayVar(&s.set, "set", nil, "`group.name=value`: set one option; beats environment and files; repeatable")
 	f.StringVar(&s.stateDir, "state-dir", "", "`folder` for the journals of runs (option [wasakari] state_dir; default ~/.local/state/wasakari)")
 	f.StringVar(&s.cacheDir, "cache-dir", "", "`folder` for compiled modules (option [wasakari] cache_dir; default ~/.cache/wasakari)")
@@ -49,6 +51,7 @@ type loaded struct {
 	log      *zap.Logger
 	rt       *runtime.Runtime
 	catalog  *catalog
+	secrets  map[string]recovery.Secret // of all tasks, by group.option
 	stateDir string
 }
 
@@ -109,11 +112,14 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 	if l.rt, err = runtime.New(runtimeConfig(cfg, cacheDir, log)); err != nil {
 		return nil, usagef("%w; name another with --cache-dir", err)
 	}
-	dirs := s.taskDirs
-	if len(dirs) == 0 {
-		dirs = cfg.Wasakari.TaskDirs
+	folders, err := s.folders(cfg)
+	if err != nil {
+		return nil, errors.Join(err, l.close())
 	}
-	if l.catalog, err = loadCatalog(ctx, l.rt, dirs, int64(cfg.Wasakari.ModuleMiB)<<20); err != nil {
+	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders); err != nil {
+		return nil, errors.Join(&usageError{err}, l.close())
+	}
+	if l.secrets, err = cfg.Secrets(l.taskOptions()); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	return l, nil
@@ -161,23 +167,31 @@ func noneIfZero(n int) int {
 	return n
 }
 
-// granted tells what the operator granted. A library without an entry in
-// [grants] has what its manifest asks for, but may provide no protected name.
-func (l *loaded) granted(task recovery.Task, what string) bool {
-	if task.Standard {
-		return true
+// ownFolders are folders of the operator's modules.
+func ownFolders(dirs []string) []taskFolder {
+	var folders []taskFolder
+	for _, dir := range dirs {
+		folders = append(folders, taskFolder{dir: dir})
 	}
-	grants, ok := l.cfg.Grants()[task.Library]
-	if !ok {
-		return !strings.HasPrefix(what, "provides:")
+	return folders
+}
+
+// folders lists the task folders: those of the flags, else those of the
+// configuration, and those of tenants.
+func (s *settings) folders(cfg *config.Config) ([]taskFolder, error) {
+	dirs := s.taskDirs
+	if len(dirs) == 0 {
+		dirs = cfg.Wasakari.TaskDirs
 	}
-	group, _, _ := strings.Cut(what, ".")
-	for _, g := range grants {
-		if g == what || g == group+".*" {
-			return true
+	folders := ownFolders(dirs)
+	for _, v := range s.tenantTaskDirs {
+		tenant, dir, ok := strings.Cut(v, "=")
+		if !ok || dir == "" || !config.TenantID(tenant) {
+			return nil, usagef("--tenant-task-dir %s: want PROJECT=folder, PROJECT being the id of a project", v)
 		}
+		folders = append(folders, taskFolder{dir, tenant})
 	}
-	return false
+	return folders, nil
 }
 
 // options checks that the operator set what tasks need.
@@ -193,9 +207,11 @@ func (l *loaded) check(kind recovery.FlowKind, in inputs) (*flow.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flow.Check(f, l.catalog, flow.CheckOptions{
-		Inputs: in, Granted: l.granted, Nearest: config.Nearest, Options: l.options,
-	})
+	return flow.Check(f, l.catalog, l.checkOptions(in))
+}
+
+func (l *loaded) checkOptions(in inputs) flow.CheckOptions {
+	return flow.CheckOptions{Inputs: in, Granted: l.granted, GrantHint: l.grantHint, Nearest: config.Nearest, Options: l.options}
 }
 
 // checkAll checks all four flows; every mistake is told at once.
@@ -216,7 +232,7 @@ func (l *loaded) checkAll() error {
 }
 
 // lasting gives those of --set that a journal may hold: options that are known
-// and no secrets.
+// and no secrets, and lines about libraries.
 func (l *loaded) lasting(set []string) []string {
 	specs := append(config.Specs(), l.taskOptions()...)
 	var list []string
@@ -224,7 +240,7 @@ func (l *loaded) lasting(set []string) []string {
 		name, _, _ := strings.Cut(kv, "=")
 		group, option, _ := strings.Cut(name, ".")
 		same := func(o recovery.OptionSpec) bool { return strings.EqualFold(o.Group, group) && o.Name == option }
-		if slices.ContainsFunc(specs, same) && !slices.ContainsFunc(specs, func(o recovery.OptionSpec) bool { return same(o) && o.Secret }) {
+		if lineSection(group) || slices.ContainsFunc(specs, same) && !slices.ContainsFunc(specs, func(o recovery.OptionSpec) bool { return same(o) && o.Secret }) {
 			list = append(list, kv)
 		}
 	}
@@ -247,6 +263,9 @@ func (l *loaded) taskOptions() []recovery.OptionSpec {
 // a wrong use.
 func (l *loaded) warn(w world) error {
 	var errs []error
+	for _, text := range slices.Concat(l.catalog.aside, l.loose()) {
+		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(text))
+	}
 	for _, warning := range l.cfg.Warnings(l.taskOptions()...) {
 		if warning.Unknown && warning.Pos.File == "--set" {
 			errs = append(errs, &usageError{errors.New(warning.String())})
