@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
@@ -16,13 +14,17 @@ import (
 // Step is a step of admission.
 type Step string
 
-// The steps of admission, in their order.
+// The steps of admission. Size, complexity, interface and manifest are cheap,
+// and looked at first; the rest is done by a process with limits, see
+// [MaybeCompile]: the original bytes are validated, rewritten and compiled, in
+// that order. Validate is also the step at which a module is refused whose
+// structure cannot be read.
 const (
 	StepSize       Step = "size"
-	StepValidate   Step = "validate"
+	StepComplexity Step = "complexity"
 	StepInterface  Step = "interface"
 	StepManifest   Step = "manifest"
-	StepComplexity Step = "complexity"
+	StepValidate   Step = "validate"
 	StepInstrument Step = "instrument"
 	StepCompile    Step = "compile"
 )
@@ -92,21 +94,13 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 		return nil, err
 	}
 	// Validation allocates by what the code claims, so figures beyond the bounds
-	// are refused before. What cannot be measured is for validation to explain.
+	// are refused before. Code that cannot be measured is not valid: to say why
+	// is for validation.
 	complexity, unmeasured := l.measure(wasm)
 	if unmeasured == nil {
 		if err := complexity.check(source); err != nil {
 			return nil, err
 		}
-	}
-	if err := validate(ctx, wasm); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, refuse(source, StepValidate, "not valid WebAssembly: "+printableLines(clip([]byte(err.Error()), maxText)), hintInvalid)
-	}
-	if unmeasured != nil {
-		return nil, refuse(source, StepComplexity, unmeasured.Error(), hintInvalid)
 	}
 	if err := l.checkInterface(source); err != nil {
 		return nil, err
@@ -127,45 +121,20 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 		info.Script = append(info.Script, f.Name)
 	}
 	info.Complexity = complexity
-	code, err := r.instrument.instrument(wasm, l)
+	code, err := r.obtain(ctx, source, info.Digest, wasm)
 	if err != nil {
-		return nil, refuse(source, StepInstrument, err.Error(), "")
+		return nil, err
 	}
-	rt, compiled, err := r.compiler.compile(ctx, r.instrument.configure(wazero.NewRuntimeConfigCompiler()), code)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		e := refuse(source, StepCompile, printableLines(err.Error()), "")
-		e.Err = err
-		return nil, e
-	}
-	m := &Module{runtime: r, wazero: rt, compiled: compiled, source: source, manifest: manifest, script: script, info: info}
+	m := &Module{runtime: r, wazero: code.rt, compiled: code.compiled, codes: code.cache, source: source, manifest: manifest, script: script, info: info}
 	if err = m.provideImports(ctx, l); err == nil {
 		err = r.adopt(m)
 	}
 	if err != nil {
 		ctx := context.WithoutCancel(ctx)
-		return nil, errors.Join(fmt.Errorf("%s: %w", source, err), compiled.Close(ctx), rt.Close(ctx))
+		return nil, errors.Join(fmt.Errorf("%s: %w", source, err), code.close(ctx))
 	}
 	r.log.Debug("module admitted", zap.String("source", source), zap.String("library", manifest.Library), zap.String("digest", info.Digest))
 	return m, nil
-}
-
-// validate checks the original bytes. The interpreter does it in a tenth of a
-// second on modules that take the compiler a minute.
-func validate(ctx context.Context, wasm []byte) (err error) {
-	cfg := wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(api.CoreFeaturesV2).WithDebugInfoEnabled(false)
-	rt := wazero.NewRuntimeWithConfig(ctx, cfg)
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the decoder gave up: %v", p)
-		}
-		// Nothing was instantiated, so closing cannot fail.
-		_ = rt.Close(context.WithoutCancel(ctx))
-	}()
-	_, err = rt.CompileModule(ctx, wasm)
-	return err
 }
 
 // reservedPrefix begins the names that metering may use.
@@ -351,47 +320,4 @@ func (f Figure) where() string {
 		return fmt.Sprintf("function %d (%s)", f.Function, shown(f.Name))
 	}
 	return fmt.Sprintf("function %d", f.Function)
-}
-
-// compiler makes machine code of an instrumented module. A child process with
-// limits of its own can take the place of inProcess.
-type compiler interface {
-	compile(ctx context.Context, cfg wazero.RuntimeConfig, wasm []byte) (wazero.Runtime, wazero.CompiledModule, error)
-}
-
-// inProcess compiles here. Neither memory nor time of the compiler can be
-// bounded, but for the bounds on complexity.
-type inProcess struct {
-	cache wazero.CompilationCache
-	log   *zap.Logger
-}
-
-func (c inProcess) compile(ctx context.Context, cfg wazero.RuntimeConfig, wasm []byte) (wazero.Runtime, wazero.CompiledModule, error) {
-	// DWARF is hostile input of which nothing depends but source lines.
-	cfg = cfg.WithCoreFeatures(api.CoreFeaturesV2).WithDebugInfoEnabled(false)
-	rt, compiled, err := compileWith(ctx, cfg.WithCompilationCache(c.cache), wasm)
-	if err == nil || ctx.Err() != nil {
-		return rt, compiled, err
-	}
-	// The module is valid, so a damaged entry of the cache is the likely cause.
-	c.log.Warn("compiling with the cache did not work, trying without", zap.Error(err))
-	return compileWith(ctx, cfg, wasm)
-}
-
-// compileWith compiles in a wazero.Runtime of the module's own: a Runtime
-// never forgets the types of its modules. It does not ask for several workers,
-// which would be quicker: a panic of the compiler in one of them could not be
-// recovered here.
-func compileWith(ctx context.Context, cfg wazero.RuntimeConfig, wasm []byte) (rt wazero.Runtime, compiled wazero.CompiledModule, err error) {
-	rt = wazero.NewRuntimeWithConfig(ctx, cfg)
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the compiler gave up: %v", p)
-		}
-		if err != nil {
-			err = errors.Join(err, rt.Close(context.WithoutCancel(ctx)))
-		}
-	}()
-	compiled, err = rt.CompileModule(ctx, wasm)
-	return rt, compiled, err
 }

@@ -338,40 +338,6 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// An admission leaves nothing behind that a later one could trip over, with a
-// cache on disk or without.
-func TestCache(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "cache", "wasm")
-	for range 2 {
-		r := newRuntime(t, runtime.Config{CacheDir: dir})
-		m := admit(t, r, "noop")
-		if _, err := m.Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}}); err != nil {
-			t.Error(err)
-		}
-		if err := r.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := info.Mode().Perm(); got != 0o700 {
-		t.Errorf("mode of the cache folder = %o, want 700", got)
-	}
-	entries, err := filepath.Glob(filepath.Join(dir, "*", "*"))
-	if err != nil || len(entries) == 0 {
-		t.Errorf("entries of the cache = %v, %v; want some", entries, err)
-	}
-	// A damaged entry costs time, not the module.
-	for _, e := range entries {
-		if err := os.Truncate(e, 20); err != nil {
-			t.Fatal(err)
-		}
-	}
-	admit(t, newRuntime(t, runtime.Config{CacheDir: dir}), "noop")
-}
-
 func TestCacheRefused(t *testing.T) {
 	const why = "; it holds machine code that this process runs"
 	tests := []struct {

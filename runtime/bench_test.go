@@ -21,7 +21,7 @@ import (
 const unlimited = int(time.Second)
 
 // BenchmarkAdmit admits the smallest task and the standard tasks, a Go module
-// of 4 MB: compiled anew, and from the cache on disk.
+// of 4 MB: compiled anew by a process of its own, and from the cache.
 func BenchmarkAdmit(b *testing.B) {
 	for name, wasm := range map[string][]byte{
 		"noop":     testwasm.Module("noop"),

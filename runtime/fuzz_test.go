@@ -30,7 +30,7 @@ func FuzzAdmit(f *testing.F) {
 	}
 	f.Add([]byte("\x00asm\x01\x00\x00\x00\x04\x05\x01\x70\x00\xff\xff"))
 	f.Fuzz(func(t *testing.T, wasm []byte) {
-		r, err := runtime.New(runtime.Config{Logger: zap.NewNop()})
+		r, err := runtime.New(runtime.Config{Logger: zap.NewNop(), CompileInProcess: true})
 		if err != nil {
 			t.Fatal(err)
 		}

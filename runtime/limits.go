@@ -134,16 +134,19 @@ func (e *LimitError) Unwrap() error {
 
 // What sets the limits.
 const (
-	optionModule  = "[wasakari] module_mib"
-	optionMemory  = "[wasakari] memory_mib, or limits.memory_mib in the manifest"
-	optionStack   = "[wasakari] stack_mib"
-	optionCPU     = "[wasakari] cpu_units, or limits.cpu in the manifest"
-	optionTimeout = "[wasakari] task_timeout, or limits.timeout in the manifest"
-	optionTickets = "[wasakari] tickets"
-	optionRequest = "[wasakari] request_kib"
-	optionAnswer  = "[wasakari] answer_mib"
-	optionLines   = "[wasakari] log_lines"
-	optionLog     = "[wasakari] log_kib"
+	optionModule        = "[wasakari] module_mib"
+	optionCompileMemory = "[wasakari] compile_memory_mib"
+	optionCompileTime   = "[wasakari] compile_seconds"
+	optionCache         = "[wasakari] cache_mib"
+	optionMemory        = "[wasakari] memory_mib, or limits.memory_mib in the manifest"
+	optionStack         = "[wasakari] stack_mib"
+	optionCPU           = "[wasakari] cpu_units, or limits.cpu in the manifest"
+	optionTimeout       = "[wasakari] task_timeout, or limits.timeout in the manifest"
+	optionTickets       = "[wasakari] tickets"
+	optionRequest       = "[wasakari] request_kib"
+	optionAnswer        = "[wasakari] answer_mib"
+	optionLines         = "[wasakari] log_lines"
+	optionLog           = "[wasakari] log_kib"
 )
 
 func (l Limits) memoryError(detail string) *LimitError {

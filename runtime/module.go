@@ -18,6 +18,7 @@ type Module struct {
 	runtime  *Runtime
 	wazero   wazero.Runtime
 	compiled wazero.CompiledModule
+	codes    wazero.CompilationCache // the module's own, which frees the code
 	source   string
 	manifest *abi.Manifest
 	script   []abi.ScriptFile
@@ -118,8 +119,7 @@ func (m *Module) Close(ctx context.Context) error {
 	}
 	m.closed = true
 	m.runtime.forget(m)
-	// With a cache, closing the Runtime leaves the code in memory.
-	return errors.Join(m.compiled.Close(ctx), m.wazero.Close(ctx))
+	return (&loaded{m.wazero, m.compiled, m.codes}).close(ctx)
 }
 
 // provideImports instantiates the host modules that the module imports.

@@ -1,19 +1,27 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
+	"time"
 
-	"github.com/tetratelabs/wazero"
 	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
 )
 
-// DefaultModuleBytes is the largest module admitted by default: 16 MiB.
-const DefaultModuleBytes = 16 << 20
+// Defaults of Config.
+const (
+	DefaultModuleBytes   = 16 << 20
+	DefaultCacheBytes    = 1 << 30
+	DefaultCompileMemory = 1 << 30
+	DefaultCompileTime   = time.Minute
+)
+
+// maxCompilers bounds the compilers that a Runtime has at work at once.
+const maxCompilers = 2
 
 // Config configures a Runtime. The zero value is usable.
 type Config struct {
@@ -21,8 +29,29 @@ type Config struct {
 	// mode 0700, and refused when others may write to it: it holds machine
 	// code that this process runs.
 	//
-	// Defaults to none: compiled modules are kept in memory only.
+	// Defaults to a private folder among the temporary files, which Close
+	// removes.
 	CacheDir string
+
+	// CacheBytes bounds the cache folder. When it gets larger, what was not used
+	// for the longest time is thrown out. Defaults to DefaultCacheBytes, 1 GiB.
+	CacheBytes int64
+
+	// CompileMemory bounds the memory of the process that validates and compiles
+	// a module, in bytes; machine code may have half as many.
+	// Defaults to DefaultCompileMemory, 1 GiB.
+	CompileMemory int64
+
+	// CompileTime bounds that process's time on processors, rounded up to
+	// seconds; by the clock it may take five times as long.
+	// Defaults to DefaultCompileTime, 1 minute.
+	CompileTime time.Duration
+
+	// CompileInProcess validates and compiles modules here, where neither memory
+	// nor time can be bounded: for trusted modules in programs that cannot call
+	// MaybeCompile. Systems other than Linux, whose limits of processes are not
+	// enough, do so in any case.
+	CompileInProcess bool
 
 	// Logger receives the runtime's own messages, never those of guests.
 	// Defaults to zap.NewNop.
@@ -62,14 +91,14 @@ type Host interface {
 
 // Runtime admits modules. It is safe for concurrent use.
 type Runtime struct {
-	log        *zap.Logger
-	limits     Limits
-	ceilings   Limits
-	maxModule  int
-	cacheDir   string
-	cache      wazero.CompilationCache
-	instrument instrumenter
-	compiler   compiler
+	log       *zap.Logger
+	limits    Limits
+	ceilings  Limits
+	maxModule int
+	cache     *cache
+	job       compileJob // but for the folder
+	inProcess bool
+	compilers chan struct{} // holds a token for each compiler at work
 
 	mu      sync.Mutex
 	closed  bool
@@ -78,30 +107,33 @@ type Runtime struct {
 
 // New makes a Runtime. The caller closes it.
 func New(cfg Config) (*Runtime, error) {
-	if cfg.MaxModuleBytes < 0 {
-		return nil, fmt.Errorf("runtime: module size limit %d is negative", cfg.MaxModuleBytes)
+	if cfg.MaxModuleBytes < 0 || cfg.CacheBytes < 0 || cfg.CompileMemory < 0 || cfg.CompileTime < 0 {
+		return nil, errors.New("runtime: a negative limit of module, cache or compiler")
+	}
+	if canStart && !cfg.CompileInProcess && !hooked.Load() {
+		return nil, errors.New("runtime: modules are compiled by starting this program again: call runtime.MaybeCompile first in main, or TestMain; or set Config.CompileInProcess")
 	}
 	r := &Runtime{
-		log:        cfg.Logger,
-		limits:     cfg.Limits.orElse(DefaultLimits()),
-		ceilings:   cfg.Ceilings.orElse(DefaultCeilings()),
-		maxModule:  cfg.MaxModuleBytes,
-		cacheDir:   cfg.CacheDir,
-		instrument: interruptible{},
-		modules:    map[*Module]struct{}{},
+		log:       cfg.Logger,
+		limits:    cfg.Limits.orElse(DefaultLimits()),
+		ceilings:  cfg.Ceilings.orElse(DefaultCeilings()),
+		maxModule: cmp.Or(cfg.MaxModuleBytes, DefaultModuleBytes),
+		job: compileJob{
+			Memory:  cmp.Or(cfg.CompileMemory, DefaultCompileMemory),
+			Seconds: int64((cmp.Or(cfg.CompileTime, DefaultCompileTime) + time.Second - 1) / time.Second),
+		},
+		inProcess: cfg.CompileInProcess || !canStart,
+		compilers: make(chan struct{}, maxCompilers),
+		modules:   map[*Module]struct{}{},
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
-	if r.maxModule == 0 {
-		r.maxModule = DefaultModuleBytes
-	}
-	cache, err := openCache(cfg.CacheDir)
-	if err != nil {
+	var err error
+	if r.cache, err = openCache(cfg.CacheDir, cmp.Or(cfg.CacheBytes, DefaultCacheBytes), r.log); err != nil {
 		return nil, err
 	}
-	r.cache = cache
-	r.compiler = inProcess{cache: cache, log: r.log}
+	r.job.Cache = r.cache.dir
 	return r, nil
 }
 
@@ -126,7 +158,7 @@ func (r *Runtime) Close(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return r.cache.Close(ctx)
+	return r.cache.close()
 }
 
 // adopt notes a module that Close has to close.

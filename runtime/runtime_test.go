@@ -49,9 +49,16 @@ func (h *host) Progress(permille int, msg string) {
 	h.progress = append(h.progress, fmt.Sprintf("%d %s", permille, msg))
 }
 
-// newRuntime gives a Runtime that is closed with the test.
+func TestMain(m *testing.M) {
+	runtime.MaybeCompile()
+	os.Exit(m.Run())
+}
+
+// newRuntime gives a Runtime that is closed with the test. It compiles in
+// this process, which is quicker; compile_test.go has tests of the other way.
 func newRuntime(t testing.TB, cfg runtime.Config) *runtime.Runtime {
 	t.Helper()
+	cfg.CompileInProcess = true
 	if cfg.Logger == nil {
 		cfg.Logger = zaptest.NewLogger(t)
 	}

@@ -11,12 +11,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // version is set by the linker.
 var version = "0.1.0-dev"
 
 func main() {
+	runtime.MaybeCompile()
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

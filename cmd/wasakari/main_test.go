@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // asProgram makes the test binary run as the program: tests that kill it need
@@ -15,6 +17,7 @@ import (
 const asProgram = "WASAKARI_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
+	runtime.MaybeCompile()
 	if os.Getenv(asProgram) != "" {
 		_ = os.Unsetenv(asProgram)
 		main()

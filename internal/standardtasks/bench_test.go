@@ -27,6 +27,7 @@ import (
 var module *runtime.Module
 
 func TestMain(m *testing.M) {
+	runtime.MaybeCompile()
 	os.Exit(func() int {
 		rt, err := runtime.New(runtime.Config{})
 		if err == nil {

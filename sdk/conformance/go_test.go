@@ -19,6 +19,11 @@ import (
 	"github.com/wasakari/wasakari/runtime"
 )
 
+func TestMain(m *testing.M) {
+	runtime.MaybeCompile()
+	os.Exit(m.Run())
+}
+
 // buildGo builds a guest of the Go SDK as the SDK's documentation says.
 func buildGo(t *testing.T, pkg string) []byte {
 	t.Helper()
