@@ -13,6 +13,9 @@ TASKS   := $(BIN)/tasks
 MODULES := . sdk/go tasks-examples
 GUEST   := GOTOOLCHAIN=go1.26.8 GOOS=wasip1 GOARCH=wasm GOFLAGS= $(GO) build -buildmode=c-shared -trimpath -buildvcs=false -ldflags='-s -w -buildid='
 LINT    := .bin/golangci-lint
+PEERS   := $(BIN)/bench
+CLANG   ?= clang
+RUSTC   ?= $(firstword $(wildcard /usr/bin/rustc) rustc)
 
 OUTPUT  ?= text
 COUNT   ?= 6
@@ -78,6 +81,22 @@ e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKill
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./hostfuncs ./internal/runstate ./cmd/wasakari
 
+.PHONY: bench-guests
+bench-guests: ## the guests of bench-peers (Debian: clang lld rustc libstd-rust-dev-wasm32 gcc libc6-dev)
+	@for tool in $(CLANG) wasm-ld $(RUSTC) gcc; do \
+		command -v $$tool >/dev/null || { echo "$$tool is missing: apt install clang lld rustc libstd-rust-dev-wasm32 gcc libc6-dev" >&2; exit 1; }; done
+	@mkdir -p $(PEERS)
+	@for abi in wasakari wapc extism; do \
+		$(CLANG) --target=wasm32 -O2 -nostdlib -fno-builtin -Wall -Wextra -Wl,--no-entry,--strip-all -o $(PEERS)/c-$$abi.wasm bench/guests/c/$$abi.c; \
+		$(RUSTC) --target wasm32-unknown-unknown --crate-type cdylib --edition 2021 -C opt-level=3 -C lto=fat -C panic=abort -C strip=symbols \
+			--cfg "abi=\"$$abi\"" -o $(PEERS)/rust-$$abi.wasm bench/guests/rust/guest.rs; \
+		(cd bench && $(GUEST) -tags $$abi -o $(CURDIR)/$(PEERS)/go-$$abi.wasm ./guests/go); done
+
+.PHONY: bench-peers
+bench-peers: bench-guests ## Wasakari beside wazero, waPC, wasmtime-go and Extism (JSON=1: one document)
+	@cd bench && CGO_ENABLED=1 $(GO) build -o ../$(PEERS)/bench .
+	@$(PEERS)/bench -guests $(PEERS) -output $(if $(JSON),json,$(OUTPUT))
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
 	for p in $$($(GO) list ./...); do \
@@ -116,6 +135,7 @@ lint: $(LINT)
 .PHONY: check
 check: lint generate standard testdata ## what CI checks before it tests: lint, formats, generated files, tidy modules
 	for m in $(MODULES); do (cd $$m && $(GO) vet ./... && $(GO) fix -diff ./... && $(GO) mod tidy -diff && $(GO) mod verify); done
+	cd bench && $(GO) vet ./... && $(GO) fix -diff ./... && $(CURDIR)/$(LINT) fmt --diff
 	git diff --exit-code
 
 .PHONY: clean
