@@ -201,16 +201,25 @@ func ParseHTTPURL(s string) (*url.URL, error) {
 // http://[2001:db8::7]:8080. The URL must come from ParseHTTPURL.
 func HTTPOrigin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// ParseHTTPOrigin reads an origin and gives it in the spelling of HTTPOrigin.
+// ParseHTTPOrigin reads an origin, or a pattern such as
+// https://*.bmc.example.com of the origins of all names below, and gives it in
+// the spelling of HTTPOrigin.
 func ParseHTTPOrigin(s string) (string, error) {
-	u, err := ParseHTTPURL(s)
+	r, err := parseHTTPRule("* " + s)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("origin %s: %w", shown(s), err)
 	}
-	if u.Path != "/" || u.RawQuery != "" || u.ForceQuery || strings.HasSuffix(s, "/") {
+	if r.Path != "/" || r.Below || strings.HasSuffix(s, "/") {
 		return "", fmt.Errorf("origin %s: want scheme, host and port only, such as https://example.com", shown(s))
 	}
-	return HTTPOrigin(u), nil
+	return r.Scheme + "://" + hostPort(r.Scheme, r.Host, r.Port), nil
+}
+
+// HTTPOriginCovers reports whether a URL is of an origin, or one of a pattern
+// of origins, as ParseHTTPOrigin gives it.
+func HTTPOriginCovers(origin string, u *url.URL) bool {
+	r, err := parseHTTPRule("* " + origin + "/*")
+	return err == nil && r.Match("GET", u)
 }
 
 // canonicalURL gives a copy with one spelling for what can be spelled in

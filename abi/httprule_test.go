@@ -176,13 +176,42 @@ func TestParseHTTPOrigin(t *testing.T) {
 		{"https://example.com/", ""},
 		{"https://example.com/x", ""},
 		{"https://example.com?", ""},
-		{"https://*.example.com", ""},
+		{"https://*.Example.com:8443", "https://*.example.com:8443"},
+		{"https://*.com", ""},
+		{"https://*", ""},
+		{"https://example.com/*", ""},
+		{"https://me@example.com", ""},
 		{"example.com", ""},
 	}
 	for _, tt := range tests {
 		got, err := abi.ParseHTTPOrigin(tt.in)
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("ParseHTTPOrigin(%s) = %q, %v, want %q", tt.in, got, err, tt.want)
+		}
+	}
+}
+
+func TestHTTPOriginCovers(t *testing.T) {
+	tests := []struct {
+		origin, url string
+		want        bool
+	}{
+		{"https://example.com", "https://EXAMPLE.com:443/x?y", true},
+		{"https://example.com", "https://a.example.com/", false},
+		{"https://example.com", "https://example.com:8443/", false},
+		{"https://example.com", "http://example.com/", false},
+		{"https://*.example.com", "https://a.example.com/", true},
+		{"https://*.example.com", "https://example.com/", false},
+		{"https://*.example.com", "https://a.example.com.evil.example/", false},
+		{"", "https://example.com/", false},
+	}
+	for _, tt := range tests {
+		u, err := abi.ParseHTTPURL(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := abi.HTTPOriginCovers(tt.origin, u); got != tt.want {
+			t.Errorf("%q covers %s: %t, want %t", tt.origin, tt.url, got, tt.want)
 		}
 	}
 }

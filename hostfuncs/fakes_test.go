@@ -619,6 +619,7 @@ func (k *fakeKV) List(_ context.Context, space, prefix string) ([]recovery.KVVal
 
 // bench is everything that a Hatch stands on.
 type bench struct {
+	http    fakeHTTP
 	cloud   *nova
 	ledger  *fakeLedger
 	ha      *fakeHA
@@ -646,7 +647,7 @@ func setup(tb testing.TB, cloud *nova, change ...func(*bench)) *bench {
 		},
 	}
 	b.deps = hostfuncs.Deps{
-		Cloud: cloud, Ledger: b.ledger, HA: b.ha, Library: b.library, Scratch: b.scratch,
+		Cloud: cloud, Ledger: b.ledger, HA: b.ha, Library: b.library, Scratch: b.scratch, HTTP: &b.http,
 		Observe: func(e recovery.Event) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -669,7 +670,8 @@ func setup(tb testing.TB, cloud *nova, change ...func(*bench)) *bench {
 func (b *bench) task(change ...func(*hostfuncs.TaskCall)) *hostfuncs.TaskHost {
 	c := hostfuncs.TaskCall{
 		Task: recovery.Task{
-			Key: "custom_task", Library: "acme", Uses: []string{"kv.*", "nova.*", "ha.*"},
+			Key: "custom_task", Library: "acme", Uses: []string{"kv.*", "nova.*", "ha.*", "http.request"},
+			HTTP:     []string{"* https://tickets.example.com/v1/*"},
 			Requires: []string{"host_name"}, Optional: []string{"ticket"}, Provides: []string{"answer"},
 		},
 		Flow: recovery.HostAuto, Phase: recovery.Main, IdempotencyKey: "idem",

@@ -9,6 +9,7 @@ package hostfuncs
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,9 @@ type Deps struct {
 	Library LibraryKV
 	Scratch ScratchKV
 	HA      HA
+
+	// HTTP sends the requests of op http.request. Nil: nobody does.
+	HTTP HTTP
 
 	// Observe receives log lines, progress and vmoves as they come, from many
 	// goroutines. May be nil.
@@ -70,6 +74,11 @@ type Options struct {
 	//
 	// Defaults to 30 seconds.
 	NovaTimeout time.Duration
+	// HTTPTimeout bounds one http.request. It must not be shorter than HTTP's own
+	// limit.
+	//
+	// Defaults to 30 seconds.
+	HTTPTimeout time.Duration
 	// OutcomeWait is how long to look for a change whose answer was lost before
 	// it counts as never arrived.
 	//
@@ -97,6 +106,9 @@ func (o Options) withDefaults() Options {
 	if o.NovaTimeout <= 0 {
 		o.NovaTimeout = 30 * time.Second
 	}
+	if o.HTTPTimeout <= 0 {
+		o.HTTPTimeout = 30 * time.Second
+	}
 	if o.OutcomeWait <= 0 {
 		o.OutcomeWait = 60 * time.Second
 	}
@@ -118,6 +130,7 @@ type Hatch struct {
 	library LibraryKV
 	scratch ScratchKV
 	ha      HA
+	http    HTTP
 	observe func(recovery.Event)
 	log     *zap.Logger
 	run     RunInfo
@@ -154,7 +167,7 @@ func New(d Deps) *Hatch {
 		d.KnownRun = func(string) (bool, bool) { return false, false }
 	}
 	h := &Hatch{
-		cloud: d.Cloud, ledger: d.Ledger, library: d.Library, scratch: d.Scratch, ha: d.HA,
+		cloud: d.Cloud, ledger: d.Ledger, library: d.Library, scratch: d.Scratch, ha: d.HA, http: d.HTTP,
 		observe: d.Observe, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
 		unsettled: map[string]recovery.Intent{},
 	}
@@ -195,14 +208,18 @@ type TaskCall struct {
 	Options map[string]map[string]any
 	// Secrets holds the secret options of the task that are set, by group.option.
 	Secrets map[string]recovery.Secret
-	Script  []abi.ScriptFile
+	// Networks are the ranges of addresses that are not public and that
+	// http.request may ask all the same.
+	Networks []netip.Prefix
+	Script   []abi.ScriptFile
 
 	Reverting    bool
 	Failure      string // in revert: why the flow failed
 	ReservedHost string
 
-	// Granted says whether the operator granted an op, or "provides:<name>" for
-	// a protected name. Nil grants the ops and no protected name.
+	// Granted says whether the operator granted an op, http:METHOD:URL with the
+	// patterns of the manifest, or "provides:<name>" for a protected name. Nil
+	// grants the ops, the manifest's requests, and no protected name.
 	Granted func(name string) bool
 
 	// ProviderTenant tells the tenant whose task provides a value of the run,

@@ -58,6 +58,7 @@ var goodOps = []struct {
 	{abi.OpHAHostUpdate, `{"name":"compute-1","on_maintenance":true}`, `{"uuid":"","name":"compute-1","reserved":false,"on_maintenance":true}`, false},
 	{abi.OpHAVMoveList, `{"latest":true}`, `{"vmoves":[]}`, false},
 	{abi.OpHAVMovePut, `{"instance_uuid":"s1","status":"pending"}`, ``, false},
+	{abi.OpHTTPRequest, `{"method":"POST","url":"https://tickets.example.com/v1/new","body":"x"}`, `{"status":201,"url":"https://tickets.example.com/v1/new","body":"POST x"}`, false},
 }
 
 func opsBench(t *testing.T) *bench {
@@ -225,7 +226,7 @@ func TestOpRefusals(t *testing.T) {
 				if got := code(err); got != c.want {
 					t.Errorf("error = %v, want code %v", err, c.want)
 				}
-				if n := len(b.cloud.calls) + len(b.ledger.log); n != 0 {
+				if n := len(b.cloud.calls) + len(b.ledger.log) + len(b.http.calls); n != 0 {
 					t.Errorf("%d calls outside, want none: %v %v", n, b.cloud.calls, b.ledger.log)
 				}
 			})
@@ -244,7 +245,7 @@ func TestOpFailureOutside(t *testing.T) {
 				b.cloud.before = func(context.Context, string) error {
 					return cloudError("nova", 503, "no", recovery.ErrUnavailable)
 				}
-				b.ha.err, b.library.err, b.scratch.err = errOutside, errOutside, errOutside
+				b.ha.err, b.library.err, b.scratch.err, b.http.err = errOutside, errOutside, errOutside, errOutside
 				_, err := do(t.Context(), opsTask(b), tt.op, tt.req)
 				wait := tt.op == abi.OpNovaServerWait || tt.op == abi.OpNovaServiceWait
 				if got := code(err); got != abi.ErrnoUnavailable && (!wait || got != abi.ErrnoTimeout) {

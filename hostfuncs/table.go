@@ -60,6 +60,8 @@ func init() {
 		abi.OpHAHostUpdate: row(abi.OpHAHostUpdate, hostUpdate),
 		abi.OpHAVMoveList:  row(abi.OpHAVMoveList, vmoveList),
 		abi.OpHAVMovePut:   row(abi.OpHAVMovePut, vmovePut),
+
+		abi.OpHTTPRequest: row(abi.OpHTTPRequest, httpRequest),
 	}
 }
 

@@ -21,6 +21,7 @@ var may = map[string][]string{
 	"recovery":               {},
 	"runtime":                {"abi"},
 	"hostfuncs":              {"abi", "recovery"},
+	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
 	"egress":                 {"abi", "recovery"},
 	"openstack":              {"recovery"},
@@ -34,7 +35,7 @@ var may = map[string][]string{
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "flow", "openstack", "novasim", "config",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
 	},
 }

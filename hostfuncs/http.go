@@ -1,0 +1,131 @@
+package hostfuncs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// HTTP sends the requests of tasks.
+type HTTP interface {
+	// Do sends one request, once. Whatever its status, an answer is no error.
+	// Errors are *abi.Error; they and the answer hold no secrets.
+	Do(ctx context.Context, c HTTPCall) (abi.HTTPRequestAnswer, error)
+}
+
+// HTTPCall is one request of a task, and what the operator allows it.
+type HTTPCall struct {
+	// Run, Task, Library and Tenant say who asks.
+	Run, Task, Library, Tenant string
+
+	Request abi.HTTPRequestRequest
+	// Rules are the requests that the task asks for and that are granted.
+	Rules []abi.HTTPRule
+	// Networks are the ranges of addresses that are granted although they are
+	// not public.
+	Networks []netip.Prefix
+	// Secrets are those that the task may name, by their names.
+	Secrets map[string]recovery.Secret
+	// AnswerBytes bounds the body of the answer.
+	AnswerBytes int
+}
+
+// httpRequest implements abi.OpHTTPRequest.
+func httpRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (json.RawMessage, error) {
+	u, err := abi.ParseHTTPURL(req.URL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, recovery.ErrInvalid)
+	}
+	rules, err := t.httpRules(req.Method, u)
+	if err != nil {
+		// Those that are let through are logged by who sends them.
+		t.h.log.Info("http request", zap.String("run", t.h.run.ID), zap.String("task", t.call.Task.Key), zap.String("library", t.call.Task.Library),
+			zap.String("tenant", t.tenant()), zap.String("method", req.Method), zap.String("url", shortURL(u)), zap.Error(err))
+		return nil, err
+	}
+	if t.h.http == nil {
+		return nil, fmt.Errorf("nobody sends requests here: %w", recovery.ErrUnavailable)
+	}
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		if d, dry := t.h.cloud.(*DryRun); dry {
+			d.request(t.call.Task.Key, req.Method, u)
+			return json.Marshal(abi.HTTPRequestAnswer{Status: http.StatusOK, URL: u.String(), DryRun: true})
+		}
+		// Who lost the run must not power off a host.
+		if err := t.h.ledger.Check(ctx, t.h.opt.HTTPTimeout); err != nil {
+			return nil, fmt.Errorf("%s %s: not sent: %w", req.Method, u, err)
+		}
+	}
+	ans, err := t.h.http.Do(ctx, HTTPCall{
+		Run: t.h.run.ID, Task: t.call.Task.Key, Library: t.call.Task.Library, Tenant: t.tenant(),
+		Request: req, Rules: rules, Networks: t.call.Networks, Secrets: t.call.Secrets, AnswerBytes: t.call.AnswerBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(ans)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the answer: %w", err)
+	}
+	if len(b) > t.call.AnswerBytes {
+		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: %s was answered with %d, in more than %d bytes; ask for less",
+			abi.OpHTTPRequest, req.Method, ans.Status, t.call.AnswerBytes)
+	}
+	return b, nil
+}
+
+// httpRules gives the requests that the task may send, or says why this one is
+// not among them: its manifest must ask for it, and the operator grant what
+// the manifest asks.
+func (t *TaskHost) httpRules(method string, u *url.URL) ([]abi.HTTPRule, error) {
+	var rules []abi.HTTPRule
+	asked := ""
+	for _, text := range t.call.Task.HTTP {
+		r, err := abi.ParseHTTPRule(text)
+		if err != nil {
+			continue // not from a manifest that was checked: names nothing
+		}
+		switch {
+		case t.call.Granted == nil || t.call.Granted(r.Grant()):
+			rules = append(rules, r)
+		case asked == "" && r.Match(method, u):
+			asked = r.Grant()
+		}
+	}
+	switch {
+	case slices.ContainsFunc(rules, func(r abi.HTTPRule) bool { return r.Match(method, u) }):
+		return rules, nil
+	case asked != "":
+		return nil, abi.Errorf(abi.ErrnoNotGranted, "%s: %s %s: %s is not granted to library %s; see [grants]",
+			abi.OpHTTPRequest, method, shortURL(u), asked, t.call.Task.Library)
+	}
+	return nil, abi.Errorf(abi.ErrnoNotGranted, "%s: %s %s: not among the requests of task %s in its manifest",
+		abi.OpHTTPRequest, method, shortURL(u), t.call.Task.Key)
+}
+
+// shortURL is a URL for a message.
+func shortURL(u *url.URL) string { return cut(u.String(), 256) }
+
+// request writes down a request that is not sent.
+func (d *DryRun) request(task, method string, u *url.URL) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.changes) >= maxDryRequests {
+		return
+	}
+	d.changes = append(d.changes, Change{N: len(d.changes) + 1, Op: abi.OpHTTPRequest, Target: shortURL(u), Type: method, Task: task})
+	d.note(fmt.Sprintf("not sent: %s %s; taken to be answered by an empty 200", method, shortURL(u)))
+}
+
+// maxDryRequests bounds what a task that asks without end leaves behind in a
+// dry run.
+const maxDryRequests = 10000

@@ -1,0 +1,196 @@
+package hostfuncs_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/hostfuncs"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// fakeHTTP answers 201 with the method and the body.
+type fakeHTTP struct {
+	mu    sync.Mutex
+	calls []hostfuncs.HTTPCall
+	err   error
+	body  string // instead
+}
+
+func (f *fakeHTTP) Do(_ context.Context, c hostfuncs.HTTPCall) (abi.HTTPRequestAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, c)
+	if f.err != nil {
+		return abi.HTTPRequestAnswer{}, f.err
+	}
+	body := c.Request.Method + " " + c.Request.Body
+	if f.body != "" {
+		body = f.body
+	}
+	return abi.HTTPRequestAnswer{Status: 201, URL: c.Request.URL, Body: body}, nil
+}
+
+func TestHTTPRules(t *testing.T) {
+	rules := []string{"GET https://tickets.example.com/v1/*", "POST https://tickets.example.com/v1/new"}
+	all := func(string) bool { return true }
+	tests := []struct {
+		name, req string
+		granted   func(string) bool
+		wantErr   string
+		wantRules []string
+	}{
+		{name: "granted", req: `{"method":"GET","url":"https://tickets.example.com/v1/7?a=b"}`, granted: all, wantRules: rules},
+		{name: "no word of the operator", req: `{"method":"GET","url":"https://tickets.example.com/v1/7"}`, wantRules: rules},
+		{
+			name: "one of two", req: `{"method":"GET","url":"https://tickets.example.com/v1/7"}`, wantRules: rules[:1],
+			granted: func(what string) bool { return !strings.HasPrefix(what, "http:POST:") },
+		},
+		{
+			name: "other method", req: `{"method":"DELETE","url":"https://tickets.example.com/v1/new"}`, granted: all,
+			wantErr: "not_granted: http.request: DELETE https://tickets.example.com/v1/new: not among the requests of task custom_task in its manifest",
+		},
+		{
+			name: "other path", req: `{"method":"POST","url":"https://tickets.example.com/v1/old"}`, granted: all,
+			wantErr: "not_granted: http.request: POST https://tickets.example.com/v1/old: not among the requests of task custom_task in its manifest",
+		},
+		{
+			name: "asked and not granted", req: `{"method":"POST","url":"https://tickets.example.com/v1/new"}`,
+			granted: func(what string) bool { return what != "http:POST:https://tickets.example.com/v1/new" },
+			wantErr: "not_granted: http.request: POST https://tickets.example.com/v1/new: http:POST:https://tickets.example.com/v1/new is not granted to library acme; see [grants]",
+		},
+		{
+			name: "ambiguous", req: `{"method":"GET","url":"https://tickets.example.com/v1/%2e%2e/admin"}`, granted: all,
+			wantErr: "invalid: http.request: url: path: dot segments are not allowed",
+		},
+		{
+			name: "not a method", req: `{"method":"TRACE","url":"https://tickets.example.com/v1/7"}`, granted: all,
+			wantErr: "invalid: http.request: method: want one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			core, logs := observer.New(zap.InfoLevel)
+			b := setup(t, newNova(), func(b *bench) { b.deps.Logger = zap.New(core) })
+			task := b.task(func(c *hostfuncs.TaskCall) { c.Task.HTTP, c.Granted = rules, tt.granted })
+			_, err := do(t.Context(), task, abi.OpHTTPRequest, tt.req)
+			if got := errText(err); got != tt.wantErr {
+				t.Fatalf("error = %q, want %q", got, tt.wantErr)
+			}
+			if tt.wantErr != "" {
+				if len(b.http.calls) != 0 {
+					t.Error("it was sent all the same")
+				}
+				if n := logs.FilterMessage("http request").Len(); n != 1 && strings.HasPrefix(tt.wantErr, "not_granted") {
+					t.Errorf("%d lines in the log, want 1", n)
+				}
+				return
+			}
+			var got []string
+			for _, r := range b.http.calls[0].Rules {
+				got = append(got, r.String())
+			}
+			if !reflect.DeepEqual(got, tt.wantRules) {
+				t.Errorf("rules = %v, want %v", got, tt.wantRules)
+			}
+		})
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestHTTPCallIsComplete(t *testing.T) {
+	b := setup(t, newNova())
+	secrets := map[string]recovery.Secret{"acme.token": {Name: "acme.token", Value: "v"}}
+	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	task := b.task(func(c *hostfuncs.TaskCall) { c.Secrets, c.Networks = secrets, networks })
+	if _, err := do(t.Context(), task, abi.OpHTTPRequest, `{"method":"GET","url":"https://tickets.example.com/v1/7"}`); err != nil {
+		t.Fatal(err)
+	}
+	got := b.http.calls[0]
+	got.Rules = nil
+	want := hostfuncs.HTTPCall{
+		Run: "run-7", Task: "custom_task", Library: "acme",
+		Request: abi.HTTPRequestRequest{Method: "GET", URL: "https://tickets.example.com/v1/7"}, Networks: networks, Secrets: secrets, AnswerBytes: 1 << 20,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("call = %+v, want %+v", got, want)
+	}
+}
+
+func TestHTTPErrors(t *testing.T) {
+	const req = `{"method":"POST","url":"https://tickets.example.com/v1/new"}`
+	tests := []struct {
+		name    string
+		change  func(*bench)
+		wantErr string
+		sent    int
+	}{
+		{
+			name: "the sender's words", wantErr: "timeout: http.request: no answer within 3s; the request may have arrived", sent: 1,
+			change: func(b *bench) {
+				b.http.err = abi.Errorf(abi.ErrnoTimeout, "http.request: no answer within 3s; the request may have arrived")
+			},
+		},
+		{
+			name: "the run is not ours any more", wantErr: "unavailable: http.request: POST https://tickets.example.com/v1/new: not sent: the run was taken over",
+			change: func(b *bench) { b.ledger.fail = func(string) error { return errors.New("the run was taken over") } },
+		},
+		{name: "nobody sends", wantErr: "unavailable: http.request: nobody sends requests here", change: func(b *bench) { b.deps.HTTP = nil }},
+		{
+			name: "answer too large", wantErr: "too_large: http.request: POST was answered with 201, in more than 1048576 bytes; ask for less", sent: 1,
+			change: func(b *bench) { b.http.body = strings.Repeat("\x01", 1<<20) },
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t, newNova(), tt.change)
+			_, err := do(t.Context(), b.task(), abi.OpHTTPRequest, req)
+			if got := errText(err); got != tt.wantErr {
+				t.Errorf("error = %q, want %q", got, tt.wantErr)
+			}
+			if got := len(b.http.calls); got != tt.sent {
+				t.Errorf("%d requests were sent, want %d", got, tt.sent)
+			}
+		})
+	}
+}
+
+func TestHTTPDryRun(t *testing.T) {
+	var dry *hostfuncs.DryRun
+	b := setup(t, newNova(), func(b *bench) {
+		dry = hostfuncs.NewDryRun(b.cloud, hostfuncs.DryRunOptions{Wait: time.Millisecond})
+		b.deps.Cloud = dry
+	})
+	got, err := do(t.Context(), b.task(), abi.OpHTTPRequest, `{"method":"POST","url":"https://tickets.example.com/v1/new","body":"x"}`)
+	want(t, got, err, `{"status":200,"url":"https://tickets.example.com/v1/new","dry_run":true}`, "")
+	if len(b.http.calls) != 0 {
+		t.Error("a dry run sent a POST")
+	}
+	if want := []hostfuncs.Change{{N: 1, Op: "http.request", Target: "https://tickets.example.com/v1/new", Type: "POST", Task: "custom_task"}}; !reflect.DeepEqual(dry.Changes(), want) {
+		t.Errorf("changes = %+v, want %+v", dry.Changes(), want)
+	}
+	if want := []string{"not sent: POST https://tickets.example.com/v1/new; taken to be answered by an empty 200"}; !reflect.DeepEqual(dry.Assumptions(), want) {
+		t.Errorf("assumptions = %q, want %q", dry.Assumptions(), want)
+	}
+	got, err = do(t.Context(), b.task(), abi.OpHTTPRequest, `{"method":"GET","url":"https://tickets.example.com/v1/7"}`)
+	want(t, got, err, `{"status":201,"url":"https://tickets.example.com/v1/7","body":"GET "}`, "")
+	_, err = do(t.Context(), b.task(), abi.OpHTTPRequest, `{"method":"POST","url":"https://elsewhere.example.com/"}`)
+	if code(err) != abi.ErrnoNotGranted {
+		t.Errorf("error = %v, want not_granted in a dry run too", err)
+	}
+}
