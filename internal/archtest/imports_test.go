@@ -23,7 +23,6 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
-	"egress":                 {"abi", "recovery"},
 	"openstack":              {"recovery"},
 	"novasim":                {"internal/safeyaml"},
 	"config":                 {"abi", "recovery"},
