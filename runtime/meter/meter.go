@@ -1,0 +1,74 @@
+// Package meter rewrites WebAssembly modules so that they count what they do:
+// work in units, and the bytes of their call stack. It reads core 2.0 modules
+// and nothing newer.
+package meter
+
+import "errors"
+
+// The functions that a rewritten module imports besides its own imports.
+const (
+	ImportModule = "wasakari_meter"
+	// ImportRefill has no parameters and gives an i64: how many units to add to
+	// the counter. It is called when the counter is below zero, or too low for
+	// what comes next, and again until there are enough.
+	ImportRefill = "refill"
+	// ImportOverflow has no parameters and gives an i64: how many bytes to add
+	// to what is left of the stack. It is called when less than zero are left,
+	// which is so at the beginning.
+	ImportOverflow = "overflow"
+)
+
+// The hidden globals, counted from the last global of the module, which is 0.
+const (
+	GlobalStack = 0 // bytes of stack that are left
+	GlobalUnits = 1 // units that are left
+)
+
+// Options say how a module is rewritten. The zero value is usable.
+type Options struct {
+	// TableEntries bounds the entries of all tables together: each table gets a
+	// maximum. 0 leaves tables as they are.
+	TableEntries int
+	// MergeData makes few data segments of many. What memory holds after
+	// instantiation stays the same.
+	MergeData bool
+	// MaxBytes bounds the code that is made. Defaults to eight times the module
+	// and 1 MiB.
+	MaxBytes int
+}
+
+func (o Options) maxBytes(wasm int) int {
+	if o.MaxBytes > 0 {
+		return o.MaxBytes
+	}
+	return 8*wasm + 1<<20
+}
+
+// What is refused although it is valid.
+var (
+	ErrTooLarge = errors.New("the code grows too much when it is metered")
+	ErrTables   = errors.New("the tables have more entries than allowed")
+)
+
+// Rewrite gives the module that counts. The same bytes and options give the
+// same bytes. wasm must be valid; what is not may be refused with an *Error,
+// and whatever is returned touches no counter but by what was put in.
+func Rewrite(wasm []byte, o Options) ([]byte, error) {
+	m, err := parse(wasm)
+	if err != nil {
+		return nil, err
+	}
+	a, err := m.analyse()
+	if err != nil {
+		return nil, err
+	}
+	if o.MergeData {
+		m.mergeData()
+	}
+	e := &emitter{
+		module: m, analysis: a,
+		fuel: uint32(m.globals), stack: uint32(m.globals) + 1,
+		typeOf: map[string]uint32{}, helperAt: map[helper]uint32{},
+	}
+	return e.write(o)
+}
