@@ -55,6 +55,7 @@ type Config struct {
 	Middleware      Middleware      `section:"oslo_middleware"`
 	Wasakari        Wasakari        `section:"wasakari"`
 	Guards          Guards          `section:"guards"`
+	HTTP            HTTP            `section:"http"`
 	// Flows holds all four flows.
 	Flows map[recovery.FlowKind]recovery.Flow
 
@@ -200,6 +201,9 @@ type Wasakari struct {
 	TaskTimeout        time.Duration `option:"task_timeout"`
 	TaskTimeoutMax     time.Duration `option:"task_timeout_max"`
 	ModuleMiB          int           `option:"module_mib"`
+	CompileMemoryMiB   int           `option:"compile_memory_mib"`
+	CompileSeconds     time.Duration `option:"compile_seconds"`
+	CacheMiB           int           `option:"cache_mib"`
 	HostCallsPerSecond int           `option:"host_calls_per_second"`
 	Tickets            int           `option:"tickets"`
 	RequestKiB         int           `option:"request_kib"`
@@ -208,6 +212,14 @@ type Wasakari struct {
 	LogKiB             int           `option:"log_kib"`
 	KVTaskKiB          int           `option:"kv_task_kib"`
 	KVLibraryMiB       int           `option:"kv_library_mib"`
+}
+
+// HTTP is section [http].
+type HTTP struct {
+	Proxy     Secret        `option:"proxy"` // it may hold a password
+	Timeout   time.Duration `option:"timeout_seconds"`
+	AnswerKiB int           `option:"answer_kib"`
+	CAFile    string        `option:"ca_file"`
 }
 
 // Guards is section [guards].

@@ -146,6 +146,9 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 	o := cfg.Wasakari
 	return runtime.Config{
 		CacheDir:       cacheDir,
+		CacheBytes:     int64(o.CacheMiB) << 20,
+		CompileMemory:  int64(o.CompileMemoryMiB) << 20,
+		CompileTime:    o.CompileSeconds,
 		Logger:         log.Named("runtime"),
 		MaxModuleBytes: max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits: runtime.Limits{
