@@ -28,6 +28,7 @@ var sampleSections = []struct{ group, about string }{
 	{"process_failure", "What is done on a host whose nova-compute failed."},
 	{ownGroup, "Wasakari's own: its folders, the care that it takes with Nova, the limits of tasks."},
 	{"guards", "Guards against harm: what recoveries may do before a person has to agree, with wasakari run --override REASON."},
+	{"http", "Requests of tasks to the outside: http.request. What they may ask is granted in [grants]."},
 	{grantsGroup, "What the tasks of a library may do: ops (nova.server_list), groups of ops (kv.*), http:METHOD:URL for requests of " +
 		"http.request, net:CIDR for a private range that they may go to, options:GROUP for a section that it may have options in, " +
 		"provides:NAME for a value that standard tasks rely on. A library without a line here may do nothing but log; LIBRARY/KEY is " +
@@ -37,7 +38,7 @@ var sampleSections = []struct{ group, about string }{
 		"public key of who signs them (wasakari task sign). A line without either takes any module that says it is of the library. " +
 		"As soon as there is a line, modules of libraries without a line are refused. LIBRARY@PROJECT is the library of a tenant."},
 	{secretsGroup, "Where the secret options of tasks may be sent, as SECTION.OPTION = https://HOST[:PORT] PLACE, with one place or several: " +
-		"header:NAME, basic, body, tls. A task never sees the value: it puts a handle into its request, in whose place the value is put " +
+		"header:NAME, basic, body, tls. HOST may be *.NAME for all names below. A task never sees the value: it puts a handle into its request, in whose place the value is put " +
 		"on the way out. A secret without a line here cannot be used. The value itself stands in its own section; one that begins " +
 		"with file: names the file that holds it."},
 	{"", ""},
