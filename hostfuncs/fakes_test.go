@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -544,11 +545,14 @@ func (a *fakeHA) reserved(host string) bool {
 // fakeKV is a library or scratch store in memory.
 type fakeKV struct {
 	mu   sync.Mutex
-	vals map[string]recovery.KVValue // by space, a zero byte, name
+	vals map[string]recovery.KVValue // by fakeKey
 	err  error
 
 	putErr error
 }
+
+// fakeKey keeps apart spaces and names of any characters.
+func fakeKey(space, name string) string { return strconv.Quote(space) + name }
 
 func (k *fakeKV) Get(_ context.Context, space, name string) (recovery.KVValue, error) {
 	k.mu.Lock()
@@ -556,7 +560,7 @@ func (k *fakeKV) Get(_ context.Context, space, name string) (recovery.KVValue, e
 	if k.err != nil {
 		return recovery.KVValue{}, k.err
 	}
-	v, ok := k.vals[space+"\x00"+name]
+	v, ok := k.vals[fakeKey(space, name)]
 	if !ok {
 		return v, fmt.Errorf("%s: %w", name, recovery.ErrNotFound)
 	}
@@ -576,7 +580,7 @@ func (k *fakeKV) check(key string, ifVersion *int64) error {
 func (k *fakeKV) Put(_ context.Context, space, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	key := space + "\x00" + name
+	key := fakeKey(space, name)
 	if err := k.check(key, ifVersion); err != nil {
 		return 0, err
 	}
@@ -594,7 +598,7 @@ func (k *fakeKV) Put(_ context.Context, space, name string, v recovery.KVValue, 
 func (k *fakeKV) Delete(_ context.Context, space, name string, ifVersion *int64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	key := space + "\x00" + name
+	key := fakeKey(space, name)
 	if err := k.check(key, ifVersion); err != nil {
 		return err
 	}
@@ -610,7 +614,7 @@ func (k *fakeKV) List(_ context.Context, space, prefix string) ([]recovery.KVVal
 	defer k.mu.Unlock()
 	var out []recovery.KVValue
 	for _, key := range slices.Sorted(maps.Keys(k.vals)) {
-		if strings.HasPrefix(key, space+"\x00"+prefix) {
+		if strings.HasPrefix(key, fakeKey(space, prefix)) {
 			out = append(out, k.vals[key])
 		}
 	}
