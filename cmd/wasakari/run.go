@@ -457,7 +457,7 @@ type ground struct {
 // perform runs the flow to its end. err says that it was not begun.
 func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) (run recovery.Run, runErr, err error) {
 	hatch := hostfuncs.New(hostfuncs.Deps{
-		Cloud: g.cloud, Ledger: g.ledger, Library: g.library, Scratch: state.Scratch(), HA: state,
+		Cloud: g.cloud, Ledger: g.ledger, Library: g.library, Scratch: state.Scratch(), HA: state, HTTP: l.outside,
 		Observe: req.Observe, Logger: l.log.Named("hostfuncs"),
 		Run: hostfuncs.RunInfo{
 			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
@@ -466,7 +466,7 @@ func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, pla
 		Guard: g.guard,
 		Options: hostfuncs.Options{
 			KVTaskBytes: l.cfg.Wasakari.KVTaskKiB << 10, KVLibraryBytes: l.cfg.Wasakari.KVLibraryMiB << 20,
-			VerifyInterval: g.verify, NovaTimeout: l.cfg.Wasakari.NovaTimeout,
+			VerifyInterval: g.verify, NovaTimeout: l.cfg.Wasakari.NovaTimeout, HTTPTimeout: httpWait(l.cfg),
 			OutcomeWait: l.cfg.Wasakari.NovaOutcomeWait, RequireFenceProof: l.cfg.HostFailure.RequireFenceProof,
 		},
 		KnownRun: func(id string) (ended, known bool) { return runstate.Known(l.stateDir, id) },

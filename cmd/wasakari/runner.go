@@ -68,7 +68,7 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 		Attempt: call.Attempt, Round: call.Round,
 		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
 		Reverting: call.Reverting, Failure: call.Failure, ReservedHost: call.ReservedHost,
-		Secrets: secretsOf(call.Task, r.secrets), Granted: grantedTo(r.cfg, call.Task),
+		Secrets: secretsOf(call.Task, r.secrets), Granted: grantedTo(r.cfg, call.Task), Networks: r.cfg.GrantsFor(call.Task).Networks(),
 		ProviderTenant: func(name string) (string, bool) {
 			tenant, ok := r.providers[call.Flow][name]
 			return tenant, ok

@@ -52,6 +52,7 @@ type loaded struct {
 	rt       *runtime.Runtime
 	catalog  *catalog
 	secrets  map[string]recovery.Secret // of all tasks, by group.option
+	outside  outside
 	stateDir string
 }
 
@@ -102,6 +103,9 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 		return nil, &usageError{err}
 	}
 	l := &loaded{cfg: cfg, log: log}
+	if l.outside, err = newOutside(cfg, log); err != nil {
+		return nil, err
+	}
 	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
 		return nil, usagef("state folder: %w; name one with --state-dir", err)
 	}
