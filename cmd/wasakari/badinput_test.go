@@ -85,7 +85,7 @@ func badInputs(t *testing.T) []badInput {
 		{
 			name:  "protected name",
 			files: x(abi.ManifestTask{Provides: []string{"fence_proof"}}),
-			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" provides the protected name fence_proof; if library acme may set it, add provides:fence_proof to its line in [grants]`,
+			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" asks for provides:fence_proof, which library acme is not granted; write below [grants]: acme = provides:fence_proof`,
 		},
 		{
 			name:  "read-only input",
@@ -103,7 +103,7 @@ func badInputs(t *testing.T) []badInput {
 		{
 			name:  "op not granted",
 			files: with(x(abi.ManifestTask{Uses: []string{"nova.server_list", "kv.put"}}), taskIn("x")+"[grants]\nacme = kv.*\n"),
-			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" uses nova.server_list, which library acme is not granted; add nova.server_list to the line of acme in [grants], or remove the task`,
+			want:  `DIR/conf:2:41: flow host-auto: pre: task "x" asks for nova.server_list, which library acme is not granted; write instead of the line at DIR/conf:4:1: acme = kv.*, nova.server_list`,
 		},
 		// Options.
 		{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,7 +19,10 @@ func newCheck(w world) *cobra.Command {
 		Long: `Reads the configuration, admits every module of the task folders and checks all
 four flows: every key known, every input there, every op granted, every
 required option set. Nothing is ever dropped in silence: what is wrong is told
-with file, line and column, and the exit code is 2.`,
+with file, line and column, and the exit code is 2.
+
+For each task that is not a standard one it shows what it asks for, where that
+was granted ([grants]), and what is missing, with the line to write.`,
 		Example: "  wasakari check --config-file custom-recovery-methods.conf --task-dir tasks/",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -31,6 +35,9 @@ with file, line and column, and the exit code is 2.`,
 				return err
 			}
 			if err := l.checkAll(); err != nil {
+				if text, lacking := l.grantsText(); lacking {
+					err = errors.Join(err, printLines(w.stdout, strings.TrimPrefix(text, "\n")))
+				}
 				return err
 			}
 			return printCheck(w.stdout, l)
@@ -68,6 +75,8 @@ func printCheck(out io.Writer, l *loaded) error {
 			}
 		}
 	}
+	grants, _ := l.grantsText()
+	b.WriteString(grants)
 	b.WriteString("\nall four flows are good\n")
 	return printLines(out, b.String())
 }

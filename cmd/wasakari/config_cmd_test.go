@@ -44,7 +44,7 @@ func TestConfigSample(t *testing.T) {
 	for _, want := range []string{
 		"\n[acme]\n# Options of the tasks of acme.\n\n# Queue for new tickets. (string)\n# Read by open_ticket_task.\n# queue = <required: string>\n",
 		"\n# (string)\n# Read by open_ticket_task.\n# token = <secret string>\n", "\n#tries = 3\n",
-		"\n# What the libraries at hand ask for:\n# acme = kv.put\n",
+		"\n# What the libraries at hand ask for:\n# acme = kv.put, options:acme\n",
 		"\n# Read by evacuate_instances_task.\n#lock_servers = true\n",
 	} {
 		if !strings.Contains(string(written), want) {

@@ -239,7 +239,10 @@ func TestCheck(t *testing.T) {
 		"\nhost-auto (" + recovery.HostAuto.Option() + ", " + guideConf + ":5:36)\n",
 		"  pre   disable_compute_service_task         standard\n        custom_pre_task                      guide-library 1.0.0, " + dir + "/custom_pre_task.wasm\n",
 		"\nprocess (process_failure_recovery_tasks, default)\n  pre   disable_compute_node_task            standard\n" +
-			"  main  confirm_compute_node_disabled_task   standard\n  post  (none)\n\nall four flows are good\n",
+			"  main  confirm_compute_node_disabled_task   standard\n  post  (none)\n\ngrants\n  task              library        asks for\n",
+		"\n  custom_pre_task   guide-library  kv.put                 granted at " + guideConf + ":15:17\n" +
+			"                                   options:guide_library  granted at " + guideConf + ":15:25\n" +
+			"  my_noop_task      my-noop        (nothing)\n\nall four flows are good\n",
 	} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("standard output =\n%s\nwant in it\n%s", r.stdout, want)

@@ -14,6 +14,9 @@ import (
 // processConf runs a task that succeeds, a bad one and one that must not run.
 const processConf = `[taskflow_driver_recovery_flows]
 process_failure_recovery_tasks = pre:['first','bad'],main:['later'],post:[]
+
+[grants]
+acme = nova.server_list
 `
 
 // TestFailures: whatever a task does, it fails with a reason that says what it

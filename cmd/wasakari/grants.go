@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/recovery"
@@ -96,4 +97,120 @@ func (l *loaded) loose() []string {
 // lineSection holds for the sections that say what libraries are and may do.
 func lineSection(group string) bool {
 	return strings.EqualFold(group, "grants") || strings.EqualFold(group, "libraries") || strings.EqualFold(group, "secrets")
+}
+
+// taskGrants is what one task asks for, and what of it was granted.
+type taskGrants struct {
+	Task    string `json:"task"`
+	Library string `json:"library"`
+	Tenant  string `json:"tenant,omitempty"`
+	// Line is the name of the line in [grants] that holds for the task; At is
+	// where it stands, empty when there is none.
+	Line    string         `json:"line"`
+	At      string         `json:"at,omitempty"`
+	Asked   []string       `json:"asked"`
+	Granted []grantedThing `json:"granted"`
+	Missing []string       `json:"missing"`
+	// Write is what to write so that nothing is missing.
+	Write string `json:"write,omitempty"`
+}
+
+// grantedThing is something asked for and the item that grants it.
+type grantedThing struct {
+	What string `json:"what"`
+	By   string `json:"by"`
+	At   string `json:"at"`
+}
+
+// askedOf compares what a task asks for with what it was granted.
+func askedOf(cfg *config.Config, task recovery.Task) taskGrants {
+	g := cfg.GrantsFor(task)
+	t := taskGrants{
+		Task: task.Key, Library: task.Library, Tenant: task.Tenant, Line: g.Name,
+		Asked: append([]string{}, task.Asks()...), Granted: []grantedThing{}, Missing: []string{},
+	}
+	if g.Pos.File != "" {
+		t.At = g.Pos.String()
+	}
+	for _, what := range t.Asked {
+		if by, pos, ok := g.By(what); ok {
+			t.Granted = append(t.Granted, grantedThing{what, by, pos.String()})
+		} else {
+			t.Missing = append(t.Missing, what)
+		}
+	}
+	if len(t.Missing) > 0 {
+		t.Write = grantLine(cfg, task, t.Missing)
+	}
+	return t
+}
+
+// rows lists what is asked for, and for each what grants it.
+func (t taskGrants) rows() [][2]string {
+	var rows [][2]string
+	for _, what := range t.Asked {
+		row := [2]string{what, "missing"}
+		for _, g := range t.Granted {
+			if g.What == what {
+				row[1] = "granted at " + g.At
+				if g.By != what {
+					row[1] += " (" + g.By + ")"
+				}
+			}
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		rows = append(rows, [2]string{"(nothing)", ""})
+	}
+	return rows
+}
+
+// grantsText is a table of what the tasks that are not standard ask for;
+// lacking is true when something of it is missing.
+func (l *loaded) grantsText() (text string, lacking bool) {
+	table := [][]string{{"task", "library", "asks for", ""}}
+	var hints []string
+	for _, key := range l.catalog.Keys() {
+		task, _ := l.catalog.Task(key)
+		if task.Standard {
+			continue
+		}
+		t := askedOf(l.cfg, task)
+		for i, row := range t.rows() {
+			cells := []string{"", "", row[0], row[1]}
+			if i == 0 {
+				cells[0], cells[1] = key, libraryLine(task)
+			}
+			table = append(table, cells)
+		}
+		if t.Write != "" {
+			hints = append(hints, fmt.Sprintf("%s: %s", key, t.Write))
+		}
+	}
+	if len(table) == 1 {
+		return "", false
+	}
+	var b strings.Builder
+	b.WriteString("\ngrants\n")
+	widths := make([]int, len(table[0])-1)
+	for _, cells := range table {
+		for i := range widths {
+			widths[i] = min(max(widths[i], utf8.RuneCountInString(cells[i])), 60)
+		}
+	}
+	for _, cells := range table {
+		line := " "
+		for i, cell := range cells {
+			line += " " + cell
+			if i < len(widths) {
+				line += strings.Repeat(" ", max(0, widths[i]+1-utf8.RuneCountInString(cell)))
+			}
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	for _, h := range hints {
+		fmt.Fprintf(&b, "  %s\n", h)
+	}
+	return b.String(), len(hints) > 0
 }

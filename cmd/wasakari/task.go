@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/internal/safeyaml"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -29,22 +30,46 @@ func newTask(w world) *cobra.Command {
 		Use:   "task",
 		Short: "Look at task modules and make them",
 	}
-	cmd.AddCommand(newInspect(w), newPack(w))
+	cmd.AddCommand(newInspect(w), newPack(w), newSign(w))
 	return cmd
 }
 
+// inspection is what task inspect tells of a module.
+type inspection struct {
+	*runtime.Info
+	// SignedBy is the public key of a good signature, SignatureProblem says what
+	// is wrong with one that is not.
+	SignedBy         string `json:"signed_by,omitempty"`
+	SignatureProblem string `json:"signature_problem,omitempty"`
+
+	// With a configuration: whether it takes the module, and what it grants.
+	Registration string       `json:"registration,omitempty"` // the library's line in [libraries]
+	Refused      string       `json:"refused,omitempty"`      // why the configuration does not take the module
+	Grants       []taskGrants `json:"grants,omitempty"`
+}
+
 func newInspect(w world) *cobra.Command {
-	var output string
+	var output, tenant string
+	var s settings
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what a module says about itself, and what it imports",
 		Long: `Reads a module without compiling or running it: its tasks with what they
-require and provide, the ops they ask for, imports, exports and sizes.`,
-		Example: "  wasakari task inspect tasks/custom_pre_task.wasm",
-		Args:    cobra.ExactArgs(1),
+require and provide, the ops they ask for, imports, exports and sizes, and who
+signed it.
+
+With --config-file it shows as well whether the configuration takes the module
+([libraries]), and for each task what it asks for, what it is granted and what
+is missing ([grants]).`,
+		Example: `  wasakari task inspect tasks/custom_pre_task.wasm
+  wasakari task inspect tasks/custom_pre_task.wasm --config-file custom-recovery-methods.conf`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
+			}
+			if tenant != "" && !config.TenantID(tenant) {
+				return usagef("--tenant %s: want the id of a project", tenant)
 			}
 			wasm, err := readFile(args[0], maxModuleRead)
 			if err != nil {
@@ -54,14 +79,56 @@ require and provide, the ops they ask for, imports, exports and sizes.`,
 			if err != nil {
 				return &usageError{err}
 			}
-			if output == "json" {
-				return printJSON(w.stdout, info)
+			in := inspection{Info: info}
+			switch key, err := abi.ReadSignature(wasm); {
+			case err != nil:
+				in.SignatureProblem = err.Error()
+			case key != nil:
+				in.SignedBy = config.PublicKey(key)
 			}
-			return printInfo(w.stdout, args[0], info)
+			if len(s.configFiles)+len(s.configDirs) > 0 {
+				src, err := s.sources(w)
+				if err != nil {
+					return err
+				}
+				src.Discover = false
+				cfg, err := config.Load(src)
+				if err != nil {
+					return &usageError{err}
+				}
+				in.hold(cfg, moduleFile{args[0], tenant}, wasm)
+			}
+			if output == "json" {
+				return printJSON(w.stdout, in)
+			}
+			return printInfo(w.stdout, args[0], in)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	f := cmd.Flags()
+	f.StringVarP(&output, "output", "o", "text", "text or json")
+	f.StringArrayVar(&s.configFiles, "config-file", nil, "configuration `file` to hold the module against; repeatable")
+	f.StringArrayVar(&s.configDirs, "config-dir", nil, "`folder` of which *.conf is read after the files; repeatable")
+	f.StringVar(&tenant, "tenant", "", "`PROJECT` that the module is of, by its id (default: the operator)")
 	return cmd
+}
+
+// hold compares the module with what the operator wrote.
+func (in *inspection) hold(cfg *config.Config, f moduleFile, wasm []byte) {
+	m := in.Manifest
+	if m == nil {
+		return
+	}
+	if reg, ok := cfg.Registration(m.Library, f.tenant); ok {
+		in.Registration = fmt.Sprintf("%s (%s)", reg, reg.Pos)
+	}
+	if _, err := identify(cfg, m.Library, f, wasm); err != nil {
+		in.Refused = err.Error()
+	}
+	for _, mt := range m.Tasks {
+		task := taskOf(m, mt, f.path, false)
+		task.Tenant = f.tenant
+		in.Grants = append(in.Grants, askedOf(cfg, task))
+	}
 }
 
 func checkOutput(output string) error {
@@ -71,7 +138,7 @@ func checkOutput(output string) error {
 	return nil
 }
 
-func printInfo(out io.Writer, file string, info *runtime.Info) error {
+func printInfo(out io.Writer, file string, info inspection) error {
 	var b strings.Builder
 	m := info.Manifest
 	fmt.Fprintln(&b, file)
@@ -85,6 +152,13 @@ func printInfo(out io.Writer, file string, info *runtime.Info) error {
 		fmt.Fprintf(&b, "  summary  %s\n", m.Summary)
 	}
 	fmt.Fprintf(&b, "  digest   sha256:%s\n  size     %s\n", info.Digest, size(info.Bytes))
+	for _, l := range []struct{ name, text string }{
+		{"signed", info.SignedBy}, {"problem", info.SignatureProblem}, {"line", info.Registration}, {"refused", info.Refused},
+	} {
+		if l.text != "" {
+			fmt.Fprintf(&b, "  %-8s %s\n", l.name, l.text)
+		}
+	}
 	list := func(name string, items []string) {
 		if len(items) > 0 {
 			fmt.Fprintf(&b, "    %-9s %s\n", name, strings.Join(items, ", "))
@@ -96,12 +170,24 @@ func printInfo(out io.Writer, file string, info *runtime.Info) error {
 		list("optional", t.Optional)
 		list("provides", t.Provides)
 		list("uses", t.Uses)
+		list("requests", t.HTTP)
 		for _, o := range t.Options {
 			fmt.Fprintf(&b, "    option    [%s] %s (%s%s)%s\n", o.Group, o.Name, o.Type, optionNote(o), because(o.Help))
 		}
 		list("limits", limitNotes(t.Limits))
 		if t.OnInterrupt != "" {
 			list("interrupt", []string{t.OnInterrupt})
+		}
+		for _, g := range info.Grants {
+			if g.Task != t.Key {
+				continue
+			}
+			for _, row := range g.rows() {
+				fmt.Fprintf(&b, "    asks for  %-28s %s\n", row[0], row[1])
+			}
+			if g.Write != "" {
+				fmt.Fprintf(&b, "    %s\n", g.Write)
+			}
 		}
 	}
 	line := func(format string, args ...any) {
