@@ -48,7 +48,7 @@ func httpRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (
 	rules, err := t.httpRules(req.Method, u)
 	if err != nil {
 		// Those that are let through are logged by who sends them.
-		t.h.log.Info("http request", zap.String("run", t.h.run.ID), zap.String("task", t.call.Task.Key), zap.String("library", t.call.Task.Library),
+		t.h.log.Warn("http request", zap.String("run", t.h.run.ID), zap.String("task", t.call.Task.Key), zap.String("library", t.call.Task.Library),
 			zap.String("tenant", t.tenant()), zap.String("method", req.Method), zap.String("url", shortURL(u)), zap.Error(err))
 		return nil, err
 	}

@@ -103,11 +103,11 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 		return nil, &usageError{err}
 	}
 	l := &loaded{cfg: cfg, log: log}
-	if l.outside, err = newOutside(cfg, log); err != nil {
-		return nil, err
-	}
 	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
 		return nil, usagef("state folder: %w; name one with --state-dir", err)
+	}
+	if l.outside, err = newOutside(cfg, l.stateDir, log); err != nil {
+		return nil, err
 	}
 	cacheDir, err := folder(cfg.Wasakari.CacheDir, w, "XDG_CACHE_HOME", ".cache")
 	if err != nil {
