@@ -1,0 +1,16 @@
+;; Fails when an entry of its table, or the table's size, is not as declared; then changes both.
+(module
+  (memory (export "memory") 1)
+  (table $t 2 8 funcref)
+  (elem (i32.const 0) $f)
+  (func $f (result i32) (i32.const 5))
+  (func $g (result i32) (i32.const 6))
+  (elem declare func $g)
+  (func (export "run") (result i32)
+    (if (i32.ne (table.size $t) (i32.const 2)) (then (return (i32.const 1))))
+    (if (i32.ne (call_indirect (result i32) (i32.const 0)) (i32.const 5)) (then (return (i32.const 1))))
+    (if (i32.eqz (ref.is_null (table.get $t (i32.const 1)))) (then (return (i32.const 1))))
+    (table.set $t (i32.const 0) (ref.func $g))
+    (drop (table.grow $t (ref.func $g) (i32.const 4)))
+    (i32.const 0))
+)
