@@ -33,7 +33,7 @@ func (h *Hatch) askGuard(ctx context.Context, b by, op, target string) error {
 		if _, held := errors.AsType[*recovery.HeldError](err); held {
 			return err
 		}
-		return fmt.Errorf("%s %s: not sent: %w", op, target, err)
+		return fmt.Errorf("%s: not sent: %w", target, err)
 	}
 	return nil
 }
