@@ -122,7 +122,7 @@ func TestSecretsStay(t *testing.T) {
 	task := abi.ManifestTask{Key: "x", Options: []abi.ManifestOption{{Group: "acme", Name: "token", Type: "string", Secret: true, Required: true}}}
 	p := newPlace(t, map[string]string{
 		"tasks/x.wasm": string(packed(t, guest("noop"), task)),
-		"conf":         taskIn("x") + "[acme]\ntoken = hunter2-task\n[DEFAULT]\nos_privileged_user_password = hunter2-admin\n",
+		"conf":         taskIn("x") + "[grants]\nacme = options:acme\n[acme]\ntoken = hunter2-task\n[DEFAULT]\nos_privileged_user_password = hunter2-admin\n",
 	})
 	p.environ = environ
 	var all bytes.Buffer

@@ -1,0 +1,473 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/novasim"
+)
+
+// instanceConf runs the task x when a server failed.
+const instanceConf = "[taskflow_driver_recovery_flows]\ninstance_failure_recovery_tasks = pre:['x'],main:['start_instance_task'],post:['confirm_instance_active_task']\n"
+
+// packedAs gives a module with a manifest of a library.
+func packedAs(t *testing.T, module []byte, library string, tasks ...abi.ManifestTask) []byte {
+	t.Helper()
+	wasm, err := abi.AppendManifest(module, &abi.Manifest{ABI: 1, Library: library, Version: "1.0.0", Tasks: tasks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+// signer makes the same key of the same seed.
+func signer(seed byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+}
+
+func signedBy(t *testing.T, wasm []byte, seed byte) []byte {
+	t.Helper()
+	out, err := abi.Sign(wasm, signer(seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func pin(wasm []byte) string {
+	d := sha256.Sum256(wasm)
+	return "sha256:" + hex.EncodeToString(d[:])
+}
+
+// TestGrants: for each kind of grant a task that asks for it, with and without.
+// check refuses what is missing with the line to write, and that line helps.
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	noop := guest("noop")
+	ask := func(m abi.ManifestTask) []byte {
+		m.Key = "x"
+		return packed(t, noop, m)
+	}
+	ops := ask(abi.ManifestTask{Uses: []string{"kv.*", "nova.server_list", "task.sleep"}})
+	fence := ask(abi.ManifestTask{Provides: []string{"fence_proof", "ticket"}})
+	options := ask(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "a", Type: "string"}, {Group: "acme_more", Name: "a", Type: "string"}}})
+	requests := ask(abi.ManifestTask{Uses: []string{"http.request"}, HTTP: []string{"POST https://T.example.com:443/v1/*", "GET https://t.example.com/status"}})
+	tests := []struct {
+		name   string
+		module []byte
+		grants string // below [grants], from line 4 on
+		lacks  string // what is missing; empty: nothing
+		write  string // the line to write
+	}{
+		{"nothing asked", ask(abi.ManifestTask{Requires: []string{"instance_uuid"}, Provides: []string{"ticket"}}), "", "", ""},
+		{"free ops", ask(abi.ManifestTask{Uses: []string{"task.sleep", "task.input"}}), "", "", ""},
+		{"ops", ops, "acme = nova.server_list, kv.*", "", ""},
+		{"ops by their group", ops, "acme = nova.*,\n  kv.*", "", ""},
+		{"no line", ops, "", "kv.*, nova.server_list", "write below [grants]: acme = kv.*, nova.server_list"},
+		{"another's line", ops, "acme2 = kv.*, nova.*", "kv.*, nova.server_list", "write below [grants]: acme = kv.*, nova.server_list"},
+		{"an empty line", ops, "acme =", "kv.*, nova.server_list", "write instead of the line at DIR/conf:4:1: acme = kv.*, nova.server_list"},
+		{"one op of a group", ops, "acme = nova.server_list, kv.get, kv.put", "kv.*", "write instead of the line at DIR/conf:4:1: acme = nova.server_list, kv.get, kv.put, kv.*"},
+		{"the key's line", ops, "acme = kv.get\nacme/x = nova.*, kv.*", "", ""},
+		{"the key's line counts alone", ops, "acme = nova.*, kv.*\nacme/x = kv.*", "nova.server_list", "write instead of the line at DIR/conf:5:1: acme/x = kv.*, nova.server_list"},
+		{"another key's line", ops, "acme/y = nova.*, kv.*", "kv.*, nova.server_list", "write below [grants]: acme = kv.*, nova.server_list"},
+		{"a tenant's line", ops, "acme@p1 = nova.*, kv.*", "kv.*, nova.server_list", "write below [grants]: acme = kv.*, nova.server_list"},
+		{"protected name", fence, "acme = provides:fence_proof", "", ""},
+		{"protected name missing", fence, "acme = provides:instance_list", "provides:fence_proof", "write instead of the line at DIR/conf:4:1: acme = provides:instance_list, provides:fence_proof"},
+		{"sections", options, "acme = options:acme, options:acme_more", "", ""},
+		{"section missing", options, "acme = options:acme", "options:acme_more", "write instead of the line at DIR/conf:4:1: acme = options:acme, options:acme_more"},
+		{"requests", requests, "acme = http.request, http:*:https://t.example.com/*", "", ""},
+		{
+			"request of another method", requests, "acme = http.request, http:GET:https://t.example.com/*", "http:POST:https://t.example.com/v1/*",
+			"write instead of the line at DIR/conf:4:1: acme = http.request, http:GET:https://t.example.com/*, http:POST:https://t.example.com/v1/*",
+		},
+		{
+			"requests without the op", requests, "acme = http:*:https://*.example.com/*", "http.request",
+			"write instead of the line at DIR/conf:4:1: acme = http:*:https://*.example.com/*, http.request",
+		},
+		{
+			"op without the requests", requests, "acme = http.*, net:10.0.0.0/8", "http:POST:https://t.example.com/v1/*, http:GET:https://t.example.com/status",
+			"write instead of the line at DIR/conf:4:1: acme = http.*, net:10.0.0.0/8, http:POST:https://t.example.com/v1/*, http:GET:https://t.example.com/status",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			conf := instanceConf + "[grants]\n" + tt.grants + "\n"
+			p := newPlace(t, map[string]string{"tasks/x.wasm": string(tt.module), "conf": conf})
+			r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
+			if tt.lacks == "" {
+				if r.code != exitOK || r.stderr != "" {
+					t.Errorf("exit code %d, %s", r.code, r.stderr)
+				}
+				return
+			}
+			want := "wasakari: DIR/conf:2:40: flow instance: pre: task \"x\" asks for " + tt.lacks + ", which library acme is not granted; " + tt.write + "\n"
+			if r.code != exitUsage || r.stderr != want {
+				t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+			}
+			for what := range strings.SplitSeq(tt.lacks, ", ") {
+				if !slices.ContainsFunc(strings.Split(r.stdout, "\n"), func(line string) bool {
+					return strings.Contains(line, " "+what+" ") && strings.HasSuffix(line, " missing")
+				}) {
+					t.Errorf("%s is not missing in\n%s", what, r.stdout)
+				}
+			}
+			// The same words when it is to be run, and nothing is started.
+			r = p.run(t.Context(), t, "run", "instance", "--simulate", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks", "--input", "instance_uuid=1")
+			if r.code != exitUsage || r.stderr != want || r.stdout != "" || len(p.runs(t)) > 0 {
+				t.Errorf("run: exit code %d, %d runs\n%s", r.code, len(p.runs(t)), r.stderr)
+			}
+			_, line, _ := strings.Cut(tt.write, ": ")
+			p.write(t, "more", "[grants]\n"+strings.TrimPrefix(line, "DIR/conf:4:1: ")+"\n")
+			if r = p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--config-file", "DIR/more", "--task-dir", "DIR/tasks"); r.code != exitOK {
+				t.Errorf("with the line: exit code %d\n%s", r.code, r.stderr)
+			}
+		})
+	}
+}
+
+// TestGrantsOfTwoTasks: the line to write is good for all tasks of the flows.
+func TestGrantsOfTwoTasks(t *testing.T) {
+	t.Parallel()
+	module := packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"kv.get"}}, abi.ManifestTask{Key: "y", Uses: []string{"kv.put"}},
+		abi.ManifestTask{Key: "unused", Uses: []string{"nova.*"}})
+	p := newPlace(t, map[string]string{"tasks/x.wasm": string(module), "conf": flowConf("pre:['x'],main:['y'],post:[]")})
+	r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
+	want := "wasakari: DIR/conf:2:41: flow host-auto: pre: task \"x\" asks for kv.get, which library acme is not granted; write below [grants]: acme = kv.get, kv.put\n" +
+		"wasakari: DIR/conf:2:52: flow host-auto: main: task \"y\" asks for kv.put, which library acme is not granted; write below [grants]: acme = kv.put, kv.get\n"
+	if r.code != exitUsage || r.stderr != want {
+		t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+	}
+}
+
+// TestLibraries: whose a module is, the operator says, not its manifest.
+func TestLibraries(t *testing.T) {
+	t.Parallel()
+	task := abi.ManifestTask{Key: "x"}
+	plain := packed(t, guest("noop"), task)
+	other := packed(t, guest("noop"), abi.ManifestTask{Key: "x", Summary: "Another"})
+	signed := signedBy(t, plain, 1)
+	broken := bytes.Clone(signed)
+	broken[len(broken)-1] ^= 1
+	key, foreign := config.PublicKey(signer(1).Public().(ed25519.PublicKey)), config.PublicKey(signer(2).Public().(ed25519.PublicKey))
+	twice := func(a, b []byte) map[string]string {
+		return map[string]string{"tasks/x.wasm": string(a), "more/x.wasm": string(b)}
+	}
+	one := func(wasm []byte) map[string]string { return map[string]string{"tasks/x.wasm": string(wasm)} }
+	theirs := func(wasm []byte) map[string]string { return map[string]string{"theirs/x.wasm": string(wasm)} }
+	impostor := func(by, pos, line, wasm string) string {
+		return "DIR/tasks/x.wasm: it says that it is of library acme, but " + by + ", and neither that nor its digest stands in the library's line (DIR/conf:4:1); " +
+			"if you know it, write instead of that line: " + line + ", " + wasm
+	}
+	tests := []struct {
+		name  string
+		files map[string]string
+		conf  string // behind the flow, from line 3 on
+		want  string // on standard error, without "wasakari: "; empty: good
+		warns bool   // want is a warning only
+	}{
+		{name: "no section", files: one(plain)},
+		{name: "section without lines", files: one(plain), conf: "[libraries]\n"},
+		{name: "registered without pins", files: one(plain), conf: "[libraries]\nacme =\n"},
+		{
+			name: "not registered", files: one(plain), conf: "[libraries]\nacm =\n",
+			want: "DIR/tasks/x.wasm: library acme is not registered; if you know this module, write below [libraries]: acme = " + pin(plain),
+		},
+		{
+			name: "not registered, signed", files: one(signed), conf: "[libraries]\nacm =\n",
+			want: "DIR/tasks/x.wasm: library acme is not registered; if you know this module, write below [libraries]: acme = " + key,
+		},
+		{
+			name: "registered for a tenant only", files: one(plain), conf: "[libraries]\nacme@p1 =\n",
+			want: "DIR/tasks/x.wasm: library acme is not registered; if you know this module, write below [libraries]: acme = " + pin(plain),
+		},
+		{name: "pinned digest", files: one(plain), conf: "[libraries]\nacme = " + pin(plain) + "\n"},
+		{
+			name: "another digest", files: one(other), conf: "[libraries]\nacme = " + pin(plain) + "\n",
+			want: impostor("it is not signed", "4:1", "acme = "+pin(plain), pin(other)),
+		},
+		{name: "pinned key", files: one(signed), conf: "[libraries]\nacme = " + pin(other) + ", " + key + "\n"},
+		{
+			name: "not signed", files: one(plain), conf: "[libraries]\nacme = " + key + "\n",
+			want: impostor("it is not signed", "4:1", "acme = "+key, pin(plain)),
+		},
+		{
+			name: "signed by another", files: one(signedBy(t, plain, 2)), conf: "[libraries]\nacme = " + key + "\n",
+			want: impostor("it is signed with "+foreign, "4:1", "acme = "+key, foreign),
+		},
+		{
+			name: "broken signature", files: one(broken), conf: "[libraries]\nacme = " + key + "\n",
+			want: "DIR/tasks/x.wasm: the signature does not fit the module: it was changed after it was signed; sign it anew with wasakari task sign",
+		},
+		{
+			name: "broken signature, whoever is registered", files: one(broken),
+			want: "DIR/tasks/x.wasm: the signature does not fit the module: it was changed after it was signed; sign it anew with wasakari task sign",
+		},
+
+		{name: "the same module twice", files: twice(plain, plain)},
+		{
+			name: "one key in two modules", files: twice(plain, other),
+			want: "DIR/more/x.wasm: task x is in DIR/tasks/x.wasm too; remove one of them, or pin one in [libraries], such as acme = " + pin(other),
+		},
+		{
+			name: "one key in two modules, one pinned", files: twice(plain, packedAs(t, guest("noop"), "more", task)), conf: "[libraries]\nacme =\nmore = " + pin(packedAs(t, guest("noop"), "more", task)) + "\n",
+			want: "warning: task x of DIR/tasks/x.wasm is left aside: [libraries] pins that of DIR/more/x.wasm", warns: true,
+		},
+		{
+			name: "one key in two modules, both pinned", files: twice(plain, other), conf: "[libraries]\nacme = " + pin(plain) + ", " + pin(other) + "\n",
+			want: "DIR/more/x.wasm: task x is in DIR/tasks/x.wasm too; remove one of them, or pin one in [libraries], such as acme = " + pin(other),
+		},
+		{
+			name: "library of the standard tasks", files: one(packedAs(t, guest("noop"), "wasakari-standard", task)),
+			want: "DIR/tasks/x.wasm: its library wasakari-standard is that of the standard tasks, which are built in; give yours another name in task.yaml",
+		},
+
+		{name: "a tenant's", files: theirs(plain)},
+		{name: "a tenant's, registered", files: theirs(plain), conf: "[libraries]\nacme@p1 = " + pin(plain) + "\n"},
+		{
+			name: "a tenant's, not registered", files: theirs(plain), conf: "[libraries]\nacme@p2 =\n",
+			want: "DIR/theirs/x.wasm: library acme of tenant p1 is not registered; if you know this module, write below [libraries]: acme@p1 = " + pin(plain),
+		},
+		{
+			name: "a tenant in the operator's library", files: map[string]string{"theirs/x.wasm": string(plain), "tasks/y.wasm": string(packed(t, guest("noop"), abi.ManifestTask{Key: "y"}))},
+			want: "DIR/theirs/x.wasm: its library acme is the operator's (DIR/tasks/y.wasm); give it another name in task.yaml, or register acme@p1 in [libraries]",
+		},
+		{
+			name:  "a tenant in the operator's library, registered",
+			files: map[string]string{"theirs/x.wasm": string(plain), "tasks/y.wasm": string(packed(t, guest("noop"), abi.ManifestTask{Key: "y"}))},
+			conf:  "[libraries]\nacme =\nacme@p1 =\n",
+		},
+		{
+			name: "a tenant in the library of the standard tasks", files: theirs(packedAs(t, guest("noop"), "wasakari-standard", task)), conf: "[libraries]\nwasakari-standard@p1 =\n",
+			want: "DIR/theirs/x.wasm: its library wasakari-standard is that of the standard tasks, which are built in; give yours another name in task.yaml",
+		},
+		{
+			name:  "a tenant with the key of a standard task",
+			files: map[string]string{"theirs/x.wasm": string(packed(t, guest("noop"), task, abi.ManifestTask{Key: "start_instance_task"}))},
+			want:  "DIR/theirs/x.wasm: task start_instance_task is a standard task, which is built in; give yours another key",
+		},
+		{
+			name: "a tenant with the operator's key", files: map[string]string{"theirs/x.wasm": string(plain), "tasks/x.wasm": string(packedAs(t, guest("noop"), "more", task))},
+			want: "DIR/theirs/x.wasm: task x is in DIR/tasks/x.wasm too; remove one of them, or pin one in [libraries], such as acme@p1 = " + pin(plain),
+		},
+		{
+			name: "a tenant with the operator's module", files: map[string]string{"theirs/x.wasm": string(plain), "tasks/x.wasm": string(plain)}, conf: "[libraries]\nacme =\nacme@p1 =\n",
+			want: "DIR/theirs/x.wasm: task x is in DIR/tasks/x.wasm too; remove one of them, or pin one in [libraries], such as acme@p1 = " + pin(plain),
+		},
+		{
+			name: "a tenant that asks for what no tenant has", files: theirs(packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"nova.service_disable", "nova.server_stop", "ha.host_list"}})),
+			want: "DIR/theirs/x.wasm: task x uses nova.service_disable, ha.host_list, which is not for tenants; take it out of task.yaml",
+		},
+		{
+			name: "a tenant granted in its own line", files: theirs(packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"kv.get"}})), conf: "[grants]\nacme@p1 = kv.get\n",
+		},
+		{
+			name: "a tenant granted in the operator's line", files: theirs(packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"kv.get"}})), conf: "[grants]\nacme = kv.get\n",
+			want: `DIR/conf:2:40: flow instance: pre: task "x" asks for kv.get, which library acme is not granted; write below [grants]: acme@p1 = kv.get`,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			files := map[string]string{"conf": instanceConf + tt.conf, "tasks/README": "", "more/README": "", "theirs/README": ""}
+			for name, text := range tt.files {
+				files[name] = text
+			}
+			p := newPlace(t, files)
+			r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks", "--task-dir", "DIR/more", "--tenant-task-dir", "p1=DIR/theirs")
+			code, want := exitUsage, "wasakari: "+tt.want+"\n"
+			switch {
+			case tt.warns:
+				code, want = exitOK, tt.want+"\n"
+			case tt.want == "":
+				code, want = exitOK, ""
+			}
+			if r.code != code || r.stderr != want {
+				t.Errorf("exit code %d, want %d\n%s\nwant\n%s", r.code, code, r.stderr, want)
+			}
+		})
+	}
+}
+
+// TestTenantsFlow: a tenant's task may stand where servers are recovered only.
+func TestTenantsFlow(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		"theirs/x.wasm": string(packed(t, guest("noop"), abi.ManifestTask{Key: "x"})),
+		"conf":          flowConf("pre:['x'],main:[],post:['evacuate_instances_task']"),
+	}
+	p := newPlace(t, files)
+	r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--tenant-task-dir", "p1=DIR/theirs")
+	want := "wasakari: DIR/conf:2:41: flow host-auto: pre: task \"x\" is of tenant p1, and hosts are not for tenants; a tenant's task may stand in flow instance only: remove it here\n"
+	if r.code != exitUsage || r.stderr != want {
+		t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+	}
+	for _, bad := range []string{"p1", "p1=", "=DIR/theirs", "p 1=DIR/theirs"} {
+		r := p.run(t.Context(), t, "check", "--tenant-task-dir", bad)
+		want := "wasakari: --tenant-task-dir " + bad + ": want PROJECT=folder, PROJECT being the id of a project\n"
+		if r.code != exitUsage || r.stderr != want {
+			t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+		}
+	}
+	if r = p.run(t.Context(), t, "check", "--tenant-task-dir", "p1=DIR/nope"); r.stderr != "wasakari: task folder DIR/nope: no such file or directory; check --tenant-task-dir\n" {
+		t.Errorf("standard error = %s", r.stderr)
+	}
+}
+
+// TestTenantResumes: a resumed run knows the tenants' folders again.
+func TestTenantResumes(t *testing.T) {
+	t.Parallel()
+	sim, environ := startCloud(t, quickCloud, novasim.Options{})
+	p := newPlace(t, map[string]string{
+		"theirs/x.wasm": string(packed(t, guest("unreachable"), abi.ManifestTask{Key: "x"})), "conf": instanceConf,
+	})
+	p.environ = environ
+	id := server(t, sim, "other").ID
+	r := p.run(t.Context(), t, "run", "instance", "--config-file", "DIR/conf", "--tenant-task-dir", "p1=DIR/theirs", "--input", "instance_uuid="+id, "--output", "json")
+	doc := documentOf(t, r)
+	if r.code != exitFailed || len(doc.Tasks) != 1 || doc.Tasks[0].Key != "x" {
+		t.Fatalf("exit code %d, %+v\n%s", r.code, doc.Tasks, r.stderr)
+	}
+	runs := p.runs(t)
+	if len(runs) != 1 {
+		t.Fatalf("%d runs, want one", len(runs))
+	}
+	var c command
+	if err := json.Unmarshal(runs[0].Command, &c); err != nil || !slices.Equal(c.TenantTaskDirs, []string{"p1=" + p.dir + "/theirs"}) {
+		t.Errorf("tenants' folders in the journal = %q, %v", c.TenantTaskDirs, err)
+	}
+}
+
+// TestSign: what task sign signs, inspect and [libraries] know.
+func TestSign(t *testing.T) {
+	t.Parallel()
+	der, err := x509.MarshalPKCS8PrivateKey(signer(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"kv.get", "kv.put"}})
+	p := newPlace(t, map[string]string{
+		"key.pem": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "tasks/x.wasm": string(plain),
+		"raw.wasm": string(guest("no_manifest")), "no.pem": "secret words", "short.pem": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+	})
+	key := config.PublicKey(signer(1).Public().(ed25519.PublicKey))
+	r := p.run(t.Context(), t, "task", "sign", "DIR/tasks/x.wasm", "--key", "DIR/key.pem")
+	line := "acme = " + key + "\n"
+	if want := "DIR/tasks/x.wasm: signed; to know its library by this key, write below [libraries]:\n" + line; r.code != exitOK || strings.ReplaceAll(r.stdout, p.dir, "DIR") != want {
+		t.Fatalf("exit code %d\n%s%s\nwant %s", r.code, r.stdout, r.stderr, want)
+	}
+	p.write(t, "conf", instanceConf+"[libraries]\n"+line+"[grants]\nacme = kv.get\nacme@p1 = kv.*\n")
+	r = p.run(t.Context(), t, "task", "inspect", "DIR/tasks/x.wasm", "--config-file", "DIR/conf")
+	for _, want := range []string{
+		"\n  signed   " + key + "\n", "\n  line     acme = " + key + " (DIR/conf:4:1)\n",
+		"\n    asks for  kv.get                       granted at DIR/conf:6:8\n    asks for  kv.put                       missing\n" +
+			"    write instead of the line at DIR/conf:6:1: acme = kv.get, kv.put\n",
+	} {
+		if !strings.Contains(strings.ReplaceAll(r.stdout, p.dir, "DIR"), want) {
+			t.Errorf("standard output =\n%s%s\nwant in it\n%s", r.stdout, r.stderr, want)
+		}
+	}
+	r = p.run(t.Context(), t, "task", "inspect", "DIR/tasks/x.wasm", "--config-file", "DIR/conf", "--tenant", "p1", "--output", "json")
+	var doc struct {
+		SignedBy string       `json:"signed_by"`
+		Refused  string       `json:"refused"`
+		Grants   []taskGrants `json:"grants"`
+	}
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(r.stdout, p.dir, "DIR")), &doc); err != nil {
+		t.Fatalf("%v\n%s%s", err, r.stdout, r.stderr)
+	}
+	if want := "DIR/tasks/x.wasm: library acme of tenant p1 is not registered; if you know this module, write below [libraries]: acme@p1 = " + key; doc.SignedBy != key || doc.Refused != want {
+		t.Errorf("signed by %s, refused %s; want %s, %s", doc.SignedBy, doc.Refused, key, want)
+	}
+	got, err := json.Marshal(doc.Grants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `[{"task":"x","library":"acme","tenant":"p1","line":"acme@p1","at":"DIR/conf:7:1","asked":["kv.get","kv.put"],` +
+		`"granted":[{"what":"kv.get","by":"kv.*","at":"DIR/conf:7:11"},{"what":"kv.put","by":"kv.*","at":"DIR/conf:7:11"}],"missing":[]}]`; string(got) != want {
+		t.Errorf("grants = %s\nwant     %s", got, want)
+	}
+
+	for args, want := range map[string]string{
+		"task sign DIR/tasks/x.wasm":                       "name the key to sign with: --key key.pem",
+		"task sign DIR/tasks/x.wasm --key DIR/nope":        "DIR/nope: no such file or directory",
+		"task sign DIR/tasks/x.wasm --key DIR/no.pem":      "DIR/no.pem: want an Ed25519 private key in PEM; make one with openssl genpkey -algorithm ed25519 -out key.pem",
+		"task sign DIR/tasks/x.wasm --key DIR/short.pem":   "DIR/short.pem: want an Ed25519 private key in PEM; make one with openssl genpkey -algorithm ed25519 -out key.pem",
+		"task sign DIR/key.pem --key DIR/key.pem":          "DIR/key.pem: not a WebAssembly module: it does not begin with 00 61 73 6d",
+		"task sign DIR/raw.wasm --key DIR/key.pem":         "DIR/raw.wasm: no manifest: the module has no custom section wasakari.task; add one with wasakari task pack task.yaml module.wasm -o out.wasm",
+		"task inspect DIR/tasks/x.wasm --tenant a/b":       "--tenant a/b: want the id of a project",
+		"task inspect DIR/tasks/x.wasm --config-file nope": "nope: no such file; check --config-file",
+	} {
+		if r := p.run(t.Context(), t, strings.Fields(args)...); r.code != exitUsage || r.stderr != "wasakari: "+want+"\n" {
+			t.Errorf("%s: exit code %d, %s\nwant %s", args, r.code, r.stderr, want)
+		}
+	}
+}
+
+// TestSecretsAtCheck: what is said of secret options before anything runs.
+func TestSecretsAtCheck(t *testing.T) {
+	t.Parallel()
+	token := abi.ManifestOption{Group: "acme", Name: "token", Type: "string", Secret: true}
+	plainToken := abi.ManifestOption{Group: "acme", Name: "token", Type: "string"}
+	x := packed(t, guest("noop"), abi.ManifestTask{Key: "x", Options: []abi.ManifestOption{token}})
+	spy := func(o abi.ManifestOption) []byte {
+		return packedAs(t, guest("noop"), "spy", abi.ManifestTask{Key: "y", Options: []abi.ManifestOption{o}})
+	}
+	const conf = instanceConf + "[grants]\nacme = options:acme\nspy = options:acme\n[acme]\ntoken = h4nter2\n" // 8 lines
+	list := plainToken
+	list.Type = "list"
+	tests := []struct {
+		name  string
+		files map[string]string
+		conf  string
+		code  int
+		want  string
+	}{
+		{name: "bound", conf: "[secrets]\nacme.token = https://t.example.com header:X-Token\n"},
+		{
+			name: "bound to nothing",
+			want: "warning: option [acme] token is a secret that no request may carry; write below [secrets]: acme.token = https://HOST header:NAME\n",
+		},
+		{
+			name: "a line for no option", conf: "[secrets]\nacme.token = https://t.example.com header:X-Token\nacme.tokn = https://t.example.com body\n",
+			want: "warning: DIR/conf:10:1: no task at hand has the option [acme] tokn\n",
+		},
+		{
+			name: "file that is not there", conf: "[acme]\ntoken = file:/nonexistent/h4nter2\n", code: exitUsage,
+			want: "wasakari: DIR/conf:9:9: option [acme] token: its file cannot be read: no such file or directory; want file: and the absolute path of a file that holds the value alone\n",
+		},
+		{
+			name: "another library that does not call it secret", files: map[string]string{"tasks/y.wasm": string(spy(plainToken))},
+			want: "warning: option [acme] token is a secret that no request may carry; write below [secrets]: acme.token = https://HOST header:NAME\n",
+		},
+		{
+			name: "another library that calls it a list", files: map[string]string{"tasks/y.wasm": string(spy(list))}, code: exitUsage,
+			want: "wasakari: DIR/tasks/y.wasm: task y has the option [acme] token, which is a secret elsewhere; call it secret, of type string and without a default, in task.yaml\n",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			files := map[string]string{"conf": conf + tt.conf, "tasks/x.wasm": string(x)}
+			for name, text := range tt.files {
+				files[name] = text
+			}
+			p := newPlace(t, files)
+			r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
+			if r.code != tt.code || r.stderr != tt.want {
+				t.Errorf("exit code %d, want %d\n%s\nwant\n%s", r.code, tt.code, r.stderr, tt.want)
+			}
+			show := p.run(t.Context(), t, "config", "show", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
+			if text := r.stdout + r.stderr + show.stdout + show.stderr; strings.Contains(text, "h4nter2") {
+				t.Errorf("a secret, or its file, is shown:\n%s", text)
+			}
+		})
+	}
+}
