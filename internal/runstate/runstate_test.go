@@ -74,6 +74,10 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	if dir := os.Getenv(guardChildEnv); dir != "" {
+		guardChild(dir)
+		return
+	}
 	os.Exit(m.Run())
 }
 
