@@ -11,6 +11,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -122,14 +124,22 @@ func (w *world) plain(address string, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-func (w *world) do() (abi.HTTPRequestAnswer, error) {
+func (w *world) client() *egress.Client {
 	w.t.Helper()
 	c, err := egress.New(w.cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return c.Do(w.t.Context(), w.call)
+	return c
 }
+
+func (w *world) do() (abi.HTTPRequestAnswer, error) {
+	w.t.Helper()
+	return w.client().Do(w.t.Context(), w.call)
+}
+
+// quiet is for servers whose clients are to give up.
+var quiet = log.New(io.Discard, "", 0)
 
 // good does the call, which must be answered.
 func (w *world) good() abi.HTTPRequestAnswer {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -55,7 +56,7 @@ type mask struct {
 
 // find is one form of a secret.
 type find struct {
-	text string
+	text string // in lower case, unless part
 	// part is true when letters beside text may belong to the secret too: what
 	// base64 makes of bytes at an end depends on their neighbours.
 	part bool
@@ -87,12 +88,15 @@ func (m *mask) add(value string) {
 		return
 	}
 	put := func(text string, part bool) {
+		if !part {
+			text = string(lower([]byte(text)))
+		}
 		if f := (find{text, part}); text != "" && !slices.Contains(m.finds, f) {
 			m.finds = append(m.finds, f)
 		}
 	}
 	raw := []byte(value)
-	forms := []string{value, url.QueryEscape(value), url.PathEscape(value), html.EscapeString(value), hex.EncodeToString(raw), strings.ToUpper(hex.EncodeToString(raw))}
+	forms := []string{value, url.QueryEscape(value), url.PathEscape(value), html.EscapeString(value), hex.EncodeToString(raw)}
 	for _, escapeHTML := range []bool{true, false} {
 		var b bytes.Buffer
 		enc := json.NewEncoder(&b)
@@ -102,14 +106,11 @@ func (m *mask) add(value string) {
 			forms = append(forms, quoted[1:len(quoted)-1], strings.ReplaceAll(quoted[1:len(quoted)-1], "/", `\/`))
 		}
 	}
-	all, allLower := "", ""
+	var escaped strings.Builder // every byte
 	for _, c := range raw {
-		h := hex.EncodeToString([]byte{c})
-		all += "%" + strings.ToUpper(h)
-		allLower += "%" + h
+		fmt.Fprintf(&escaped, "%%%02x", c)
 	}
-	forms = append(forms, all, allLower, lowerEscapes(url.QueryEscape(value)), lowerEscapes(url.PathEscape(value)))
-	for _, f := range forms {
+	for _, f := range append(forms, escaped.String()) {
 		put(f, false)
 	}
 	// In base64 of a longer text the value begins at one of three places in a
@@ -128,50 +129,50 @@ func (m *mask) add(value string) {
 	slices.SortStableFunc(m.finds, func(a, b find) int { return len(b.text) - len(a.text) })
 }
 
-// lowerEscapes writes the escapes of a URL in lower case.
-func lowerEscapes(s string) string {
-	b := []byte(s)
-	for i := 0; i+2 < len(b); i++ {
-		if b[i] == '%' {
-			copy(b[i+1:i+3], bytes.ToLower(b[i+1:i+3]))
-			i += 2
-		}
-	}
-	return string(b)
-}
-
 // text masks a text.
 func (m *mask) text(s string) string { return string(m.bytes([]byte(s))) }
 
-// bytes masks bytes. What it was given is not changed.
+// bytes masks bytes. What it was given is not changed. Case does not count, but
+// in base64: headers change it, and escapes have either.
 func (m *mask) bytes(b []byte) []byte {
 	for _, f := range m.finds {
-		if !bytes.Contains(b, []byte(f.text)) {
-			continue
-		}
+		in := b
 		if !f.part {
-			b = bytes.ReplaceAll(b, []byte(f.text), []byte(stars))
-			continue
+			in = lower(b)
 		}
 		var out []byte
+		done := 0 // of b
 		for {
-			i := bytes.Index(b, []byte(f.text))
+			i := bytes.Index(in[done:], []byte(f.text))
 			if i < 0 {
 				break
 			}
-			from, to := i, i+len(f.text)
-			for n := 0; n < 2 && from > 0 && isBase64(b[from-1]); n++ {
+			from, to := done+i, done+i+len(f.text)
+			for n := 0; f.part && n < 2 && from > done && isBase64(b[from-1]); n++ {
 				from--
 			}
-			for n := 0; n < 2 && to < len(b) && isBase64(b[to]); n++ {
+			for n := 0; f.part && n < 2 && to < len(b) && isBase64(b[to]); n++ {
 				to++
 			}
-			out = append(append(out, b[:from]...), stars...)
-			b = b[to:]
+			out = append(append(out, b[done:from]...), stars...)
+			done = to
 		}
-		b = append(out, b...)
+		if done > 0 {
+			b = append(out, b[done:]...)
+		}
 	}
 	return b
+}
+
+// lower gives a copy in which the letters of ASCII are in lower case.
+func lower(b []byte) []byte {
+	out := bytes.Clone(b)
+	for i, c := range out {
+		if c >= 'A' && c <= 'Z' {
+			out[i] = c + 'a' - 'A'
+		}
+	}
+	return out
 }
 
 func isBase64(c byte) bool {

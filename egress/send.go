@@ -154,7 +154,6 @@ func tlsFailure(host string, err error) string {
 		name     x509.HostnameError
 		invalid  x509.CertificateInvalidError
 		record   tls.RecordHeaderError
-		alert    tls.AlertError
 		verified *tls.CertificateVerificationError
 	)
 	switch {
@@ -167,8 +166,6 @@ func tlsFailure(host string, err error) string {
 			invalid.Cert.NotBefore.UTC().Format(time.RFC3339), invalid.Cert.NotAfter.UTC().Format(time.RFC3339))
 	case errors.As(err, &record):
 		return fmt.Sprintf("%s does not speak TLS on this port", host)
-	case errors.As(err, &alert):
-		return fmt.Sprintf("%s ended the TLS handshake: %s", host, strings.TrimPrefix(alert.Error(), "tls: "))
 	case errors.As(err, &verified):
 		return fmt.Sprintf("the certificate of %s is not accepted: %s", host, cut(strings.TrimPrefix(verified.Err.Error(), "x509: "), 512))
 	case strings.Contains(err.Error(), "tls: "):
