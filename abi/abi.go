@@ -151,6 +151,21 @@ type Op struct {
 	Free bool
 }
 
+// KindOf returns the kind of one request of the op: http.request with method
+// GET or HEAD is a Read. A request that is malformed has the op's own kind.
+func (o *Op) KindOf(req []byte) Kind {
+	if o.Name != OpHTTPRequest {
+		return o.Kind
+	}
+	var r struct {
+		Method string `json:"method"`
+	}
+	if err := json.Unmarshal(req, &r); err == nil && (r.Method == "GET" || r.Method == "HEAD") {
+		return Read
+	}
+	return o.Kind
+}
+
 // Group returns the part of the name before the dot.
 func (o *Op) Group() string {
 	for i := range len(o.Name) {

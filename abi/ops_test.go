@@ -120,3 +120,24 @@ func TestErrorIsAnErrorDocument(t *testing.T) {
 		t.Errorf("read back: %+v, %v", doc, err)
 	}
 }
+
+func TestKindOf(t *testing.T) {
+	tests := []struct {
+		op, req string
+		want    abi.Kind
+	}{
+		{abi.OpHTTPRequest, `{"method":"GET","url":"u"}`, abi.Read},
+		{abi.OpHTTPRequest, `{"url":"u","method":"HEAD"}`, abi.Read},
+		{abi.OpHTTPRequest, `{"method":"POST","url":"u"}`, abi.Change},
+		{abi.OpHTTPRequest, `{"method":"get","url":"u"}`, abi.Change},
+		{abi.OpHTTPRequest, `{"method":`, abi.Change},
+		{abi.OpHTTPRequest, ``, abi.Change},
+		{abi.OpNovaServerStop, `{"method":"GET"}`, abi.Change},
+		{abi.OpNovaServerGet, `{}`, abi.Read},
+	}
+	for _, tt := range tests {
+		if got := abi.LookupOp([]byte(tt.op)).KindOf([]byte(tt.req)); got != tt.want {
+			t.Errorf("%s %s is %d, want %d", tt.op, tt.req, got, tt.want)
+		}
+	}
+}

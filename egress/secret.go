@@ -135,10 +135,11 @@ func (m *mask) text(s string) string { return string(m.bytes([]byte(s))) }
 // bytes masks bytes. What it was given is not changed. Case does not count, but
 // in base64: headers change it, and escapes have either.
 func (m *mask) bytes(b []byte) []byte {
+	low := lower(b)
 	for _, f := range m.finds {
 		in := b
 		if !f.part {
-			in = lower(b)
+			in = low
 		}
 		var out []byte
 		done := 0 // of b
@@ -159,6 +160,7 @@ func (m *mask) bytes(b []byte) []byte {
 		}
 		if done > 0 {
 			b = append(out, b[done:]...)
+			low = lower(b)
 		}
 	}
 	return b

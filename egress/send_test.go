@@ -170,7 +170,7 @@ func zipped(b []byte) []byte {
 func TestAnswersAreBounded(t *testing.T) {
 	const limit = 100 << 10
 	const tooLarge = "too_large: http.request: the body of the answer has more than 102400 bytes; ask for less, or raise [http] answer_kib"
-	bomb := zipped(make([]byte, 64<<20))
+	bomb := zipped(make([]byte, 8<<20))
 	empty := zipped(nil)
 	tests := []struct {
 		name    string

@@ -65,7 +65,7 @@ func (s *sandbox) begin(op *abi.Op, req []byte) *ticket {
 func (s *sandbox) run(t *ticket, req []byte) {
 	d := &s.desk
 	req = bytes.Clone(req)
-	if t.op.Kind == abi.Change {
+	if t.op.KindOf(req) == abi.Change {
 		ctx := context.WithoutCancel(s.ctx)
 		d.changes.Go(func() { s.settle(t, s.ask(ctx, t.op, req), false) })
 		return
@@ -103,8 +103,10 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 	d := &s.desk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// What was changed is told in any case; such answers are short.
-	if t.id != 0 && t.op.Kind != abi.Change && d.held+int64(len(answer)) > s.limits.MemoryBytes {
+	// What was changed is told in any case; such answers are short, but for those
+	// of servers outside.
+	const short = 64 << 10
+	if t.id != 0 && (t.op.Kind != abi.Change || len(answer) > short) && d.held+int64(len(answer)) > s.limits.MemoryBytes {
 		answer, errno = document(abi.Errorf(abi.ErrnoQuota, "%s: %v", t.op.Name,
 			s.limits.memoryError("so much is in answers that the task has not waited for")))
 	}
