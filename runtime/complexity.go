@@ -227,13 +227,43 @@ func (r *reader) limits() (least, most int64) {
 	return least, most
 }
 
+// What follows is stricter than wazero, which reads typed references (0x63,
+// 0x64), tables with an initializer (0x40), and one byte for the number of a
+// vector instruction: whoever reads it in another way than the compiler does
+// takes operands for instructions, and the other way round.
+
+// valueType reads a type of WebAssembly 2.0.
+func (r *reader) valueType() {
+	switch t := r.byte(); t {
+	case 0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f: // i32, i64, f32, f64, v128, funcref, externref
+	default:
+		r.fail(fmt.Sprintf("a type of value 0x%02x, which is not WebAssembly 2.0", t))
+	}
+}
+
+// referenceType reads funcref or externref.
+func (r *reader) referenceType() {
+	if t := r.byte(); t != 0x70 && t != 0x6f {
+		r.fail(fmt.Sprintf("a type of reference 0x%02x, which is not WebAssembly 2.0", t))
+	}
+}
+
+// zero reads a byte that is kept for later.
+func (r *reader) zero() {
+	if r.byte() != 0 {
+		r.fail("a byte that must be zero is not")
+	}
+}
+
 // constant skips a constant expression.
 func (r *reader) constant() {
 	for r.err == nil {
 		switch op := r.byte(); op {
 		case 0x0b: // end
 			return
-		case 0x41, 0x23, 0xd2, 0xd0: // i32.const, global.get, ref.func, ref.null
+		case 0xd0: // ref.null
+			r.referenceType()
+		case 0x41, 0x23, 0xd2: // i32.const, global.get, ref.func
 			r.skipNumber(5)
 		case 0x42: // i64.const
 			r.skipNumber(10)
@@ -242,7 +272,7 @@ func (r *reader) constant() {
 		case 0x44: // f64.const
 			r.take(8)
 		case 0xfd: // v128.const
-			if r.u32() != 12 {
+			if r.byte() != 12 {
 				r.fail("a constant expression does not end")
 			}
 			r.take(16)
@@ -270,7 +300,7 @@ func (r *reader) bodyOf() body {
 	locals := int64(0)
 	for range groups {
 		locals += int64(in.u32())
-		if in.byte() == 0x63 || in.err != nil { // a typed reference is not WebAssembly 2.0
+		if in.valueType(); in.err != nil {
 			break
 		}
 	}
@@ -402,15 +432,19 @@ func (w *walker) function(index uint32) arity {
 // blockType reads the type of a block.
 func (w *walker) blockType(r *reader) arity {
 	from := r.pos
-	r.skipNumber(5)
-	switch b := r.b[from:r.pos]; {
-	case len(b) == 0, len(b) == 1 && b[0] == 0x40:
+	if r.left() > 0 && r.b[from] == 0x40 {
+		r.pos++
 		return arity{}
-	case len(b) == 1 && b[0] >= 0x40: // a negative number: a type of value
+	}
+	if r.left() > 0 && r.b[from] > 0x40 && r.b[from] < 0x80 { // a negative number: a type of value
+		r.valueType()
 		return arity{results: 1}
 	}
-	typ := &reader{b: r.b[from:r.pos]}
-	return w.arity(typ.u32())
+	t := r.u32()
+	if r.err == nil && (int64(t) >= int64(len(w.types)) || r.b[r.pos-1]&0x40 != 0) { // the last: it is negative, too
+		r.fail("a block of a type that is not there")
+	}
+	return w.arity(t)
 }
 
 // branch gives how many values a branch to a label carries.
@@ -469,14 +503,17 @@ func (w *walker) walk(r *reader, function int) code {
 			r.u32()
 			c.calls = true
 		case op == 0x1c: // select of types
-			for range r.count("types", 1, maxTypeValues) {
-				r.byte()
+			if r.byte() != 1 {
+				r.fail("a select of several values, which is not WebAssembly 2.0")
 			}
+			r.valueType()
 		case op >= 0x28 && op <= 0x3e: // loads and stores
 			r.u32()
 			r.u32()
-		case op == 0x3f || op == 0x40 || op == 0xd0: // memory.size, memory.grow, ref.null
-			r.byte()
+		case op == 0x3f || op == 0x40: // memory.size, memory.grow
+			r.zero()
+		case op == 0xd0: // ref.null
+			r.referenceType()
 		case op == 0x41: // i32.const
 			r.skipNumber(5)
 		case op == 0x42: // i64.const
@@ -532,7 +569,11 @@ func (l *layout) walkMisc(r *reader) (grows bool) {
 
 // walkVector reads an instruction with prefix 0xfd.
 func walkVector(r *reader) {
-	switch op := r.u32(); {
+	op := r.byte()
+	if op >= 0x80 && r.byte() != 1 { // the number, written in as few bytes as it takes
+		r.fail("a vector instruction that is not WebAssembly 2.0")
+	}
+	switch {
 	case op <= 11 || op == 92 || op == 93: // loads and stores
 		r.u32()
 		r.u32()
@@ -544,7 +585,5 @@ func walkVector(r *reader) {
 		r.u32()
 		r.u32()
 		r.byte()
-	case op > 0xff:
-		r.fail(fmt.Sprintf("unknown instruction 0xfd %d", op))
 	}
 }

@@ -248,7 +248,7 @@ func (l *layout) section(r *reader) {
 	case 6:
 		l.globals += in.count("globals", 4, maxGlobals)
 		for range l.globals {
-			in.byte() // type
+			in.valueType()
 			in.byte() // mutability
 			in.constant()
 		}
@@ -288,8 +288,15 @@ func (l *layout) typ(r *reader) {
 	if form := r.byte(); form != 0x60 && r.err == nil {
 		r.fail(fmt.Sprintf("a type of form 0x%02x, which is not WebAssembly 2.0", form))
 	}
-	params := r.take(int64(r.count("parameters of one type", 1, maxTypeValues)))
-	results := r.take(int64(r.count("results of one type", 1, maxTypeValues)))
+	values := func(what string) []byte {
+		n := r.count(what, 1, maxTypeValues)
+		types := r.b[r.pos:][:n]
+		for range n {
+			r.valueType()
+		}
+		return types
+	}
+	params, results := values("parameters of one type"), values("results of one type")
 	l.typeValues += len(params) + len(results)
 	if l.typeValues > maxAllValues && r.err == nil {
 		r.err = &tooMany{"parameters and results of types", int64(l.typeValues), maxAllValues}
@@ -308,7 +315,7 @@ func (l *layout) importOf(r *reader) {
 	case kindMemory:
 		l.memory(r)
 	case kindGlobal:
-		r.byte()
+		r.valueType()
 		r.byte()
 	default:
 		r.fail(fmt.Sprintf("an import of kind %d, which is not WebAssembly 2.0", i.kind))
@@ -317,7 +324,7 @@ func (l *layout) importOf(r *reader) {
 }
 
 func (l *layout) table(r *reader) {
-	r.byte() // element type
+	r.referenceType()
 	least, most := r.limits()
 	l.tables = append(l.tables, table{least: least, most: most})
 	total := int64(0)
@@ -346,8 +353,12 @@ func (l *layout) element(r *reader) {
 		}
 		r.constant()
 	}
-	if flags&3 != 0 {
-		r.byte() // kind or type
+	switch {
+	case flags&3 == 0:
+	case flags&4 != 0:
+		r.referenceType()
+	default:
+		r.zero() // functions, the only kind
 	}
 	items := r.count("items in one element segment", 1, maxElementItems)
 	if l.elementItems += items; l.elementItems > maxElementItems && r.err == nil {

@@ -68,6 +68,7 @@ var groups = []struct {
 	{"overlaps", overlaps()},
 	{"limits", limits()},
 	{"malformed", malformed()},
+	{"decoders", decoders()},
 	{"manifests", manifests()},
 	{"tickets", tickets()},
 	{"documents", documents()},
