@@ -368,8 +368,11 @@ func (l *lab) built(t *testing.T, n int) {
 		all, err := l.servers(t.Context())
 		active := 0
 		for _, s := range all {
-			if s.VMState == "active" && s.Task == "" {
+			switch {
+			case s.VMState == "active" && s.Task == "":
 				active++
+			case s.VMState == "error":
+				t.Fatalf("not built: %s", s)
 			}
 		}
 		return active == n, fmt.Sprint(active, " active ", err)
