@@ -18,6 +18,7 @@ OUTPUT  ?= text
 COUNT   ?= 6
 FUZZTIME ?= 10s
 JSON    ?=
+SERVERS ?= 20,100
 
 .PHONY: help
 help: ## list the targets
@@ -77,6 +78,12 @@ e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKill
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./hostfuncs ./internal/runstate ./cmd/wasakari
+
+.PHONY: bench-nova
+bench-nova: ## off a dead host of a real Nova: its limit, this program, Masakari (SERVERS=20,100; ONLY=wasakari; JSON=1; needs root, a quiet machine)
+	@{ $(MAKE) build && BENCH_NOVA_SERVERS='$(SERVERS)' BENCH_NOVA_JSON=$(CURDIR)/$(BIN)/bench-nova.json \
+		$(GO) test -tags e2e,bench -count=1 -timeout 4h -v -run '^TestBenchNova$$$(if $(ONLY),/./$(ONLY))' ./test/openstack; } $(if $(JSON),>&2)
+	@$(if $(JSON),cat $(BIN)/bench-nova.json)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
