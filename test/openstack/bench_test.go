@@ -41,7 +41,7 @@ const (
 // contenders in their order: the limit is measured again and again in between,
 // so that a machine that drifts does so for all.
 func contenders() []contender {
-	limit := contender{Name: nameLimit, AtOnce: strconv.Itoa(limitAtOnce), agent: "e2e", recover: plainClient}
+	limit := contender{Name: nameLimit, AtOnce: strconv.Itoa(limitAtOnce), agent: "bench-limit", recover: plainClient}
 	ours := func(atOnce string, locks bool) contender {
 		return contender{Name: nameOurs, AtOnce: atOnce, Locks: locks, agent: "wasakari", recover: runProgram}
 	}
@@ -188,11 +188,12 @@ func (c contender) logsIn(agent string) bool {
 // plainClient is Nova's limit: one login; a list of the host's servers; as many
 // evacuations at a time as it may have, each of which counts until the server
 // has left the list of the host, which is read each second.
-func plainClient(t *testing.T, _ *lab, _ contender) time.Duration {
+func plainClient(t *testing.T, _ *lab, limit contender) time.Duration {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
 	defer cancel()
 	began, c := time.Now(), newCloud()
+	c.agent = limit.agent
 	list := func() map[string]server {
 		var answer struct{ Servers []server }
 		if err := c.nova(ctx, admin, http.MethodGet, "/servers/detail?all_tenants=1&limit=1000&host="+failed, nil, &answer); err != nil {
