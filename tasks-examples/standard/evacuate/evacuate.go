@@ -251,7 +251,7 @@ func (e *evacuation) change(ctx context.Context, kind string, send func() (reque
 			return err
 		}
 		waited += pause
-		if err := e.task.Sleep(ctx, pause/2+rand.N(pause)); err != nil {
+		if err := e.task.Sleep(ctx, pause/2+rand.N(pause)); err != nil { //nolint:gosec // spreads load, guards nothing
 			return err
 		}
 	}
