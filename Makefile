@@ -21,6 +21,7 @@ OUTPUT  ?= text
 COUNT   ?= 6
 FUZZTIME ?= 10s
 JSON    ?=
+SERVERS ?= 20,100
 
 .PHONY: help
 help: ## list the targets
@@ -96,6 +97,12 @@ bench-guests: ## the guests of bench-peers (Debian: clang lld rustc libstd-rust-
 bench-peers: bench-guests ## Wasakari beside wazero, waPC, wasmtime-go and Extism (JSON=1: one document)
 	@cd bench && CGO_ENABLED=1 $(GO) build -o ../$(PEERS)/bench .
 	@$(PEERS)/bench -guests $(PEERS) -output $(if $(JSON),json,$(OUTPUT))
+
+.PHONY: bench-nova
+bench-nova: ## off a dead host of a real Nova: its limit, this program, Masakari (SERVERS=20,100; ONLY=wasakari; JSON=1; needs root, a quiet machine)
+	@{ $(MAKE) build && BENCH_NOVA_SERVERS='$(SERVERS)' BENCH_NOVA_JSON=$(CURDIR)/$(BIN)/bench-nova.json \
+		$(GO) test -tags e2e,bench -count=1 -timeout 4h -v -run '^TestBenchNova$$$(if $(ONLY),/./$(ONLY))' ./test/openstack; } $(if $(JSON),>&2)
+	@$(if $(JSON),cat $(BIN)/bench-nova.json)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME

@@ -69,8 +69,8 @@ type ManifestOption struct {
 	Group string `json:"group"`
 	Name  string `json:"name"`
 	// Type is string, bool, int, float, list, host, uri or seconds, as in
-	// oslo.config; seconds is an int.
-	Type string `json:"type" enum:"string,bool,int,float,list,host,uri,seconds"`
+	// oslo.config; seconds is an int. int_or_auto is an int or the word auto.
+	Type string `json:"type" enum:"string,bool,int,float,list,host,uri,seconds,int_or_auto"`
 	// Default is a literal of the option's type: string, bool, int64, float64 or
 	// []string once the manifest was parsed; nil: unset.
 	Default any `json:"default,omitempty"`
@@ -406,11 +406,11 @@ func (o *ManifestOption) check(c *checker, path string) {
 	c.form(path+".group", groupForm, o.Group, "write the name of a section: a letter or _, then at most 127 letters, digits, _ . : or -")
 	c.form(path+".name", optionForm, o.Name, "write a letter or _, then at most 127 letters, digits or _")
 	c.prose(path+".help", o.Help)
-	number := o.Type == "int" || o.Type == "seconds"
+	number := o.Type == "int" || o.Type == "seconds" || o.Type == "int_or_auto"
 	switch o.Type {
-	case "string", "bool", "int", "float", "list", "host", "uri", "seconds":
+	case "string", "bool", "int", "float", "list", "host", "uri", "seconds", "int_or_auto":
 	default:
-		c.add(path+".type", "write string, bool, int, float, list, host, uri or seconds", "%s is no type", shown(o.Type))
+		c.add(path+".type", "write string, bool, int, float, list, host, uri, seconds or int_or_auto", "%s is no type", shown(o.Type))
 		return
 	}
 	if len(o.Choices) > 0 && o.Type != "string" {
@@ -461,7 +461,10 @@ func (o *ManifestOption) literal() (any, string) {
 		if b, ok := o.Default.(bool); ok {
 			return b, ""
 		}
-	case "int", "seconds":
+	case "int", "seconds", "int_or_auto":
+		if s, ok := o.Default.(string); ok && o.Type == "int_or_auto" && s == "auto" {
+			return s, ""
+		}
 		n, ok := integer(o.Default)
 		switch {
 		case !ok:

@@ -22,6 +22,7 @@ const full = `{
       {"group": "acme", "name": "token", "type": "string", "required": true, "secret": true},
       {"group": "acme", "name": "retries", "type": "int", "default": 3, "min": 0, "max": 5},
       {"group": "acme", "name": "pause", "type": "seconds", "default": 1e1},
+      {"group": "acme", "name": "at_once", "type": "int_or_auto", "default": "auto", "min": 1},
       {"group": "acme", "name": "ratio", "type": "float", "default": 2},
       {"group": "acme", "name": "dry", "type": "bool", "default": false},
       {"group": "acme", "name": "hosts", "type": "list", "default": ["a", "b"]},
@@ -41,7 +42,7 @@ func TestParseManifest(t *testing.T) {
 	for _, o := range m.Tasks[0].Options {
 		defaults = append(defaults, o.Default)
 	}
-	if want := []any{"ops", nil, int64(3), int64(10), 2.0, false, []string{"a", "b"}, nil}; !reflect.DeepEqual(defaults, want) {
+	if want := []any{"ops", nil, int64(3), int64(10), "auto", 2.0, false, []string{"a", "b"}, nil}; !reflect.DeepEqual(defaults, want) {
 		t.Errorf("defaults = %#v, want %#v", defaults, want)
 	}
 	if got, want := m.Tasks[0].Limits, (abi.ManifestLimits{MemoryMiB: 32, Timeout: "5m", CPU: 5e9}); got != want {
@@ -159,7 +160,7 @@ func TestParseManifestMistakes(t *testing.T) {
 		}},
 		{"option without type", task(`"options":[{"group":"g","name":"n"}]`), []string{"manifest: tasks[0].options[0].type: the key is missing"}},
 		{"option of unknown type", option(`"type":"integer"`), []string{
-			"manifest: tasks[0].options[0].type: want one of string, bool, int, float, list, host, uri, seconds",
+			"manifest: tasks[0].options[0].type: want one of string, bool, int, float, list, host, uri, seconds, int_or_auto",
 		}},
 		{"secret with default", option(`"type":"string","secret":true,"default":"hunter2"`), []string{
 			"manifest: tasks[0].options[0].default: a secret option has no default; leave it out; the operator sets it",
@@ -172,6 +173,8 @@ func TestParseManifestMistakes(t *testing.T) {
 		{"default with a fraction", option(`"type":"seconds","default":0.5`), []string{"manifest: tasks[0].options[0].default: the default is no seconds; write a literal of type seconds"}},
 		{"default that lost digits", option(`"type":"int","default":9007199254740994`), []string{"manifest: tasks[0].options[0].default: the default is no int; write a literal of type int"}},
 		{"default out of bounds", option(`"type":"int","default":9,"max":5`), []string{"manifest: tasks[0].options[0].default: the default 9 is out of bounds; write a literal of type int"}},
+		{"default that is no word", option(`"type":"int_or_auto","default":"many"`), []string{"manifest: tasks[0].options[0].default: the default is no int_or_auto; write a literal of type int_or_auto"}},
+		{"default of int_or_auto out of bounds", option(`"type":"int_or_auto","default":0,"min":1`), []string{"manifest: tasks[0].options[0].default: the default 0 is out of bounds; write a literal of type int_or_auto"}},
 		{"default none of the choices", option(`"type":"string","default":"c","choices":["a","b"]`), []string{"manifest: tasks[0].options[0].default: the default is none of the choices; write a literal of type string"}},
 		{"list of numbers", option(`"type":"list","default":[1]`), []string{"manifest: tasks[0].options[0].default: the default is no list of strings; write a literal of type list"}},
 		{"choices of a number", option(`"type":"int","choices":["1"]`), []string{"manifest: tasks[0].options[0].choices: an option of type int has no choices; leave it out, or make the type string"}},
@@ -236,7 +239,7 @@ func TestValidateOfAManifestMadeInGo(t *testing.T) {
 		},
 	}}}
 	want := strings.Join([]string{
-		`manifest: tasks[0].options[2].type: "dict" is no type; write string, bool, int, float, list, host, uri or seconds`,
+		`manifest: tasks[0].options[2].type: "dict" is no type; write string, bool, int, float, list, host, uri, seconds or int_or_auto`,
 		`manifest: tasks[0].on_interrupt: "sometimes" is not allowed; write rerun or fail`,
 		"manifest: tasks[0].limits.memory_mib: -1 is out of bounds; write 1 to 4096",
 	}, "\n")

@@ -78,7 +78,7 @@ type Default struct {
 	WaitPeriodAfterPowerOff                time.Duration `option:"wait_period_after_power_off"`
 	WaitPeriodAfterPowerOn                 time.Duration `option:"wait_period_after_power_on"`
 	VerifyInterval                         time.Duration `option:"verify_interval"`
-	HostFailureRecoveryThreads             int           `option:"host_failure_recovery_threads"`
+	HostFailureRecoveryThreads             int           `option:"host_failure_recovery_threads"` // 0: auto
 	ProcessUnfinishedNotificationsInterval time.Duration `option:"process_unfinished_notifications_interval"`
 	RetryNotificationNewStatusInterval     time.Duration `option:"retry_notification_new_status_interval"`
 	CheckExpiredNotificationsInterval      time.Duration `option:"check_expired_notifications_interval"`
@@ -338,7 +338,7 @@ func (c *Config) fill() []*recovery.ConfigError {
 		switch {
 		case err != nil:
 			errs = append(errs, c.explain(a, err))
-		case set && o.Default != nil && strings.TrimFunc(t.s, isSpace) == "" && (o.Type == tInt || o.Type == tSeconds):
+		case set && o.Default != nil && strings.TrimFunc(t.s, isSpace) == "" && (o.Type == tInt || o.Type == tSeconds || o.Type == tAuto):
 			c.warn(t.pos(0), fmt.Sprintf("option %s is empty: its default %v is used", title(o.OptionSpec), o.Default))
 		}
 		values[k] = v
@@ -405,7 +405,9 @@ func setFields(s reflect.Value, group string, values map[key]any) {
 		v, f := values[key{group, s.Type().Field(i).Tag.Get("option")}], s.Field(i)
 		switch v := v.(type) {
 		case string:
-			f.SetString(v)
+			if f.Kind() != reflect.Int { // else auto, which is 0
+				f.SetString(v)
+			}
 		case bool:
 			f.SetBool(v)
 		case int64:

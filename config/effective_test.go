@@ -78,7 +78,7 @@ func TestEffective(t *testing.T) {
 		"DEFAULT.verify_interval":                {"seconds 2 sample.conf:2:19 changed"},
 		"DEFAULT.wait_period_after_power_on":     {"seconds 61 sample.conf:3:30 changed"},
 		"DEFAULT.wait_period_after_power_off":    {"seconds 180 default"},
-		"DEFAULT.host_failure_recovery_threads":  {"int 3 sample.conf:4:33"},
+		"DEFAULT.host_failure_recovery_threads":  {"int_or_auto 3 sample.conf:4:33"},
 		"DEFAULT.wait_period_after_evacuation":   {"seconds 90 sample.conf:5:31"},
 		"DEFAULT.os_privileged_user_name":        {"string 2 sample.conf:6:27 changed"},
 		"DEFAULT.os_privileged_user_password":    {"string **** sample.conf:7:31 * changed", "string **** sample.conf:7:31 * changed two"},

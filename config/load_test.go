@@ -316,3 +316,18 @@ func TestUnreadableSources(t *testing.T) {
 		t.Errorf("error = %v\nwant    %s", err, want)
 	}
 }
+
+func TestAutoIsNoNumber(t *testing.T) {
+	flag := config.Flag{Group: "DEFAULT", Name: "host_failure_recovery_threads", Value: "auto", Origin: "--set"}
+	c, err := config.Load(config.Sources{Flags: []config.Flag{flag}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Default.HostFailureRecoveryThreads; got != 0 {
+		t.Errorf("threads = %d, want 0", got)
+	}
+	o := recovery.OptionSpec{Group: flag.Group, Name: flag.Name, Type: recovery.IntOrAutoOption, Default: int64(3)}
+	if got, err := c.TaskOptions([]recovery.OptionSpec{o}); err != nil || got["DEFAULT"][flag.Name] != "auto" {
+		t.Errorf("option of a task = %v, %v, want auto", got, err)
+	}
+}

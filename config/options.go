@@ -26,7 +26,7 @@ type option struct {
 
 // Specs lists every option that is known, with type, default and help: those
 // that Wasakari reads and those of Masakari and OpenStack's libraries that are
-// accepted without effect. Defaults of int and seconds are int64, of list and
+// accepted without effect. Defaults of int, seconds and int_or_auto are int64, of list and
 // multi []string, of flow recovery.Flow.
 func Specs() []recovery.OptionSpec {
 	specs := make([]recovery.OptionSpec, len(table))
@@ -115,6 +115,7 @@ const (
 	tFlow    = recovery.FlowOption
 	tMulti   = recovery.MultiOption
 	tSeconds = recovery.SecondsOption
+	tAuto    = recovery.IntOrAutoOption
 )
 
 // mod changes a row.
@@ -195,7 +196,7 @@ var table = rows(
 		row("wait_period_after_power_off", tSeconds, 180, "Limit for a server to stop."),
 		row("wait_period_after_power_on", tSeconds, 60, "Limit for a server to start."),
 		row("verify_interval", tSeconds, 1, "Time between two looks at the state of a server or service."),
-		row("host_failure_recovery_threads", tInt, 3, "Servers evacuated at once in one host recovery.", atLeast(1)),
+		row("host_failure_recovery_threads", tAuto, 3, "Servers evacuated at once in one host recovery; auto: as many as Nova answers quickly.", atLeast(1)),
 		row("process_unfinished_notifications_interval", tSeconds, 120, "Period of the job for notifications in error and those left new; negative: off.", service),
 		row("retry_notification_new_status_interval", tSeconds, 60, "Age from which that job takes up a notification left new.", service),
 		row("check_expired_notifications_interval", tSeconds, 600, "Period of the expiry job.", service),

@@ -255,6 +255,8 @@ func kind(o recovery.OptionSpec) string {
 	switch o.Type {
 	case recovery.MultiOption:
 		k = "string, may be given more than once"
+	case recovery.IntOrAutoOption:
+		return "int" + strings.Replace(limits(o), " ≥", " of at least", 1) + ", or " + recovery.AutoValue
 	case recovery.HostOption:
 		k = "host name or IP address"
 	case recovery.URIOption:

@@ -64,7 +64,7 @@ func sampleTasks() []recovery.Task {
 	wait.Max = new(int64(60))
 	return []recovery.Task{
 		{Key: "fence", Library: "acme-recovery", Uses: []string{"nova.server_list", "kv.*"}, Options: []recovery.OptionSpec{
-			queue, token, level, tries, wait,
+			queue, token, level, tries, wait, o("at_once", recovery.IntOrAutoOption, "auto"),
 			o("on", recovery.BoolOption, true), o("ratio", recovery.FloatOption, 2.5), o("url", recovery.URIOption, "http://x/#a"),
 			o("mail_to", recovery.ListOption, []any{"a@x", "b $c"}), o("nobody", recovery.ListOption, []any{}), o("gaps", recovery.ListOption, []any{"a", "", "b"}),
 			o("blanks", recovery.StringOption, " a "), o("quoted", recovery.StringOption, `"a" and "b"`), o("quote", recovery.StringOption, "'"),

@@ -11,8 +11,8 @@ import (
 )
 
 // TaskOptions reads the options of tasks: for each section and name the value
-// of the type that specs want, as string, bool, int64 (int, seconds), float64
-// or []string. An option that is unset and has no default is left out. The
+// of the type that specs want, as string, bool, int64 (int, seconds), int64 or
+// string (int_or_auto), float64 or []string. An option that is unset and has no default is left out. The
 // default of an option that is also Masakari's own is Masakari's unless specs
 // give one. Defaults of specs are taken literally; references in them are not
 // resolved. A secret is a recovery.Secret that has a name only: see Secrets. A
@@ -105,8 +105,8 @@ func literal(o recovery.OptionSpec) (any, error) {
 	switch o.Type {
 	case recovery.FlowOption, recovery.MultiOption:
 		return nil, fmt.Errorf("a task's option cannot be of type %s", o.Type)
-	case recovery.StringOption, recovery.BoolOption, recovery.IntOption, recovery.SecondsOption, recovery.FloatOption,
-		recovery.ListOption, recovery.HostOption, recovery.URIOption:
+	case recovery.StringOption, recovery.BoolOption, recovery.IntOption, recovery.SecondsOption, recovery.IntOrAutoOption,
+		recovery.FloatOption, recovery.ListOption, recovery.HostOption, recovery.URIOption:
 	default:
 		return nil, fmt.Errorf("unknown type %q", o.Type)
 	}
@@ -118,9 +118,14 @@ func literal(o recovery.OptionSpec) (any, error) {
 		if b, ok := o.Default.(bool); ok {
 			return b, nil
 		}
-	case recovery.IntOption, recovery.SecondsOption:
+	case recovery.IntOption, recovery.SecondsOption, recovery.IntOrAutoOption:
 		var n int64
 		switch d := o.Default.(type) {
+		case string:
+			if o.Type != recovery.IntOrAutoOption || d != recovery.AutoValue {
+				return nil, bad
+			}
+			return d, nil
 		case int64:
 			n = d
 		case int:

@@ -18,7 +18,8 @@ import (
 const maxSeconds = math.MaxInt32
 
 // convert turns the text of one value into the Go type of the option: string,
-// bool, int64 (int, seconds), float64 or []string (list). The value is nil when
+// bool, int64 (int, seconds), int64 or string (int_or_auto), float64 or
+// []string (list). The value is nil when
 // an empty number unsets the option. Flows and multi-valued options are read
 // elsewhere.
 func convert(o recovery.OptionSpec, t text) (any, *recovery.ConfigError) {
@@ -53,6 +54,17 @@ func convert(o recovery.OptionSpec, t text) (any, *recovery.ConfigError) {
 			return nil, wrong(o, t, reason)
 		}
 		return n, nil
+	case recovery.IntOrAutoOption:
+		if s == "" || strings.EqualFold(s, recovery.AutoValue) {
+			if s == "" {
+				return nil, nil
+			}
+			return recovery.AutoValue, nil
+		}
+		if n, ok := parseInt(s); ok && checkInt(o, n) == "" {
+			return n, nil
+		}
+		return nil, wrong(o, t, "an int"+limits(o)+" or "+recovery.AutoValue)
 	case recovery.FloatOption:
 		if s == "" {
 			return nil, nil

@@ -19,6 +19,7 @@ func TestValues(t *testing.T) {
 		wantBool                     = "t.conf:2:5: option [grp] o: want a bool (true, 1, on, yes, false, 0, off, no), got "
 	)
 	port := recovery.OptionSpec{Type: integer, Min: new(int64(1)), Max: new(int64(65535))}
+	threads := recovery.OptionSpec{Type: recovery.IntOrAutoOption, Min: new(int64(1))}
 	tests := []struct {
 		spec    recovery.OptionSpec
 		text    string
@@ -56,6 +57,11 @@ func TestValues(t *testing.T) {
 		{spec: port, text: "65535", want: int64(65535)},
 		{spec: port, text: "0", wantErr: "t.conf:2:5: option [grp] o: want an int from 1 to 65535, got '0'"},
 		{spec: recovery.OptionSpec{Type: integer, Min: new(int64(0))}, text: "-1", wantErr: "t.conf:2:5: option [grp] o: want an int ≥ 0, got '-1'"},
+		{spec: threads, text: "8", want: int64(8)},
+		{spec: threads, text: " Auto ", want: "auto"},
+		{spec: threads, text: "", want: nil},
+		{spec: threads, text: "0", wantErr: "t.conf:2:5: option [grp] o: want an int ≥ 1 or auto, got '0'"},
+		{spec: threads, text: "automatic", wantErr: "t.conf:2:5: option [grp] o: want an int ≥ 1 or auto, got 'automatic'"},
 		{spec: recovery.OptionSpec{Type: seconds}, text: "5s", wantErr: "t.conf:2:5: option [grp] o: want an int (seconds), got '5s'"},
 		{spec: recovery.OptionSpec{Type: seconds}, text: "9999999999", wantErr: "t.conf:2:5: option [grp] o: want an int (seconds) ≤ 2147483647, got '9999999999'"},
 		{spec: recovery.OptionSpec{Type: float}, text: "1.5e1", want: 15.0},
@@ -233,6 +239,8 @@ func TestTaskOptions(t *testing.T) {
 		o("d_string", recovery.StringOption, "$literal"),
 		o("d_int", recovery.IntOption, 5.0),
 		o("d_uint", recovery.IntOption, uint64(6)),
+		o("d_auto", recovery.IntOrAutoOption, "auto"),
+		o("d_count", recovery.IntOrAutoOption, 4.0),
 		o("d_float", recovery.FloatOption, 2),
 		o("d_list", recovery.ListOption, []any{"a", "b"}),
 		o("d_bool", recovery.BoolOption, false),
@@ -242,7 +250,7 @@ func TestTaskOptions(t *testing.T) {
 	want := map[string]map[string]any{
 		"acme": {
 			"fence_timeout": int64(120), "mail_to": []string{"a@x", "b@x"}, "dry_run": false, "queue": "q-False",
-			"d_string": "$literal", "d_int": int64(5), "d_uint": int64(6), "d_float": 2.0, "d_list": []string{"a", "b"}, "d_bool": false,
+			"d_string": "$literal", "d_int": int64(5), "d_uint": int64(6), "d_auto": "auto", "d_count": int64(4), "d_float": 2.0, "d_list": []string{"a", "b"}, "d_bool": false,
 		},
 		"DEFAULT":      {"wait_period_after_evacuation": int64(7)},
 		"host_failure": {"evacuate_all_instances": true},
@@ -261,6 +269,7 @@ func TestTaskOptions(t *testing.T) {
 		o("x1", recovery.IntOption, 1.5), o("x2", recovery.ListOption, []any{1}), o("x3", recovery.BoolOption, "yes"),
 		o("x4", recovery.FlowOption, nil), o("x5", "colour", nil), o("x6", recovery.HostOption, "a_b"),
 		{Group: "acme", Name: "x7", Type: recovery.IntOption, Default: 5, Max: new(int64(3))},
+		o("x8", recovery.IntOrAutoOption, "many"),
 	})
 	wantErr := []string{
 		"option [acme] api_key is required: key of the ticket system; write api_key = … below [acme]",
@@ -273,6 +282,7 @@ func TestTaskOptions(t *testing.T) {
 		`option [acme] x5: unknown type "colour"; mend the manifest of the task`,
 		"option [acme] x6: the default is no host; mend the manifest of the task",
 		"option [acme] x7: the default is not an int ≤ 3; mend the manifest of the task",
+		"option [acme] x8: the default is no int_or_auto; mend the manifest of the task",
 	}
 	if err == nil || strings.ReplaceAll(err.Error(), f, "t.conf") != strings.Join(wantErr, "\n") {
 		t.Errorf("error = %v\nwant %s", err, strings.Join(wantErr, "\n"))

@@ -217,6 +217,9 @@ type nova struct {
 func newNova(servers ...recovery.Server) *nova {
 	n := &nova{fakeCloud: &fakeCloud{}, srv: map[string]*recovery.Server{}, acts: map[string][]recovery.ServerAction{}}
 	for _, s := range servers {
+		if s.Updated == "" {
+			s.Updated = nowText()
+		}
 		n.srv[s.ID] = &s
 	}
 	n.server = n.getServer
@@ -225,7 +228,7 @@ func newNova(servers ...recovery.Server) *nova {
 		defer n.mu.Unlock()
 		var out []recovery.Server
 		for _, id := range slices.Sorted(maps.Keys(n.srv)) {
-			if s := n.srv[id]; f.Host == "" || s.Host == f.Host {
+			if s := n.srv[id]; (f.Host == "" || s.Host == f.Host) && (f.ChangedSince.IsZero() || s.Updated >= f.ChangedSince.UTC().Format(time.RFC3339)) {
 				out = append(out, *s)
 			}
 		}
@@ -288,7 +291,11 @@ func (n *nova) edit(id string, f func(s *recovery.Server)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f(n.srv[id])
+	n.srv[id].Updated = nowText()
 }
+
+// nowText is the time as Nova shows it, in whole seconds.
+func nowText() string { return time.Now().UTC().Format(time.RFC3339) }
 
 // migrate changes the newest migration of a server.
 func (n *nova) setMigration(id, status string) {
@@ -315,6 +322,7 @@ func (n *nova) change(_ context.Context, verb, id, arg string) (string, error) {
 		return "", cloudError(verb+" "+id, 404, "no such server", recovery.ErrNotFound)
 	}
 	req := n.nextRequest()
+	s.Updated = nowText()
 	n.acts[id] = append(n.acts[id], recovery.ServerAction{Action: verb, RequestID: req, StartTime: fmt.Sprintf("%06d", n.serial)})
 	switch verb {
 	case "evacuate":

@@ -505,7 +505,42 @@ func TestGuardsOfOneMomentShareTheirReads(t *testing.T) {
 	})
 }
 
-func TestAGuardNeverUsesAReadThatBeganBefore(t *testing.T) {
+// What a poll or a task's list showed less than a second ago is not read again.
+func TestAGuardTakesWhatWasJustSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newNova(active("s1", failedHost), active("s2", failedHost))
+		task := setup(t, cloud).task()
+		evacuate := func(id string) error {
+			_, err := do(t.Context(), task, abi.OpNovaServerEvacuate, fmt.Sprintf(`{"id":%q}`, id))
+			return err
+		}
+		list := func() {
+			if _, err := do(t.Context(), task, abi.OpNovaServerList, `{"host":"compute-1","fields":["id"]}`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list()
+		if _, err := do(t.Context(), task, abi.OpNovaServerLock, `{"id":"s1"}`); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "", evacuate("s1"), "", "")
+		if got := []int{cloud.count("servers"), cloud.count("server")}; !slices.Equal(got, []int{1, 0}) {
+			t.Errorf("lists, reads = %v, want [1 0]", got)
+		}
+		// Not what was seen before its own evacuation: Nova has forgotten the record
+		// of it, the server tells.
+		cloud.mu.Lock()
+		cloud.migs = nil
+		cloud.mu.Unlock()
+		want(t, "", evacuate("s1"), "", "conflict: nova.server_evacuate: server s1 is being rebuilt (task state rebuilding), a second evacuation would ruin it")
+		// Nor what was seen too long ago.
+		time.Sleep(2 * time.Second)
+		cloud.edit("s2", moveTo("compute-3"))
+		want(t, "", evacuate("s2"), "", "conflict: nova.server_evacuate: server s2 is on compute-3, not on the failed host compute-1: it has been moved already")
+	})
+}
+
+func TestAGuardNeverSharesAReadThatBeganBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := newNova(active("s1", failedHost), active("s2", failedHost))
 		b := setup(t, cloud)

@@ -139,7 +139,8 @@ type Hatch struct {
 	guard   Guard // may be nil
 
 	flights  flights                            // coalesced reads for guards
-	servers  watches[*hostView]                 // by compute host
+	followed followed                           // servers that are waited for
+	servers  watches[*serversView]              // of all that are followed
 	services watches[[]recovery.ComputeService] // by compute host
 	owner    owner                              // of every goroutine that outlives an op
 
@@ -173,7 +174,7 @@ func New(d Deps) *Hatch {
 	}
 	h.owner.init()
 	h.flights.init(h)
-	h.servers.init(&h.owner, h.opt.VerifyInterval, h.look)
+	h.servers.init(&h.owner, h.opt.VerifyInterval, h.lookAtServers)
 	h.services.init(&h.owner, h.opt.VerifyInterval, func(ctx context.Context, k watchKey) ([]recovery.ComputeService, error) {
 		return h.cloud.Services(ctx, recovery.ServiceFilter{Host: k.host})
 	})

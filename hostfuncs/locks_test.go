@@ -209,8 +209,8 @@ func TestAListFromBeforeTheUnlockSaysNothing(t *testing.T) {
 		want(t, got, err, `{"unlocked":true,"request_id":"req-1"}`, "")
 		got, err = do(t.Context(), task, abi.OpNovaServerUnlock, `{"id":"s1"}`)
 		want(t, got, err, `{"unlocked":false}`, "")
-		if got := cloud.count("server"); got != 1 {
-			t.Errorf("%d reads, want 1: for the second unlock only", got)
+		if got := cloud.count("server"); got != 2 {
+			t.Errorf("%d reads, want 2: for the wait and the second unlock", got)
 		}
 	})
 }

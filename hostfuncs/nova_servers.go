@@ -64,16 +64,17 @@ func (h *Hatch) listHost(ctx context.Context, host string) (map[string]recovery.
 	return out, err
 }
 
-// recent keeps what was read of servers a moment ago, for locks: whether to
-// lock is decided with what was true up to maxAge ago, which saves a read or two
-// for each server. A person who locks in this very moment is not
-// seen, nor would be between a fresh read and the lock.
+// recent keeps what was read of servers a moment ago: whether to lock or to
+// evacuate is decided with what was true up to maxAge ago, which saves a read
+// or two for each server. What a person does in this very moment is not seen,
+// nor would it be between a fresh read and the change.
 type recent struct {
 	mu        sync.Mutex
 	listed    map[string]recovery.Server // on the failed host
 	listBegan time.Time
 	ones      map[string]seenServer
 	changed   map[string]time.Time // when we locked or unlocked it last
+	evacuated map[string]time.Time // when we evacuated it last
 }
 
 // maxAge does not grow with the time between two looks: a person's lock must not
@@ -103,27 +104,40 @@ func (r *recent) one(s recovery.Server, began time.Time) {
 }
 
 // change says that a lock or unlock was sent just now.
-func (r *recent) change(id string) {
+func (r *recent) change(id string) { r.note(&r.changed, id) }
+
+// evacuation says that an evacuation was sent just now.
+func (r *recent) evacuation(id string) { r.note(&r.evacuated, id) }
+
+func (r *recent) note(when *map[string]time.Time, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.changed == nil {
-		r.changed = map[string]time.Time{}
+	if *when == nil {
+		*when = map[string]time.Time{}
 	}
-	r.changed[id] = time.Now()
-	delete(r.ones, id)
+	(*when)[id] = time.Now()
 }
 
-// get gives what a read showed that began less than maxAge ago, and after the
-// last lock or unlock of ours ended.
-func (r *recent) get(id string) (recovery.Server, bool) {
+// forLock gives what a read showed that began less than maxAge ago, and after
+// the last lock or unlock of ours ended.
+func (r *recent) forLock(id string) (recovery.Server, bool) { return r.get(&r.changed, id) }
+
+// forEvacuation is forLock for evacuations: locks of ours do not matter.
+func (r *recent) forEvacuation(id string) (recovery.Server, bool) { return r.get(&r.evacuated, id) }
+
+func (r *recent) get(last *map[string]time.Time, id string) (recovery.Server, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	good := func(began time.Time) bool { return time.Since(began) < maxAge && began.After(r.changed[id]) }
-	if s, ok := r.ones[id]; ok && good(s.began) {
+	good := func(began time.Time) bool { return time.Since(began) < maxAge && began.After((*last)[id]) }
+	if s, ok := r.ones[id]; ok && good(s.began) && !s.began.Before(r.listBegan) {
 		return s.Server, true
 	}
 	s, ok := r.listed[id]
-	return s, ok && good(r.listBegan)
+	if ok && good(r.listBegan) {
+		return s, true
+	}
+	one, ok := r.ones[id]
+	return one.Server, ok && good(one.began)
 }
 
 // evacuationsFrom lists the evacuations away from one host, by server.
@@ -231,10 +245,15 @@ func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest)
 		f.Tenant = t.tenant()
 	}
 	out, first := []byte(`{"servers":[`), true
+	began, all := time.Now(), map[string]recovery.Server{}
+	whole := f.Host != "" && f == (recovery.ServerFilter{Host: t.h.run.FailedHost})
 	err = t.h.cloud.Servers(ctx, f, func(page []recovery.Server) error {
 		for i := range page {
 			if !t.sees(&page[i]) {
 				continue
+			}
+			if whole {
+				all[page[i].ID] = page[i]
 			}
 			if !first {
 				out = append(out, ',')
@@ -252,6 +271,9 @@ func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if whole {
+		t.h.recent.list(all, began)
 	}
 	return append(out, "]}"...), nil
 }
@@ -301,18 +323,26 @@ func serverEvacuate(ctx context.Context, t *TaskHost, req abi.NovaServerEvacuate
 			}
 			return migrationIDs(evacuations), nil
 		},
-		send: func(ctx context.Context) (string, error) { return h.cloud.Evacuate(ctx, req.ID, req.Host) },
+		send: func(ctx context.Context) (string, error) {
+			defer h.recent.evacuation(req.ID)
+			return h.cloud.Evacuate(ctx, req.ID, req.Host)
+		},
 	})
 	return requestID{id}, err
 }
 
-// beforeEvacuation reads the server and its evacuations at once.
+// beforeEvacuation gives the server as it was a moment ago and reads its
+// evacuations, which tell of those that began since.
 func (h *Hatch) beforeEvacuation(ctx context.Context, id string) (recovery.Server, []recovery.Migration, error) {
 	var evacuations map[string][]recovery.Migration
 	var merr error
 	var wg sync.WaitGroup
 	wg.Go(func() { evacuations, merr = h.flights.evacuations.ask(ctx, id) })
-	s, err := h.fresh(ctx, id)
+	s, ok := h.recent.forEvacuation(id)
+	var err error
+	if !ok {
+		s, err = h.fresh(ctx, id)
+	}
 	wg.Wait()
 	if err == nil {
 		err = merr
@@ -465,7 +495,7 @@ func serverLock(ctx context.Context, t *TaskHost, req abi.NovaServerLockRequest)
 	id, _, err := h.ensure(ctx, t.by(), ensured{
 		op: abi.OpNovaServerLock, target: req.ID,
 		done: func(ctx context.Context) (bool, error) {
-			s, ok := h.recent.get(req.ID)
+			s, ok := h.recent.forLock(req.ID)
 			if !ok {
 				var err error
 				if s, err = h.fresh(ctx, req.ID); err != nil {
@@ -573,7 +603,7 @@ func (h *Hatch) unlock(ctx context.Context, b by, id string) (requestID string, 
 	return h.ensure(ctx, b, ensured{
 		op: abi.OpNovaServerUnlock, target: id,
 		done: func(ctx context.Context) (bool, error) {
-			s, ok := h.recent.get(id)
+			s, ok := h.recent.forLock(id)
 			if !ok {
 				var err error
 				if s, err = h.cloud.Server(ctx, id); err != nil {

@@ -12,37 +12,6 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 )
 
-// hostView is what one poll of a compute host saw.
-type hostView struct {
-	host    string
-	servers map[string]recovery.Server
-	// evacuations lists the evacuations away from the host, read when the first
-	// waiter needs them and shared by all of the same poll.
-	evacuations *lazy[map[string][]recovery.Migration]
-}
-
-// look makes a hostView: one list for all waiters of the host.
-func (h *Hatch) look(ctx context.Context, k watchKey) (*hostView, error) {
-	v := &hostView{host: k.host, evacuations: newLazy(&h.owner, func(ctx context.Context) (map[string][]recovery.Migration, error) {
-		ctx, cancel := context.WithTimeout(ctx, 2*h.opt.NovaTimeout)
-		defer cancel()
-		return h.evacuationsFrom(ctx, k.host)
-	})}
-	var err error
-	if k.host != "" {
-		v.servers, err = h.listHost(ctx, k.host)
-		return v, err
-	}
-	v.servers = map[string]recovery.Server{}
-	s, err := h.cloud.Server(ctx, k.id)
-	if err == nil {
-		v.servers[k.id] = s
-	} else if isNotFound(err) {
-		err = nil // whoever misses it reads it once more and finds out
-	}
-	return v, err
-}
-
 // until says when a wait for a server is over.
 type until struct {
 	id, kind, fromHost string
@@ -62,7 +31,7 @@ const (
 // old host for a tenth of a second before its host changes; and one that was in
 // error before looks as if its evacuation had failed. So what counts as failure
 // is the server's newest evacuation, and the server's fault only without one.
-func (h *Hatch) judge(ctx context.Context, u until, s recovery.Server, v *hostView) (outcome, message string, err error) {
+func (h *Hatch) judge(ctx context.Context, u until, s recovery.Server, v *serversView) (outcome, message string, err error) {
 	if s.VMState == stateDeleted {
 		return outcomeDeleted, "", nil
 	}
@@ -84,10 +53,7 @@ func (h *Hatch) judge(ctx context.Context, u until, s recovery.Server, v *hostVi
 	if s.Host != "" && s.Host != u.fromHost {
 		return outcomeReached, "", nil
 	}
-	if v.host != u.fromHost {
-		return "", "", nil // it came back; the next poll is of the right host
-	}
-	evacuations, err := v.evacuations.get(ctx)
+	evacuations, err := v.evacuations(ctx, u.fromHost)
 	if err != nil {
 		return "", "", err
 	}
@@ -129,7 +95,6 @@ func serverWait(ctx context.Context, t *TaskHost, req abi.NovaServerWaitRequest)
 		return nil, err
 	}
 	u := until{id: req.ID, kind: req.Until, fromHost: req.FromHost, vmStates: req.VMStates}
-	key := watchKey{}
 	switch {
 	case u.kind == "moved":
 		if u.fromHost == "" {
@@ -138,7 +103,6 @@ func serverWait(ctx context.Context, t *TaskHost, req abi.NovaServerWaitRequest)
 		if u.fromHost == "" {
 			return nil, fmt.Errorf("from_host: the run has no failed host, so name the host that the server leaves: %w", recovery.ErrInvalid)
 		}
-		key.host = u.fromHost
 	case u.kind == "vm_state" && len(u.vmStates) == 0:
 		return nil, fmt.Errorf("vm_states: name at least one: %w", recovery.ErrInvalid)
 	}
@@ -146,8 +110,7 @@ func serverWait(ctx context.Context, t *TaskHost, req abi.NovaServerWaitRequest)
 	ctx, cancel := h.withTimeout(ctx, req.TimeoutSeconds)
 	defer cancel()
 	w := serverWaiter{h: h, u: u}
-	err = w.wait(ctx, key)
-	if err != nil {
+	if err := w.wait(ctx); err != nil {
 		return nil, w.giveUp(ctx, err, req.TimeoutSeconds)
 	}
 	out := append(append([]byte(`{"outcome":"`), w.outcome...), `","server":`...)
@@ -177,93 +140,39 @@ type serverWaiter struct {
 	failure          error           // of the last look, nil when it worked
 }
 
-// wait ends with an outcome or an error. It begins with the host of key; with
-// an empty key, by reading the server once.
-func (w *serverWaiter) wait(ctx context.Context, key watchKey) error {
-	for key == (watchKey{}) {
-		began := time.Now()
-		over, err := w.readOne(ctx, &hostView{})
-		if over || err != nil {
-			return err
-		}
-		if w.failure == nil {
-			key = w.keyOf()
-			break
-		}
-		if pause(ctx, time.Until(began.Add(w.h.opt.VerifyInterval))); ctx.Err() != nil {
-			return endOf(ctx)
-		}
-	}
-	for {
-		next, err := w.watch(ctx, key)
-		if err != nil || w.outcome != "" {
-			return err
-		}
-		key = next
-	}
-}
-
-// keyOf names the watch that shows the server where it was seen last.
-func (w *serverWaiter) keyOf() watchKey {
-	if w.seen.Host == "" {
-		return watchKey{id: w.u.id}
-	}
-	return watchKey{host: w.seen.Host}
-}
-
-// watch follows one host until there is an outcome, or until the server is
-// found to be on another one.
-func (w *serverWaiter) watch(ctx context.Context, key watchKey) (next watchKey, err error) {
-	views, leave, err := w.h.servers.join(key)
+// wait ends with an outcome or an error.
+func (w *serverWaiter) wait(ctx context.Context) error {
+	// First, so that the first poll shows the server.
+	defer w.h.followed.join(w.u.id)()
+	views, leave, err := w.h.servers.join(watchKey{})
 	if err != nil {
-		return key, err
+		return err
 	}
 	defer leave()
 	for {
 		v, err := await(ctx, &w.h.owner, views)
 		if err != nil {
-			return key, err
+			return err
 		}
-		if v.err != nil {
-			if w.failure = v.err; !passing(v.err) {
-				return key, v.err
-			}
-			continue
-		}
-		s, listed := v.val.servers[w.u.id]
-		var over bool
-		if listed {
-			over, err = w.take(ctx, s, v.val)
-		} else {
-			over, err = w.readOne(ctx, v.val)
-		}
-		if over || err != nil {
-			return key, err
-		}
-		if !listed && w.failure == nil && w.keyOf() != key {
-			return w.keyOf(), nil
+		if over, err := w.take(ctx, v.val, v.err); over || err != nil {
+			return err
 		}
 	}
 }
 
-// readOne reads the server by its id: it is not, or not any more, where it was
-// looked for.
-func (w *serverWaiter) readOne(ctx context.Context, v *hostView) (over bool, err error) {
-	began := time.Now()
-	s, err := w.h.cloud.Server(ctx, w.u.id)
-	switch {
-	case isNotFound(err):
-		w.outcome = outcomeDeleted
-		return true, nil
-	case err != nil:
+// take judges the server as a poll showed it.
+func (w *serverWaiter) take(ctx context.Context, v *serversView, err error) (over bool, _ error) {
+	if err == nil {
+		err = v.failed[w.u.id]
+	}
+	if err != nil {
 		return false, w.failed(ctx, err)
 	}
-	w.h.recent.one(s, began)
-	return w.take(ctx, s, v)
-}
-
-// take judges the server as it was seen.
-func (w *serverWaiter) take(ctx context.Context, s recovery.Server, v *hostView) (over bool, err error) {
+	s, ok := v.servers[w.u.id]
+	if !ok {
+		w.outcome = outcomeDeleted
+		return true, nil
+	}
 	w.seen, w.failure = s, nil
 	w.outcome, w.message, err = w.h.judge(ctx, w.u, s, v)
 	if err != nil {

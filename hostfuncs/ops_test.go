@@ -295,7 +295,7 @@ func TestOpOfTheRuntimeIsRefused(t *testing.T) {
 
 func TestServerFields(t *testing.T) {
 	cloud := newNova(recovery.Server{
-		ID: "s1", Name: "quo\"te", Metadata: map[string]string{"HA_Enabled": "yes"}, Image: json.RawMessage(`""`),
+		ID: "s1", Name: "quo\"te", Updated: "2026-11-23T00:00:00Z", Metadata: map[string]string{"HA_Enabled": "yes"}, Image: json.RawMessage(`""`),
 		VMState: "error", TaskState: "rebuilding", PowerState: 4, Locked: true, LockedReason: "me",
 		Fault: &recovery.Fault{Code: 500, Message: "No valid host was found."}, Host: "compute-1",
 	})
@@ -304,7 +304,7 @@ func TestServerFields(t *testing.T) {
 		{name: "absent ones are left out", req: `["tags","fault","image"]`, want: `{"id":"s1","image":"","fault":{"code":500,"message":"No valid host was found.","created":""}}`},
 		{name: "unknown", req: `["taks_state"]`, wantErr: `invalid: nova.server_get: fields: a server has no field "taks_state", the nearest is "OS-EXT-STS:task_state"`},
 		{name: "never shown", req: `["user_data"]`, wantErr: `invalid: nova.server_get: fields: a server has no field "user_data", the nearest is "user_id"`},
-		{name: "all", req: `[]`, want: `{"id":"s1","name":"quo\"te","status":"","tenant_id":"","user_id":"","metadata":{"HA_Enabled":"yes"},"created":"","updated":"","locked":true,"locked_reason":"me","image":"","fault":{"code":500,"message":"No valid host was found.","created":""},"OS-EXT-STS:vm_state":"error","OS-EXT-STS:task_state":"rebuilding","OS-EXT-STS:power_state":4,"OS-EXT-AZ:availability_zone":"","OS-EXT-SRV-ATTR:host":"compute-1","OS-EXT-SRV-ATTR:hypervisor_hostname":"","OS-EXT-SRV-ATTR:instance_name":""}`},
+		{name: "all", req: `[]`, want: `{"id":"s1","name":"quo\"te","status":"","tenant_id":"","user_id":"","metadata":{"HA_Enabled":"yes"},"created":"","updated":"2026-11-23T00:00:00Z","locked":true,"locked_reason":"me","image":"","fault":{"code":500,"message":"No valid host was found.","created":""},"OS-EXT-STS:vm_state":"error","OS-EXT-STS:task_state":"rebuilding","OS-EXT-STS:power_state":4,"OS-EXT-AZ:availability_zone":"","OS-EXT-SRV-ATTR:host":"compute-1","OS-EXT-SRV-ATTR:hypervisor_hostname":"","OS-EXT-SRV-ATTR:instance_name":""}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

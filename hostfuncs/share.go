@@ -171,9 +171,9 @@ type watches[T any] struct {
 	byKey map[watchKey]*watch[T]
 }
 
-// watchKey names what is polled: the servers or services of a host, or, when
-// host is empty, one server.
-type watchKey struct{ host, id string }
+// watchKey names what is polled: the services of a host, or, when host is
+// empty, the followed servers.
+type watchKey struct{ host string }
 
 type watch[T any] struct {
 	subs map[chan view[T]]struct{}

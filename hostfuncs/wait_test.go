@@ -199,7 +199,7 @@ func TestServerWait(t *testing.T) {
 	}
 }
 
-func TestWaitersShareOneListPerHost(t *testing.T) {
+func TestWaitersShareOneList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 50
 		var servers []recovery.Server
@@ -232,16 +232,13 @@ func TestWaitersShareOneListPerHost(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		// Polls at 0, 1, 2, 3, 4 and 5 s; at 2, 3 and 4 s with evacuations. At 0 the
-		// poll may begin before the last waiter joins.
-		if got := cloud.count("servers"); got != 6 {
-			t.Errorf("%d lists, want 6", got)
+		// Polls at 0, 1, 2, 3, 4 and 5 s; at 2, 3 and 4 s with evacuations. The poll
+		// at 0 may begin before the second waiter joins, and reads one server then.
+		if lists, reads := cloud.count("servers"), cloud.count("server"); lists+reads != 6 || reads > 1 {
+			t.Errorf("%d lists and %d reads of one server, want 6 in all and at most 1 read", lists, reads)
 		}
 		if got := cloud.count("migrations"); got != 3 {
 			t.Errorf("%d lists of migrations, want 3", got)
-		}
-		if got := cloud.count("server"); got != n {
-			t.Errorf("%d reads of one server, want %d: one for each that left", got, n)
 		}
 		cloud.reset()
 		time.Sleep(10 * time.Second)
@@ -251,37 +248,119 @@ func TestWaitersShareOneListPerHost(t *testing.T) {
 	})
 }
 
-func TestWaitersOfDifferentHostsAreIndependent(t *testing.T) {
+// rebuildingServers are n servers that are being evacuated.
+func rebuildingServers(n int) []recovery.Server {
+	servers := make([]recovery.Server, n)
+	for i := range servers {
+		servers[i] = active(fmt.Sprintf("s%d", i), failedHost)
+		servers[i].TaskState = "rebuilding"
+	}
+	return servers
+}
+
+// waitMoved waits for servers s0 to s<n-1> to be moved.
+func waitMoved(t *testing.T, b *bench, n int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range n {
+		id, task := fmt.Sprintf("s%d", i), b.task()
+		wg.Go(func() {
+			got, err := do(t.Context(), task, abi.OpNovaServerWait, fmt.Sprintf(`{"id":%q,"until":"moved","fields":["id"]}`, id))
+			want(t, got, err, fmt.Sprintf(`{"outcome":"reached","server":{"id":%q}}`, id), "")
+		})
+	}
+	wg.Wait()
+}
+
+func TestWaitersDoNotRelyOnTheirClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-3 * time.Hour, 3 * time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 10
+				cloud := newNova(rebuildingServers(n)...)
+				novaNow := func() string { return time.Now().Add(ahead).UTC().Format(time.RFC3339) }
+				for i := range n {
+					cloud.srv[fmt.Sprintf("s%d", i)].Updated = novaNow()
+				}
+				time.AfterFunc(10*time.Second+500*time.Millisecond, func() {
+					for i := range n {
+						cloud.edit(fmt.Sprintf("s%d", i), moveTo("compute-2"))
+						cloud.mu.Lock()
+						cloud.srv[fmt.Sprintf("s%d", i)].Updated = novaNow()
+						cloud.mu.Unlock()
+					}
+				})
+				began := time.Now()
+				waitMoved(t, setup(t, cloud), n)
+				if took := time.Since(began); took != 11*time.Second {
+					t.Errorf("took %v, want 11s", took)
+				}
+				// Each is read by its id at most once: then Nova's own time is known.
+				if lists, reads := cloud.count("servers"), cloud.count("server"); lists > 12 || reads > n {
+					t.Errorf("%d lists and %d reads, want at most 12 and %d", lists, reads, n)
+				}
+			})
+		})
+	}
+}
+
+// A server that nobody has touched for long does not make the list reach back
+// to the beginning of the cloud.
+func TestARestingServerIsReadByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, c := active("s1", failedHost), active("s2", "compute-2")
-		a.TaskState, c.TaskState = "rebuilding", "rebuilding"
-		cloud := newNova(a, c)
+		const n = 4
+		servers := rebuildingServers(n)
+		servers[0].Updated = time.Now().Add(-1000 * time.Hour).UTC().Format(time.RFC3339)
+		cloud := newNova(servers...)
 		b := setup(t, cloud)
 		all := cloud.servers
 		cloud.servers = func(ctx context.Context, f recovery.ServerFilter) ([]recovery.Server, error) {
-			if f.Host == "compute-2" { // hangs
-				<-ctx.Done()
-				return nil, ctx.Err()
+			if reach := time.Since(f.ChangedSince); reach > 12*time.Minute {
+				t.Errorf("the list reaches back %v, want at most 12 minutes", reach)
 			}
 			return all(ctx, f)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			_, err := do(ctx, b.task(), abi.OpNovaServerWait, `{"id":"s2","until":"moved","from_host":"compute-2"}`)
-			want(t, "", err, "", "canceled: nova.server_wait: context canceled")
+		time.AfterFunc(5*time.Second+500*time.Millisecond, func() {
+			for i := range n {
+				cloud.edit(fmt.Sprintf("s%d", i), moveTo("compute-2"))
+			}
 		})
-		time.AfterFunc(500*time.Millisecond, func() { cloud.edit("s1", moveTo("compute-3")) })
-		began := time.Now()
-		got, err := do(t.Context(), b.task(), abi.OpNovaServerWait, `{"id":"s1","until":"moved","fields":["id"]}`)
-		want(t, got, err, `{"outcome":"reached","server":{"id":"s1"}}`, "")
-		if took := time.Since(began); took != time.Second {
-			t.Errorf("took %v, want 1s", took)
+		waitMoved(t, b, n)
+	})
+}
+
+func TestAServerInACellThatIsDownIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := rebuildingServers(2)
+		whole := servers[1]
+		servers[1] = recovery.Server{ID: "s1", Status: "UNKNOWN"}
+		cloud := newNova(servers...)
+		b := setup(t, cloud)
+		time.AfterFunc(2500*time.Millisecond, func() {
+			cloud.edit("s1", func(s *recovery.Server) { *s = whole })
+			for _, id := range []string{"s0", "s1"} {
+				cloud.edit(id, moveTo("compute-2"))
+			}
+		})
+		waitMoved(t, b, 2)
+	})
+}
+
+func TestAWaiterLeavesInTheMiddleOfAPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cloud := newNova(rebuildingServers(1)...)
+		b := setup(t, cloud)
+		cloud.before = func(ctx context.Context, _ string) error { // hangs
+			<-ctx.Done()
+			return ctx.Err()
 		}
-		cancel() // and the other leaves at once, in the middle of its poll
-		wg.Wait()
-		if took := time.Since(began); took != time.Second {
-			t.Errorf("the cancelled waiter left after %v, want 1s", took)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(500*time.Millisecond, cancel)
+		began := time.Now()
+		_, err := do(ctx, b.task(), abi.OpNovaServerWait, `{"id":"s0","until":"moved"}`)
+		want(t, "", err, "", "canceled: nova.server_wait: context canceled")
+		if took := time.Since(began); took != 500*time.Millisecond {
+			t.Errorf("left after %v, want 500ms", took)
 		}
 	})
 }
@@ -461,9 +540,9 @@ func TestWaitersShareAgainWhereTheirServersWent(t *testing.T) {
 		edit(500*time.Millisecond, moveTo("compute-2"))
 		edit(20*time.Second+500*time.Millisecond, func(s *recovery.Server) { s.VMState = "stopped" })
 		wg.Wait()
-		// Each server is read when the wait begins and when it is missed.
-		if got := cloud.count("server"); got != 2*n {
-			t.Errorf("%d reads of one server, want %d", got, 2*n)
+		// Polls from 0 to 21 s.
+		if lists, reads := cloud.count("servers"), cloud.count("server"); lists+reads != 22 || reads > 1 {
+			t.Errorf("%d lists and %d reads of one server, want 22 in all and at most 1 read", lists, reads)
 		}
 	})
 }

@@ -186,10 +186,15 @@ func (e *evacuation) step(c *Cloud, task string, d time.Duration, then func()) {
 
 func (e *evacuation) spawned(c *Cloud) {
 	s, lat := e.s, c.sc.Latency.Evacuation
-	if e.failText != "" {
+	text := e.failText
+	if text == "" && s.resized == e.to {
+		// Where a resize came from, the guest is kept until it is confirmed.
+		text = "Instance " + s.instanceName() + " already exists."
+	}
+	if text != "" {
 		e.drop()
 		e.end(c, "failed", "Error")
-		e.fails(c, e.failText)
+		e.fails(c, text)
 		return
 	}
 	s.power, s.launched = 1, c.now()

@@ -360,6 +360,23 @@ func TestEvacuationThatFailsOnTheTarget(t *testing.T) {
 	s.is("compute-2", "ACTIVE", "active", "")
 }
 
+func TestResizedServerEvacuatedToWhereItCameFrom(t *testing.T) {
+	s := setup(t, one(""), novasim.Options{})
+	must(t, s.HealHost("compute-1"))
+	s.act(202, "", `{"migrate": {"host": "compute-2"}}`)
+	s.is("compute-2", "VERIFY_RESIZE", "resized", "")
+	must(t, s.FailHost("compute-2"))
+	s.act(202, "", `{"os-resetState": {"state": "error"}}`)
+	s.act(200, "", `{"evacuate": {"host": "compute-1"}}`)
+	s.is("compute-2", "ERROR", "error", "")
+	s.migrated("finished", "failed")
+	if got := s.server().Fault; got != "Instance instance-00000001 already exists." {
+		t.Errorf("fault is %q", got)
+	}
+	s.act(200, "", `{"evacuate": {"host": "compute-3"}}`)
+	s.is("compute-3", "ACTIVE", "active", "")
+}
+
 func TestServerOnDeadHostStaysActive(t *testing.T) {
 	s := setup(t, "service_down_time: 10s\n"+one(""), novasim.Options{ManualTime: true})
 	look := func(want, wantState string) {

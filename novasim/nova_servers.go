@@ -43,6 +43,9 @@ type server struct {
 	evacuations int
 }
 
+// instanceName is what the hypervisor calls it.
+func (s *server) instanceName() string { return fmt.Sprintf("instance-%08x", s.number) }
+
 func (s *server) hostName() string {
 	if s.host == nil {
 		return ""
@@ -336,7 +339,7 @@ func (k *call) serverView(s *server, single bool) *serverView {
 	}
 	if admin {
 		v.Host, v.Hypervisor = orNull(name), orNull(name)
-		v.InstanceName = orNull(fmt.Sprintf("instance-%08x", s.number))
+		v.InstanceName = orNull(s.instanceName())
 		if k.version >= 3 {
 			v.ReservationID, v.LaunchIndex, v.Hostname = orNull("r-"+s.id[:8]), new(0), orNull(s.name)
 			v.Kernel, v.Ramdisk, v.RootDevice, v.UserData = new(""), new(""), orNull("/dev/vda"), orNull(s.userData)

@@ -291,7 +291,14 @@ const (
 	FlowOption    OptionType = "flow"    // dictionary of lists; Wasakari's and Masakari's own only
 	MultiOption   OptionType = "multi"   // one value per line; Wasakari's and Masakari's own only
 	SecondsOption OptionType = "seconds" // an int that is a time in seconds
+	// IntOrAutoOption is an int, or the word auto, which leaves the number to
+	// the task; it delivers an int64 or the string AutoValue.
+	IntOrAutoOption OptionType = "int_or_auto"
 )
+
+// AutoValue is the word that an option of type IntOrAutoOption may have as its
+// value.
+const AutoValue = "auto"
 
 // OptionSpec describes one option of a configuration file.
 type OptionSpec struct {

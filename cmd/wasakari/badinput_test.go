@@ -141,7 +141,7 @@ func badInputs(t *testing.T) []badInput {
 		{
 			name:    "option of the wrong type in the environment",
 			environ: []string{"OS_DEFAULT__HOST_FAILURE_RECOVERY_THREADS=0"},
-			want:    "environment OS_DEFAULT__HOST_FAILURE_RECOVERY_THREADS: option [DEFAULT] host_failure_recovery_threads: want an int ≥ 1, got '0'",
+			want:    "environment OS_DEFAULT__HOST_FAILURE_RECOVERY_THREADS: option [DEFAULT] host_failure_recovery_threads: want an int ≥ 1 or auto, got '0'",
 		},
 		{
 			name:  "flow that is no dictionary",

@@ -459,6 +459,40 @@ func TestEvacuateManyAtATime(t *testing.T) {
 	}
 }
 
+// What Nova refuses because it is asked too often is asked again, for a while.
+func TestEvacuateTooOften(t *testing.T) {
+	for _, option := range []any{3, "auto"} {
+		c := newCloud(vm("a", "active"), vm("b", "active")).pending("a", "b")
+		c.faults["nova.server_evacuate a"] = refuse("quota", "Slow down.", 429)
+		got := run(t, c, evacuateTask, opts{"DEFAULT.host_failure_recovery_threads": option})
+		check(t, got, wasakaritest.Failed, "Failed to evacuate instances 'a' from host 'compute-1'")
+		if v := c.vmove(t, "a"); v.Status != "failed" || v.Message != "was active; 429 Slow down. (req-17)" {
+			t.Errorf("vmove %+v", v)
+		}
+		if v := c.vmove(t, "b"); v.Status != "succeeded" {
+			t.Errorf("vmove %+v", v)
+		}
+		// Pauses of 1, 2, 4 and 8 s; another would make them more than 30 s.
+		if evacuations, pauses := c.count("nova.server_evacuate a"), c.count("task.sleep"); evacuations != 5 || pauses != 4 {
+			t.Errorf("%v: %d requests, %d pauses, want 5, 4", option, evacuations, pauses)
+		}
+		fell := slices.ContainsFunc(got.logs, func(l string) bool {
+			return strings.HasPrefix(l, "info evacuating 1 at once instead of 3: 429 Slow down.")
+		})
+		if fell != (option == "auto") {
+			t.Errorf("%v: told that it fell: %v; %q", option, fell, got.logs)
+		}
+	}
+}
+
+// A number that is no number was refused before; the task does not guess.
+func TestEvacuateBadThreads(t *testing.T) {
+	c := newCloud(vm("a", "active")).pending("a")
+	got := run(t, c, evacuateTask, opts{"DEFAULT.host_failure_recovery_threads": "many"})
+	check(t, got, wasakaritest.Failed, `[DEFAULT] host_failure_recovery_threads: "many" is neither auto nor a number from 1`)
+	equal(t, "calls about the server", c.of("a"), nil)
+}
+
 func TestEvacuateHostStillUp(t *testing.T) {
 	c := newCloud(vm("a", "active"), vm("b", "paused")).pending("a", "b")
 	c.vmoves[1].Message = "was paused"

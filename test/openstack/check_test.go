@@ -23,6 +23,7 @@ type report struct {
 	VMoves    []vmove                    `json:"vmoves"`
 	KV        map[string]json.RawMessage `json:"kv"`
 	NovaCalls int                        `json:"nova_calls"`
+	Changes   []change                   `json:"changes"` // of a dry run
 }
 
 type taskReport struct {

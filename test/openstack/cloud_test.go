@@ -28,8 +28,9 @@ const (
 // cloud is a plain client of the lab's Keystone and Nova. It shares no code
 // with the program under test.
 type cloud struct {
-	http http.Client
-	mu   sync.Mutex
+	http  http.Client
+	agent string // its name in the request logs
+	mu    sync.Mutex
 	// tokens by "user project".
 	tokens map[string]string
 	// ours are the ids of the suite's own requests, by which its actions are
@@ -38,7 +39,7 @@ type cloud struct {
 }
 
 func newCloud() *cloud {
-	return &cloud{http: http.Client{Timeout: time.Minute}, tokens: map[string]string{}, ours: map[string]bool{}}
+	return &cloud{http: http.Client{Timeout: time.Minute}, agent: "e2e", tokens: map[string]string{}, ours: map[string]bool{}}
 }
 
 // Who asks.
@@ -110,7 +111,7 @@ func (c *cloud) send(ctx context.Context, token, method, target string, body, ou
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", "e2e")
+	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("OpenStack-API-Version", "compute 2.90")
 	if token != "" {
@@ -368,8 +369,11 @@ func (l *lab) built(t *testing.T, n int) {
 		all, err := l.servers(t.Context())
 		active := 0
 		for _, s := range all {
-			if s.VMState == "active" && s.Task == "" {
+			switch {
+			case s.VMState == "active" && s.Task == "":
 				active++
+			case s.VMState == "error":
+				t.Fatalf("not built: %s", s)
 			}
 		}
 		return active == n, fmt.Sprint(active, " active ", err)

@@ -167,7 +167,12 @@ func copyFile(from, to string, mode os.FileMode) error {
 
 // script runs one of the lab's scripts.
 func (l *lab) script(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, scriptLimit)
+	return l.longScript(ctx, scriptLimit, name, args...)
+}
+
+// longScript runs one that has a limit of its own.
+func (l *lab) longScript(ctx context.Context, limit time.Duration, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(l.scripts, name), args...)
 	cmd.Env = append(os.Environ(), "OPENSTACK_LAB="+l.state)
@@ -260,12 +265,17 @@ func scenario(t *testing.T) *lab {
 
 // logged is one line of the lab's request log of Nova.
 type logged struct {
+	start                       time.Time
+	took                        time.Duration
 	method, path, status, agent string
 }
 
 // requests reads the lab's request log of Nova from an offset on.
-func (l *lab) requests(offset int64) ([]logged, error) {
-	f, err := os.Open(filepath.Join(l.state, "log", "nova-api.requests"))
+func (l *lab) requests(offset int64) ([]logged, error) { return l.requestsOf("nova-api", offset) }
+
+// requestsOf reads the request log of one of the lab's services.
+func (l *lab) requestsOf(name string, offset int64) ([]logged, error) {
+	f, err := os.Open(filepath.Join(l.state, "log", name+".requests"))
 	if err != nil {
 		return nil, err
 	}
@@ -279,9 +289,12 @@ func (l *lab) requests(offset int64) ([]logged, error) {
 	for lines.Scan() {
 		// start method path status duration client...
 		p := strings.SplitN(lines.Text(), " ", 6)
-		if len(p) == 6 {
-			list = append(list, logged{method: p[1], path: p[2], status: p[3], agent: p[5]})
+		if len(p) != 6 {
+			continue
 		}
+		ms, _ := strconv.ParseInt(p[0], 10, 64) // what is no number is no time that anybody looks for
+		took, _ := time.ParseDuration(p[4])
+		list = append(list, logged{start: time.UnixMilli(ms), took: took, method: p[1], path: p[2], status: p[3], agent: p[5]})
 	}
 	return list, lines.Err()
 }

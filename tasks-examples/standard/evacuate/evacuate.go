@@ -1,16 +1,18 @@
 // Package evacuate moves the servers of a failed host: the task
 // evacuate_instances_task. states.go holds the table of what is done with a
 // server in which state, server.go does it to one server, this file to all,
-// with several in flight.
+// with several in flight, as many as pace.go says.
 package evacuate
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
 )
@@ -29,10 +31,16 @@ type evacuation struct {
 	lockServers    bool
 	skipOthers     bool
 
-	mu    sync.Mutex
-	next  int // of the servers, the one to begin with next
-	done  int
-	ended error // why no further server is to be begun
+	mu      sync.Mutex
+	todo    []work
+	pace    *Pace
+	workers sync.WaitGroup
+	hands   int // workers that have not left
+	flying  int // servers under way
+	most    int // of these, at once
+	next    int // of the servers, the one to begin with next
+	done    int
+	ended   error // why no further server is to be begun
 }
 
 // Run is the task.
@@ -137,41 +145,59 @@ func (e *evacuation) refuse() error {
 	return nil
 }
 
-// moveAll moves the servers, host_failure_recovery_threads at a time.
+// moveAll moves the servers, as many at once as the pace allows.
 func (e *evacuation) moveAll(ctx context.Context, todo []work) error {
-	workers := int(min(max(e.task.OptionInt("DEFAULT", "host_failure_recovery_threads"), 1), int64(len(todo))))
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Add(1)
+	var err error
+	if e.pace, err = NewPace(e.task.OptionString("DEFAULT", "host_failure_recovery_threads")); err != nil {
+		return err
+	}
+	e.todo = todo
+	e.mu.Lock()
+	e.hire(ctx)
+	e.mu.Unlock()
+	e.workers.Wait()
+	if e.pace.Auto() && e.ended == nil {
+		e.task.Progress(e.permille(), "host_failure_recovery_threads is auto: up to %d servers were evacuated at once", e.most)
+	}
+	return e.ended
+}
+
+// hire starts workers up to the pace. It is called with mu held.
+func (e *evacuation) hire(ctx context.Context) {
+	for e.hands < min(e.pace.Limit(), e.flying+len(e.todo)-e.next) && e.ended == nil {
+		e.hands++
+		e.workers.Add(1)
 		go func() {
-			defer wg.Done()
+			defer e.workers.Done()
 			for {
-				w, ok := e.take(ctx, todo)
+				w, ok := e.take(ctx)
 				if !ok {
 					return
 				}
-				if err := e.one(ctx, w, len(todo)); err != nil {
+				if err := e.one(ctx, w); err != nil {
 					e.stop(err)
 				}
 			}
 		}()
 	}
-	wg.Wait()
-	return e.ended
 }
 
-func (e *evacuation) take(ctx context.Context, todo []work) (work, bool) {
+// take gives a worker its next server, or false: then it has left.
+func (e *evacuation) take(ctx context.Context) (work, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ended == nil {
 		e.ended = ctx.Err()
 	}
-	if e.ended != nil || e.next == len(todo) {
+	if e.ended != nil || e.next == len(e.todo) || e.hands > e.pace.Limit() {
+		e.hands--
 		return work{}, false
 	}
-	w := todo[e.next]
+	w := e.todo[e.next]
 	e.next++
-	e.task.Progress(e.permille(len(todo)), "Evacuation of instance started: '%s'", w.id)
+	e.flying++
+	e.most = max(e.most, e.flying)
+	e.task.Progress(e.permille(), "Evacuation of instance started: '%s'", w.id)
 	return w, true
 }
 
@@ -184,10 +210,15 @@ func (e *evacuation) stop(err error) {
 }
 
 // The moves are the progress from 300 to 700.
-func (e *evacuation) permille(n int) int { return 300 + 400*e.done/n }
+func (e *evacuation) permille() int { return 300 + 400*e.done/len(e.todo) }
 
 // one moves one server and records how that ended.
-func (e *evacuation) one(ctx context.Context, w work, n int) error {
+func (e *evacuation) one(ctx context.Context, w work) error {
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.flying--
+	}()
 	r, err := e.move(ctx, w)
 	if err != nil {
 		return err
@@ -198,8 +229,53 @@ func (e *evacuation) one(ctx context.Context, w work, n int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.done++
-	e.task.Progress(e.permille(n), "Evacuation of instance ended: '%s' %s (%d of %d)", w.id, r.status, e.done, n)
+	e.task.Progress(e.permille(), "Evacuation of instance ended: '%s' %s (%d of %d)", w.id, r.status, e.done, len(e.todo))
 	return nil
+}
+
+// patience is how long a server waits, in all, for a Nova that refuses for now.
+const patience = 30 * time.Second
+
+// change has the host make a change of a server, and tells the pace what came
+// of it. What Nova certainly did not do because it was asked too often is asked
+// for again, later.
+func (e *evacuation) change(ctx context.Context, kind string, send func() (requestID string, err error)) error {
+	var waited time.Duration
+	for pause := time.Second; ; pause *= 2 {
+		e.mu.Lock()
+		sent, began := e.pace.Sent(), time.Now()
+		e.mu.Unlock()
+		id, err := send()
+		e.tell(ctx, sent, kind, id, time.Since(began), err)
+		if !errors.Is(err, wasakari.ErrQuota) || waited+pause > patience {
+			return err
+		}
+		waited += pause
+		if err := e.task.Sleep(ctx, pause/2+rand.N(pause)); err != nil { //nolint:gosec // spreads load, guards nothing
+			return err
+		}
+	}
+}
+
+// tell tells the pace how a change went; an answer for which nothing was sent
+// says nothing.
+func (e *evacuation) tell(ctx context.Context, sent int, kind, requestID string, took time.Duration, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.pace.Limit()
+	switch {
+	case errors.Is(err, wasakari.ErrQuota), errors.Is(err, wasakari.ErrUnavailable), errors.Is(err, wasakari.ErrTimeout):
+		e.pace.Refused(sent)
+	case err == nil && requestID != "":
+		e.pace.Answered(sent, kind, took)
+	}
+	switch now := e.pace.Limit(); {
+	case now < before && err != nil:
+		e.log.Infof("evacuating %d at once instead of %d: %s", now, before, text(err))
+	case now < before:
+		e.log.Infof("evacuating %d at once instead of %d: Nova answers slowly", now, before)
+	}
+	e.hire(ctx)
 }
 
 func (e *evacuation) put(ctx context.Context, req wasakari.HAVMovePutRequest) error {

@@ -125,7 +125,11 @@ func (m *mover) lock(ctx context.Context) (bool, error) {
 	if !m.lockServers {
 		return false, nil
 	}
-	ans, err := m.nova.ServerLock(ctx, wasakari.NovaServerLockRequest{ID: m.id})
+	var ans wasakari.NovaServerLockAnswer
+	err := m.change(ctx, "lock", func() (requestID string, err error) {
+		ans, err = m.nova.ServerLock(ctx, wasakari.NovaServerLockRequest{ID: m.id})
+		return ans.RequestID, err
+	})
 	switch {
 	case err == nil:
 		return ans.Locked, nil
@@ -202,7 +206,10 @@ func (m *mover) evacuate(ctx context.Context, vmState string) (refusal string, r
 		_, err = m.nova.ServerResetState(ctx, wasakari.NovaServerResetStateRequest{ID: m.id, State: "error"})
 	}
 	if err == nil {
-		_, err = m.nova.ServerEvacuate(ctx, wasakari.NovaServerEvacuateRequest{ID: m.id, Host: m.reserved})
+		err = m.change(ctx, "evacuate", func() (string, error) {
+			ans, err := m.nova.ServerEvacuate(ctx, wasakari.NovaServerEvacuateRequest{ID: m.id, Host: m.reserved})
+			return ans.RequestID, err
+		})
 	}
 	end := failed("")
 	switch {
