@@ -123,7 +123,7 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
-	if l.secrets, err = cfg.Secrets(l.taskOptions()); err != nil {
+	if l.secrets, err = cfg.Secrets(l.catalog.secretOptions(cfg)); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	return l, nil
@@ -281,6 +281,15 @@ func (l *loaded) warn(w world) error {
 		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(warning.String()))
 	}
 	return errors.Join(errs...)
+}
+
+// warnRefused tells of modules of tenants that are left aside.
+func (l *loaded) warnRefused(w world) {
+	for _, err := range l.catalog.refused {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintf(w.stderr, "warning: left aside: %s\n", oneLine(line))
+		}
+	}
 }
 
 // bare gives the reason of a file error without the path.
