@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/runtime/meter"
 )
 
 // Module is an admitted and compiled module. It is safe for concurrent use;
@@ -122,13 +123,14 @@ func (m *Module) Close(ctx context.Context) error {
 	return (&loaded{m.wazero, m.compiled, m.codes}).close(ctx)
 }
 
-// provideImports instantiates the host modules that the module imports.
+// provideImports instantiates the host modules that the module imports, and
+// that of metering.
 func (m *Module) provideImports(ctx context.Context, l *layout) error {
 	for _, host := range []struct {
 		name      string
 		functions []hostFunction
-	}{{abi.ImportModule, abiFunctions}, {wasiModule, wasiFunctions}} {
-		if !l.importsModule(host.name) {
+	}{{meter.ImportModule, meterFunctions}, {abi.ImportModule, abiFunctions}, {wasiModule, wasiFunctions}} {
+		if host.name != meter.ImportModule && !l.importsModule(host.name) {
 			continue
 		}
 		if err := provide(ctx, m.wazero, host.name, host.functions); err != nil {

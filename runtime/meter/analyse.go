@@ -79,7 +79,7 @@ func (m *module) localsOf(i int, r *reader) (locals int, wide bool) {
 	}
 	for range r.count(2) {
 		total += int64(r.u32())
-		wide = r.byte() == typeV128 || wide
+		wide = r.valueType() == typeV128 || wide
 		if r.err != nil {
 			break
 		}
