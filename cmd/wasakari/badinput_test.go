@@ -425,6 +425,15 @@ func badInputs(t *testing.T) []badInput {
 				`wasakari: DIR/task.yaml: manifest: version: "one" is not allowed; write a semantic version such as 1.4.0`,
 		},
 		{
+			name: "pack of a task that reads others' options", args: "task pack DIR/task.yaml DIR/x.wasm -o DIR/out.wasm",
+			files: map[string]string{
+				"task.yaml": "abi: 1\nlibrary: acme\nversion: 1.0.0\ntasks: [{key: x, options: [{group: Keystone_authtoken, name: password, type: string, secret: true}]}]\n",
+				"x.wasm":    string(noop),
+			},
+			want: "DIR/task.yaml: task x asks for option [Keystone_authtoken] password: that section belongs to Wasakari, Masakari or an OpenStack library; " +
+				"give its options a section of their own in task.yaml, such as [acme]",
+		},
+		{
 			name: "pack of no YAML", args: "task pack DIR/task.yaml DIR/x.wasm -o DIR/out.wasm",
 			files: map[string]string{"task.yaml": "abi: [1\n", "x.wasm": string(noop)},
 			want:  "DIR/task.yaml:1:6: sequence end token ']' not found",
