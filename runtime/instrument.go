@@ -35,15 +35,23 @@ var meterFunctions = []hostFunction{
 	{meter.ImportOverflow, ":I", meterOverflow},
 }
 
+// How many units a guest gets at once. It computes up to ten of them in a
+// nanosecond, but where it touches memory for the first time, the kernel has to
+// find a page for every few units: microseconds, and tens of them in a virtual
+// machine. So guests begin with little, and get more while they are quick. How
+// they are cut changes nothing about the units that are counted.
 const (
-	// slice is how many units a guest gets at once. It computes some ten of them
-	// in a nanosecond, but the first touch of a page of memory, which the kernel
-	// has to find, takes a microsecond.
-	slice = 1 << 17
-	// yieldEach is after how many slices others get a turn, which matters when
-	// there are more busy guests than processors: about a millisecond.
-	yieldEach = 64
+	leastSlice = 1 << 10
+	firstSlice = 1 << 12
+	mostSlice  = 1 << 17
+
+	quick = 100 * time.Microsecond // of a slice after which the next one is larger
+	slow  = time.Millisecond       // and of one after which it is much smaller
 )
+
+// yieldEach is after how many slices others get a turn, which matters when
+// there are more busy guests than processors: about a millisecond.
+const yieldEach = 64
 
 // What the work of the host counts, in units. A host call costs the processor
 // some hundred nanoseconds, and what an op reads and writes is JSON.
@@ -61,7 +69,9 @@ type account struct {
 	granted  int64                       // units that the guest got
 	hosted   int64                       // units that the host used for it
 	slices   int
-	stacked  bool // it got its stack
+	slice    int64     // the next one
+	refilled time.Time // when it got the last one
+	stacked  bool      // it got its stack
 }
 
 // counter reads a hidden global.
@@ -86,12 +96,13 @@ func (a *account) settle() {
 // used all it may.
 func meterRefill(s *sandbox, _ api.Memory, stack []uint64) {
 	s.pause()
-	left := s.limits.CPU - s.account.granted - s.account.hosted
+	a := &s.account
+	left := s.limits.CPU - a.granted - a.hosted
 	if left <= 0 {
 		panic(errSpent)
 	}
-	n := min(slice, left)
-	s.account.granted += n
+	n := min(a.slice, left)
+	a.granted += n
 	stack[0] = api.EncodeI64(n)
 }
 
@@ -103,11 +114,20 @@ func (s *sandbox) pause() {
 	if a.slices++; a.slices%yieldEach == 0 {
 		goruntime.Gosched()
 	}
-	if s.ctx.Err() == nil && (a.deadline.IsZero() || time.Now().Before(a.deadline)) {
-		return
+	now := time.Now()
+	if s.ctx.Err() != nil || !a.deadline.IsZero() && !now.Before(a.deadline) {
+		<-s.ctx.Done()
+		panic(errStopped)
 	}
-	<-s.ctx.Done()
-	panic(errStopped)
+	switch took := now.Sub(a.refilled); {
+	case a.slice == 0:
+		a.slice = firstSlice
+	case took < quick:
+		a.slice = min(2*a.slice, mostSlice)
+	case took > slow:
+		a.slice = max(a.slice/4, leastSlice)
+	}
+	a.refilled = now
 }
 
 // meterOverflow gives the guest its stack, once.
