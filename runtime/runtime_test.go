@@ -193,3 +193,10 @@ func readFile(t testing.TB, name string) string {
 }
 
 func isDeadline(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
+
+func message(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	return err.Error()
+}

@@ -25,6 +25,9 @@ type Call struct {
 	// Limits of this run. The zero value takes those of the Runtime's Config;
 	// see [Module.Limits] for what the manifest asks for.
 	Limits Limits
+	// Tenant is who brought the task, "" being the operator. The sandboxes of a
+	// tenant that run at once are bounded, see [Config].
+	Tenant string
 	// CoarseClock lets the guest's clocks show whole milliseconds only.
 	CoarseClock bool
 }

@@ -153,6 +153,8 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 		CacheBytes:     int64(o.CacheMiB) << 20,
 		CompileMemory:  int64(o.CompileMemoryMiB) << 20,
 		CompileTime:    o.CompileSeconds,
+		Sandboxes:      o.Sandboxes,
+		AllSandboxes:   o.SandboxesTotal,
 		Logger:         log.Named("runtime"),
 		MaxModuleBytes: max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits: runtime.Limits{
@@ -214,7 +216,11 @@ func (l *loaded) check(kind recovery.FlowKind, in inputs) (*flow.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flow.Check(f, l.catalog, l.checkOptions(in))
+	p, err := flow.Check(f, l.catalog, l.checkOptions(in))
+	if err == nil {
+		err = withheld(l.catalog, f)
+	}
+	return p, err
 }
 
 func (l *loaded) checkOptions(in inputs) flow.CheckOptions {
