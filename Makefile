@@ -48,6 +48,7 @@ endef
 examples: $(BIN)/wasakari
 	$(call example,guide-library/go,custom_pre_task)
 	$(call example,no_op/go,my_noop_task)
+	$(call example,redfish_fence/go,redfish_fence_task)
 
 .PHONY: standard
 standard: $(BIN)/wasakari ## rebuild the standard tasks that are embedded in the program

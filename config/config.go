@@ -204,6 +204,8 @@ type Wasakari struct {
 	CompileMemoryMiB   int           `option:"compile_memory_mib"`
 	CompileSeconds     time.Duration `option:"compile_seconds"`
 	CacheMiB           int           `option:"cache_mib"`
+	Sandboxes          int           `option:"sandboxes"`
+	SandboxesTotal     int           `option:"sandboxes_total"`
 	HostCallsPerSecond int           `option:"host_calls_per_second"`
 	Tickets            int           `option:"tickets"`
 	RequestKiB         int           `option:"request_kib"`

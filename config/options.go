@@ -392,6 +392,8 @@ var table = rows(
 		row("answer_mib", tInt, 1, "Longest answer of an op, in MiB.", within(1, 16)),
 		row("log_lines", tInt, 1000, "Most log lines of a task.", within(0, 1000000)),
 		row("log_kib", tInt, 1024, "Most log text of a task, in KiB.", within(0, 65536)),
+		row("sandboxes", tInt, 16, "Tasks of one tenant that run at once; more wait for their turn.", within(1, 256)),
+		row("sandboxes_total", tInt, 64, "Tasks of all tenants, and the operator's, that run at once; tenants wait, the operator's tasks do not.", within(1, 4096)),
 		row("kv_task_kib", tInt, 1024, "Most that a task may write into the key-value store, in KiB.", within(1, 65536)),
 		row("kv_library_mib", tInt, 10, "Most that a library, or that of a tenant, may keep in the key-value store, in MiB.", within(1, 1024)),
 	),

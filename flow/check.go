@@ -191,8 +191,12 @@ func (k *checker) grants() {
 		}
 		seen[s.Key] = true
 		k.missingGrants(s)
-		if k.o.Options != nil && len(s.Task.Options) > 0 {
-			k.options(s, k.o.Options(s.Task.Options))
+		// What it may not read is not read.
+		specs := slices.DeleteFunc(slices.Clone(s.Task.Options), func(o recovery.OptionSpec) bool {
+			return !k.granted(s.Task, "options:"+o.Group)
+		})
+		if k.o.Options != nil && len(specs) > 0 {
+			k.options(s, k.o.Options(specs))
 		}
 	}
 }

@@ -188,6 +188,14 @@ func TestCheck(t *testing.T) {
 			want: `f.conf:1:5: flow host-auto: pre: task "sends" asks for http:GET:https://h.example.com/*, options:acme, which library acme is not granted; write acme = http:GET:https://h.example.com/*, options:acme`,
 		},
 		{
+			name: "options of a section that is not granted", kind: recovery.HostAuto, flow: "opts||",
+			o: flow.CheckOptions{
+				Granted: func(recovery.Task, string) bool { return false },
+				Options: func(specs []recovery.OptionSpec) error { return fmt.Errorf("it looks at %v", specs) },
+			},
+			want: `f.conf:1:5: flow host-auto: pre: task "opts" asks for options:acme, which library acme is not granted; add options:acme to the line of acme in [grants], or remove the task`,
+		},
+		{
 			name: "everything granted", kind: recovery.HostAuto, flow: "sends|fence|",
 			o: flow.CheckOptions{Granted: func(recovery.Task, string) bool { return true }},
 		},

@@ -195,7 +195,7 @@ func conflict(format string, args ...any) error {
 }
 
 func checkID(what, id string) error {
-	if id == "" || len(id) > maxName || strings.ContainsAny(id, "/?#%\\ \t\r\n") {
+	if id == "" || id == "." || id == ".." || len(id) > maxName || strings.ContainsAny(id, "/?#%\\ \t\r\n") {
 		return fmt.Errorf("%s %q: %w", what, cut(id, 64), recovery.ErrInvalid)
 	}
 	return nil

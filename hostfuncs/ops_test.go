@@ -75,7 +75,8 @@ func opsBench(t *testing.T) *bench {
 func opsTask(b *bench, change ...func(*hostfuncs.TaskCall)) *hostfuncs.TaskHost {
 	return b.task(append([]func(*hostfuncs.TaskCall){func(c *hostfuncs.TaskCall) {
 		c.Script = []abi.ScriptFile{{Name: "main.py", Text: "pass"}}
-		c.Options = map[string]map[string]any{"acme": {"queue": "ops", "unset": nil}}
+		c.Options = map[string]map[string]any{"acme": {"queue": "ops"}}
+		c.Task.Options = []recovery.OptionSpec{{Group: "acme", Name: "queue"}, {Group: "acme", Name: "unset"}}
 	}}, change...)...)
 }
 

@@ -70,6 +70,20 @@ func (t *TaskHost) encodeInput(ctx context.Context) ([]byte, error) {
 		}
 		in.Options[group] = m
 	}
+	for _, o := range t.call.Task.Options { // those that are not set
+		group := o.Group
+		for g := range in.Options {
+			if strings.EqualFold(g, group) {
+				group = g
+			}
+		}
+		if in.Options[group] == nil {
+			in.Options[group] = map[string]json.RawMessage{}
+		}
+		if _, set := in.Options[group][o.Name]; !set {
+			in.Options[group][o.Name] = json.RawMessage("null")
+		}
+	}
 	return json.Marshal(in)
 }
 

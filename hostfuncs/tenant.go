@@ -331,18 +331,21 @@ func (t *TaskHost) value(ctx context.Context, name string) (v json.RawMessage, o
 	return v, err == nil, err
 }
 
-// withheld reports whether a value is kept from the task: an input that tells
-// of the operator's hosts, or what a task of somebody else provided.
-func (c TaskCall) withheld(name string) bool {
-	if c.Task.Tenant == "" || slices.Contains(recovery.TenantInputs(), name) {
+// Withheld reports whether a value of the run is kept from a task: from a
+// tenant's, an input that tells of the operator's hosts, and what tasks of
+// others provided. providerTenant is as in TaskCall.
+func Withheld(task recovery.Task, name string, providerTenant func(name string) (tenant string, known bool)) bool {
+	if task.Tenant == "" || slices.Contains(recovery.TenantInputs(), name) {
 		return false
 	}
-	if c.ProviderTenant == nil {
+	if providerTenant == nil {
 		return true
 	}
-	tenant, known := c.ProviderTenant(name)
-	return !known || tenant != c.Task.Tenant
+	tenant, known := providerTenant(name)
+	return !known || tenant != task.Tenant
 }
+
+func (c TaskCall) withheld(name string) bool { return Withheld(c.Task, name, c.ProviderTenant) }
 
 // owner names the tenant's task or library in a store that the operator's
 // share. No two pairs of tenant and name give the same owner, and none that of

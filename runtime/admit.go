@@ -14,17 +14,15 @@ import (
 // Step is a step of admission.
 type Step string
 
-// The steps of admission. Size, complexity, interface and manifest are cheap,
-// and looked at first; the rest is done by a process with limits, see
-// [MaybeCompile]: the original bytes are validated, rewritten and compiled, in
-// that order. Validate is also the step at which a module is refused whose
-// structure cannot be read.
+// The steps of admission, in the order in which refusals are told. To validate
+// the original bytes, to rewrite them and to compile what comes of it is left to
+// a process with limits, see [MaybeCompile].
 const (
 	StepSize       Step = "size"
 	StepComplexity Step = "complexity"
+	StepValidate   Step = "validate"
 	StepInterface  Step = "interface"
 	StepManifest   Step = "manifest"
-	StepValidate   Step = "validate"
 	StepInstrument Step = "instrument"
 	StepCompile    Step = "compile"
 )
@@ -96,24 +94,13 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 	// Validation allocates by what the code claims, so figures beyond the bounds
 	// are refused before. Code that cannot be measured is not valid: to say why
 	// is for validation.
-	complexity, unmeasured := l.measure(wasm)
-	if unmeasured == nil {
-		if err := complexity.check(source); err != nil {
-			return nil, err
-		}
-	}
-	if err := l.checkInterface(source); err != nil {
+	complexity, _ := l.measure(wasm)
+	if err := complexity.check(source); err != nil {
 		return nil, err
 	}
-	manifest, err := abi.ReadManifest(wasm)
+	manifest, script, err := l.promises(source, wasm)
 	if err != nil {
-		e := refuse(source, StepManifest, err.Error(), "")
-		e.Err = err
-		return nil, e
-	}
-	script, err := readScript(wasm)
-	if err != nil {
-		return nil, refuse(source, StepManifest, err.Error(), hintScript)
+		return nil, r.explain(ctx, err, source, wasm)
 	}
 	info := l.info(source, wasm)
 	info.Manifest = manifest
@@ -135,6 +122,24 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 	}
 	r.log.Debug("module admitted", zap.String("source", source), zap.String("library", manifest.Library), zap.String("digest", info.Digest))
 	return m, nil
+}
+
+// promises checks what the module says and gives its manifest and its script.
+func (l *layout) promises(source string, wasm []byte) (*abi.Manifest, []abi.ScriptFile, error) {
+	if err := l.checkInterface(source); err != nil {
+		return nil, nil, err
+	}
+	manifest, err := abi.ReadManifest(wasm)
+	if err != nil {
+		e := refuse(source, StepManifest, err.Error(), "")
+		e.Err = err
+		return nil, nil, e
+	}
+	script, err := readScript(wasm)
+	if err != nil {
+		return nil, nil, refuse(source, StepManifest, err.Error(), hintScript)
+	}
+	return manifest, script, nil
 }
 
 // reservedPrefix begins the names that metering may use.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,22 +60,25 @@ func admitOnce(b *testing.B, cfg runtime.Config, wasm []byte) {
 }
 
 // BenchmarkStop says by how much guests that never end outlive their limit of
-// time: the worst of all rounds.
+// time, in 99 of 100 rounds.
 func BenchmarkStop(b *testing.B) {
 	const limit = 20 * time.Millisecond
-	for _, name := range []string{"loop", "recursion_tree", "recursion", "read_loop", "write_flood", "yield_flood"} {
-		b.Run(name, func(b *testing.B) {
-			m := admit(b, newRuntime(b, runtime.Config{Logger: zap.NewNop()}), name)
-			call := runtime.Call{Key: testwasm.Key, Host: answers{}, Limits: runtime.Limits{Timeout: limit}}
-			var worst time.Duration
+	for _, g := range hostile {
+		b.Run(g.name, func(b *testing.B) {
+			m := admit(b, newRuntime(b, runtime.Config{Logger: zap.NewNop()}), g.name)
+			limits := g.limits
+			limits.Timeout, limits.CPU, limits.HostCallsPerSecond = limit, 1e15, unlimited
+			call := runtime.Call{Key: testwasm.Key, Host: g.host, Limits: limits}
+			var late []time.Duration
 			for b.Loop() {
 				res, err := m.Run(b.Context(), call)
-				if err == nil {
-					b.Fatal("it ended")
+				if !errors.Is(err, context.DeadlineExceeded) {
+					b.Fatal(err)
 				}
-				worst = max(worst, res.Took-limit)
+				late = append(late, res.Took-limit)
 			}
-			b.ReportMetric(float64(worst)/float64(time.Millisecond), "ms-late")
+			slices.Sort(late)
+			b.ReportMetric(float64(late[len(late)*99/100])/float64(time.Millisecond), "p99-ms")
 		})
 	}
 }

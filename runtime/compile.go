@@ -47,6 +47,8 @@ type compileJob struct {
 	// Cache is the cache folder, Staging the folder in it to fill.
 	Cache   string `json:"cache"`
 	Staging string `json:"staging"`
+	// ValidateOnly asks for validation alone.
+	ValidateOnly bool `json:"validate_only,omitempty"`
 	// Bytes is the size of the module, which follows.
 	Bytes int64 `json:"bytes"`
 	// Memory bounds the address space in bytes, Seconds the processor time.
@@ -124,6 +126,9 @@ func compileTo(ctx context.Context, job compileJob, wasm []byte) compileResult {
 	if err != nil { // as it was before, in the process that asked
 		return refused(StepComplexity, err)
 	}
+	if job.ValidateOnly {
+		return compileResult{}
+	}
 	instrument := instrumentation()
 	code, err := instrument.instrument(wasm, l)
 	if err != nil {
@@ -151,7 +156,7 @@ func compileTo(ctx context.Context, job compileJob, wasm []byte) compileResult {
 }
 
 // instrumentation gives the instrumenter that all modules go through.
-func instrumentation() instrumenter { return interruptible{} }
+func instrumentation() instrumenter { return metered{} }
 
 // validate checks the original bytes. The interpreter does it in a tenth of a
 // second on modules that take the compiler a minute.
@@ -245,7 +250,7 @@ func (r *Runtime) obtain(ctx context.Context, source, digest string, wasm []byte
 			last = err
 			r.cache.drop(digest, code)
 		}
-		if err := r.compile(ctx, source, digest, wasm); err != nil {
+		if err := r.compile(ctx, r.job, source, digest, wasm); err != nil {
 			return nil, err
 		}
 	}
@@ -257,15 +262,26 @@ func (r *Runtime) obtain(ctx context.Context, source, digest string, wasm []byte
 	return nil, e
 }
 
-// compile fills the cache with a module.
-func (r *Runtime) compile(ctx context.Context, source, digest string, wasm []byte) error {
+// explain validates a module that is refused for another reason: one that is
+// not even valid had better be built again.
+func (r *Runtime) explain(ctx context.Context, refusal error, source string, wasm []byte) error {
+	job := r.job
+	job.ValidateOnly = true
+	var e *AdmissionError
+	if err := r.compile(ctx, job, source, "", wasm); errors.As(err, &e) && e.Step == StepValidate {
+		return err
+	}
+	return refusal
+}
+
+// compile lets a compiler do a job, which fills the cache with a module.
+func (r *Runtime) compile(ctx context.Context, job compileJob, source, digest string, wasm []byte) error {
 	select {
 	case r.compilers <- struct{}{}:
 		defer func() { <-r.compilers }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	job := r.job
 	staging, err := r.cache.stage()
 	if err != nil {
 		return fmt.Errorf("%s: %w", source, err)
@@ -300,6 +316,9 @@ func (r *Runtime) compile(ctx context.Context, source, digest string, wasm []byt
 		return refuse(source, StepComplexity, clip([]byte(result.Reason), maxText), hintInvalid)
 	case result.Step != "":
 		return refuse(source, result.Step, clip([]byte(result.Reason), maxText), "")
+	}
+	if job.ValidateOnly {
+		return nil
 	}
 	if err := r.cache.adopt(staging, digest); err != nil {
 		return fmt.Errorf("%s: %w", source, err)

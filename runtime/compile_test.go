@@ -105,13 +105,6 @@ func TestCompilerHasNothing(t *testing.T) {
 	}
 }
 
-func message(err error) string {
-	if err == nil {
-		return "no error"
-	}
-	return err.Error()
-}
-
 // However the compiler ends, the module is refused in words.
 func TestCompilerFails(t *testing.T) {
 	const answer = `{"step":"compile","reason":"`

@@ -313,7 +313,8 @@ func (r *reader) bodyOf() body {
 	return body{offset: at, size: int(size), locals: int(min(locals, maxLocals))}
 }
 
-// measure walks the code of all functions. The module must be valid.
+// measure walks the code of all functions. An error says that the module is not
+// valid, and how far it came.
 func (l *layout) measure(wasm []byte) (Complexity, error) {
 	c := Complexity{
 		Body:        Figure{Limit: maxBody, Function: -1},
@@ -334,6 +335,7 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 		tableGrow: Figure{Function: -1},
 	}
 	w := walker{layout: l}
+	var err error
 	for _, i := range l.imports {
 		if i.kind == kindFunction {
 			w.functions = append(w.functions, l.arity(i.typ))
@@ -359,9 +361,6 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 		l.bodies[i].code = r.base + r.pos
 		code := w.walk(r, function)
 		l.bodies[i].calls = code.calls
-		if r.err != nil {
-			return c, r.err
-		}
 		c.Body.raise(int64(b.size), function)
 		c.Locals.raise(int64(locals), function)
 		c.Nesting.raise(int64(code.nesting), function)
@@ -379,11 +378,15 @@ func (l *layout) measure(wasm []byte) (Complexity, error) {
 		if code.grows && c.tableGrow.Function < 0 {
 			c.tableGrow.Function = function
 		}
+		if r.err != nil {
+			err = r.err
+			break
+		}
 	}
 	for _, f := range []*Figure{&c.Body, &c.Locals, &c.Nesting, &c.Branches, &c.LocalBlocks, &c.Values, &c.Jumps, &c.LoopWork, &c.tableGrow} {
 		f.Name = l.names[f.Function]
 	}
-	return c, nil
+	return c, err
 }
 
 // code is what walk finds in a function.

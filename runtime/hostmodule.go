@@ -13,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/runtime/meter"
 )
 
 // hostFunction is one function of a host module: its signature in letters, i
@@ -43,9 +44,16 @@ func provide(ctx context.Context, rt wazero.Runtime, name string, functions []ho
 	b := rt.NewHostModuleBuilder(name)
 	for _, f := range functions {
 		params, results := valueTypes(f.signature)
-		do := f.do
+		do, units := f.do, unitsCall
+		if name == meter.ImportModule {
+			units = 0
+		}
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
-			do(ctx.Value(sandboxKey{}).(*sandbox), mod.Memory(), stack)
+			s := ctx.Value(sandboxKey{}).(*sandbox)
+			if units > 0 {
+				s.charge(units)
+			}
+			do(s, mod.Memory(), stack)
 		}), params, results).Export(f.name)
 	}
 	_, err := b.Instantiate(ctx)
@@ -83,6 +91,7 @@ func abiCall(s *sandbox, mem api.Memory, stack []uint64) {
 	req := view(mem, abi.Call, "request", stack[2], stack[3])
 	out := view(mem, abi.Call, "answer", stack[4], stack[5])
 	answer, errno := s.call(name, req)
+	s.bill(unitsByte * len(answer))
 	s.kept = answer
 	s.keeps = true
 	if errno != abi.ErrnoOK {
@@ -134,6 +143,7 @@ func abiWait(s *sandbox, mem api.Memory, stack []uint64) {
 		stack[0] = api.EncodeI64(-int64(errno))
 		return
 	}
+	s.bill(unitsByte * len(t.answer))
 	s.kept, s.keeps = t.answer, true
 	low := abi.WaitError | int64(t.errno)
 	if t.errno == abi.ErrnoOK {
@@ -148,6 +158,7 @@ func abiLog(s *sandbox, mem api.Memory, stack []uint64) {
 		level = abi.LevelInfo
 	}
 	msg := view(mem, abi.Log, "message", stack[1], stack[2])
+	s.charge(unitsByte * min(len(msg), s.logRoom()))
 	s.logLines(level, clip(msg, s.logRoom()))
 }
 
@@ -165,6 +176,7 @@ const maxText = 4096
 // the error document.
 func (s *sandbox) call(name, req []byte) ([]byte, abi.Errno) {
 	s.hostCalls++
+	s.charge(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
 	s.throttle()
 	op, refusal := s.admit(name, req)
 	if refusal != nil {

@@ -138,6 +138,8 @@ const (
 	optionCompileMemory = "[wasakari] compile_memory_mib"
 	optionCompileTime   = "[wasakari] compile_seconds"
 	optionCache         = "[wasakari] cache_mib"
+	optionSandboxes     = "[wasakari] sandboxes"
+	optionAllSandboxes  = "[wasakari] sandboxes_total"
 	optionMemory        = "[wasakari] memory_mib, or limits.memory_mib in the manifest"
 	optionStack         = "[wasakari] stack_mib"
 	optionCPU           = "[wasakari] cpu_units, or limits.cpu in the manifest"

@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/runtime/meter"
 )
 
 // Module is an admitted and compiled module. It is safe for concurrent use;
@@ -70,7 +71,7 @@ func (m *Module) Limits(key string) Limits {
 // the task began are followed to their end before Run returns, whatever
 // becomes of the task.
 func (m *Module) Run(ctx context.Context, call Call) (Result, error) {
-	return m.execute(ctx, call, abi.Run)
+	return m.inTurn(ctx, call, abi.Run)
 }
 
 // Revert undoes a task of the module in a fresh sandbox, like Run. The module
@@ -79,7 +80,16 @@ func (m *Module) Revert(ctx context.Context, call Call) (Result, error) {
 	if !m.info.hasRevert {
 		return Result{Exit: abi.ExitFailed}, fmt.Errorf("task %s: module %s exports no %s", call.Key, m.source, abi.Revert)
 	}
-	return m.execute(ctx, call, abi.Revert)
+	return m.inTurn(ctx, call, abi.Revert)
+}
+
+// inTurn executes a function when it is the tenant's turn.
+func (m *Module) inTurn(ctx context.Context, call Call, function string) (Result, error) {
+	if err := m.runtime.queue.enter(ctx, call.Tenant); err != nil {
+		return Result{Exit: abi.ExitFailed}, fmt.Errorf("task %s: waiting for a sandbox: %w", call.Key, err)
+	}
+	defer m.runtime.queue.leave(call.Tenant)
+	return m.execute(ctx, call, function)
 }
 
 // enter notes a run, which ends with active.Done.
@@ -122,13 +132,14 @@ func (m *Module) Close(ctx context.Context) error {
 	return (&loaded{m.wazero, m.compiled, m.codes}).close(ctx)
 }
 
-// provideImports instantiates the host modules that the module imports.
+// provideImports instantiates the host modules that the module imports, and
+// that of metering.
 func (m *Module) provideImports(ctx context.Context, l *layout) error {
 	for _, host := range []struct {
 		name      string
 		functions []hostFunction
-	}{{abi.ImportModule, abiFunctions}, {wasiModule, wasiFunctions}} {
-		if !l.importsModule(host.name) {
+	}{{meter.ImportModule, meterFunctions}, {abi.ImportModule, abiFunctions}, {wasiModule, wasiFunctions}} {
+		if host.name != meter.ImportModule && !l.importsModule(host.name) {
 			continue
 		}
 		if err := provide(ctx, m.wazero, host.name, host.functions); err != nil {

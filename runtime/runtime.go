@@ -18,6 +18,8 @@ const (
 	DefaultCacheBytes    = 1 << 30
 	DefaultCompileMemory = 1 << 30
 	DefaultCompileTime   = time.Minute
+	DefaultSandboxes     = 16
+	DefaultAllSandboxes  = 64
 )
 
 // maxCompilers bounds the compilers that a Runtime has at work at once.
@@ -64,6 +66,16 @@ type Config struct {
 	// [Module.Limits]. Defaults to DefaultCeilings.
 	Ceilings Limits
 
+	// Sandboxes bounds the sandboxes of one tenant that run at once, see
+	// [Call].Tenant; further runs wait for their turn. Defaults to
+	// DefaultSandboxes, 16.
+	Sandboxes int
+
+	// AllSandboxes bounds those of all together: tenants wait while there are so
+	// many, the operator's tasks, which count too, never do. Defaults to
+	// DefaultAllSandboxes, 64.
+	AllSandboxes int
+
 	// MaxModuleBytes is the size of the largest module admitted.
 	// Defaults to DefaultModuleBytes.
 	MaxModuleBytes int
@@ -98,6 +110,7 @@ type Runtime struct {
 	cache     *cache
 	job       compileJob // but for the folder
 	inProcess bool
+	queue     *queue
 	compilers chan struct{} // holds a token for each compiler at work
 
 	mu      sync.Mutex
@@ -107,8 +120,8 @@ type Runtime struct {
 
 // New makes a Runtime. The caller closes it.
 func New(cfg Config) (*Runtime, error) {
-	if cfg.MaxModuleBytes < 0 || cfg.CacheBytes < 0 || cfg.CompileMemory < 0 || cfg.CompileTime < 0 {
-		return nil, errors.New("runtime: a negative limit of module, cache or compiler")
+	if cfg.MaxModuleBytes < 0 || cfg.CacheBytes < 0 || cfg.CompileMemory < 0 || cfg.CompileTime < 0 || cfg.Sandboxes < 0 || cfg.AllSandboxes < 0 {
+		return nil, errors.New("runtime: a negative limit of module, cache, compiler or sandboxes")
 	}
 	if canStart && !cfg.CompileInProcess && !hooked.Load() {
 		return nil, errors.New("runtime: modules are compiled by starting this program again: call runtime.MaybeCompile first in main, or TestMain; or set Config.CompileInProcess")
@@ -123,6 +136,7 @@ func New(cfg Config) (*Runtime, error) {
 			Seconds: int64((cmp.Or(cfg.CompileTime, DefaultCompileTime) + time.Second - 1) / time.Second),
 		},
 		inProcess: cfg.CompileInProcess || !canStart,
+		queue:     newQueue(cmp.Or(cfg.Sandboxes, DefaultSandboxes), cmp.Or(cfg.AllSandboxes, DefaultAllSandboxes)),
 		compilers: make(chan struct{}, maxCompilers),
 		modules:   map[*Module]struct{}{},
 	}

@@ -155,6 +155,12 @@ func (d driven) at(address uint64, n int) []byte { return d[address-resultsAt:][
 // drive runs drive.wat. do answers all ops but task.input and kv.put.
 func drive(t *testing.T, h *host, l runtime.Limits, data []byte, calls func(at uint64) []invoke) (driven, runtime.Result, error) {
 	t.Helper()
+	return driveCall(t, h, runtime.Call{Limits: l}, data, calls)
+}
+
+// driveCall is drive with more to choose.
+func driveCall(t *testing.T, h *host, call runtime.Call, data []byte, calls func(at uint64) []invoke) (driven, runtime.Result, error) {
+	t.Helper()
 	var got driven
 	prog := program(data, 0, 32768, calls)
 	do := h.do
@@ -169,7 +175,11 @@ func drive(t *testing.T, h *host, l runtime.Limits, data []byte, calls func(at u
 		}
 		return []byte("{}"), nil
 	}
-	res, err := run(t, "drive", h, l)
+	call.Key, call.Host = testwasm.Key, h
+	if call.Limits == (runtime.Limits{}) {
+		call.Limits.Timeout = 20 * time.Second // not 5 minutes, when something is broken
+	}
+	res, err := admit(t, newRuntime(t, runtime.Config{}), "drive").Run(t.Context(), call)
 	return got, res, err
 }
 
@@ -183,3 +193,10 @@ func readFile(t testing.TB, name string) string {
 }
 
 func isDeadline(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
+
+func message(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	return err.Error()
+}

@@ -25,6 +25,11 @@ type Call struct {
 	// Limits of this run. The zero value takes those of the Runtime's Config;
 	// see [Module.Limits] for what the manifest asks for.
 	Limits Limits
+	// Tenant is who brought the task, "" being the operator. The sandboxes of a
+	// tenant that run at once are bounded, see [Config].
+	Tenant string
+	// CoarseClock lets the guest's clocks show whole milliseconds only.
+	CoarseClock bool
 }
 
 // Result tells about a run. It is filled as far as the run came, also with an
@@ -40,7 +45,7 @@ type Result struct {
 	// is its peak.
 	MemoryPeak int64
 	// CPU is how much the task computed, in units of about one simple
-	// instruction.
+	// instruction. The same module with the same answers takes the same units.
 	CPU int64
 	// Took is the time from instantiation to the end, changes that were
 	// followed included.
@@ -57,6 +62,9 @@ type sandbox struct {
 	memory memory
 	pace   pace
 	desk   desk
+	// account is what the guest computed.
+	account account
+	coarse  bool // clocks show milliseconds
 
 	kept  []byte // the answer kept for take
 	keeps bool
@@ -115,7 +123,9 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		desk:   newDesk(),
 		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},
 		start:  time.Now(),
+		coarse: call.CoarseClock,
 	}
+	s.account.deadline, _ = ctx.Deadline()
 	exit, err := s.enter(m, function)
 	cancel()
 	s.desk.drain(&m.stragglers, s.log)
@@ -124,6 +134,7 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		Reason:     s.reason,
 		HostCalls:  s.hostCalls,
 		MemoryPeak: s.memory.size,
+		CPU:        s.account.used(),
 		Took:       time.Since(s.start),
 	}
 	if err != nil {
@@ -146,6 +157,7 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	}
 	// Nothing to close but the memory, so this cannot fail.
 	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
+	defer s.account.settle()
 	defer s.flushStreams()
 	if m.info.initialize {
 		if _, err := mod.ExportedFunction(abi.Initialize).Call(ctx); err != nil {
@@ -178,6 +190,7 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 	if err != nil {
 		return nil, fmt.Errorf("instantiating: %w", err)
 	}
+	s.account.counters = mod.(experimental.InternalModule) // as wazero says that each is
 	return mod, nil
 }
 

@@ -34,7 +34,11 @@ func TestTraps(t *testing.T) {
 		stack []string
 	}{
 		{"unreachable", "task task: " + gaveUp + "; in inner < outer < run", []string{"inner", "outer", "run"}},
-		{"recursion", "task task: stack overflow: the guest called too deep, most likely a recursion without end", nil},
+		{
+			"recursion",
+			"task task: stack overflow; stack limit of 1 MiB reached: the guest called too deep, most likely a recursion without end (option [wasakari] stack_mib); in deeper < deeper < deeper < deeper < deeper",
+			slices.Repeat([]string{"deeper"}, 28), // of the 30 that wazero tells two are of metering
+		},
 		{"out_of_bounds", "task task: " + outIs + "; in run", []string{"run"}},
 		{"divide_by_zero", "task task: integer divide by zero; in run", []string{"run"}},
 		{"overflow", "task task: integer overflow: a division or conversion gave a number that does not fit; in run", []string{"run"}},

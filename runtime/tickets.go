@@ -135,6 +135,7 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 // submit starts an op and returns its ticket.
 func (s *sandbox) submit(name, req []byte) (uint32, *abi.Error) {
 	s.hostCalls++
+	s.charge(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
 	s.throttle()
 	op, refusal := s.admit(name, req)
 	if refusal != nil {

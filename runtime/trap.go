@@ -7,8 +7,9 @@ import (
 	goruntime "runtime"
 	"strings"
 
-	"github.com/tetratelabs/wazero/sys"
 	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/runtime/meter"
 )
 
 // ErrOpenTickets says that a task ended as succeeded while ops that it had
@@ -21,7 +22,8 @@ type TrapError struct {
 	// "call: request pointer 0x… + 12 bytes is outside memory".
 	Reason string
 	// Stack holds the guest's frames, innermost first, with the function names
-	// of the module's name section. It is empty after a stack overflow.
+	// of the module's name section: the innermost 30, some of which may be those
+	// of metering and are left out.
 	Stack []string
 	// Output is the end of what the guest wrote to its standard output and
 	// error, where languages explain their panics.
@@ -92,6 +94,13 @@ func (v violation) Error() string { return string(v) }
 // it was cancelled.
 var errStopped = errors.New("stopped")
 
+// What the functions of metering panic with when the guest has used all units,
+// and when it called too deep.
+var (
+	errSpent = errors.New("out of units")
+	errDeep  = errors.New("stack overflow")
+)
+
 // traps are wazero's words for what went wrong, and ours. Where wazero has no
 // sentinel, its text is all there is to go by.
 var traps = []struct{ wazero, ours string }{
@@ -109,15 +118,19 @@ const (
 	stackMark  = "\nwasm stack trace:\n\t"
 	goMark     = "\n\nGo runtime stack trace:\n"
 	wasmPrefix = "wasm error: "
+	omitted    = "... maybe followed by omitted frames"
 )
 
 // failure turns what a guest function returned into the error of the run.
 //
-// wazero's ceiling of the call stack is 50 MB: it doubles a stack of 10 KiB
-// until one is longer, so the last that a guest gets has 84 MB, in Go's heap.
+// wazero has a ceiling of the call stack of its own, 50 MB, for what the bound
+// of metering does not see: the values that the compiler keeps there.
 func (s *sandbox) failure(ctx context.Context, err error) error {
 	if errors.Is(err, errStopped) {
 		return s.ended(ctx)
+	}
+	if errors.Is(err, errSpent) {
+		return s.limits.cpuError()
 	}
 	var limit error
 	if s.memory.refused > 0 {
@@ -126,10 +139,6 @@ func (s *sandbox) failure(ctx context.Context, err error) error {
 	var exit *ExitError
 	if errors.As(err, &exit) {
 		return &ExitError{Code: exit.Code, Output: s.output(), Err: limit}
-	}
-	var closed *sys.ExitError
-	if errors.As(err, &closed) && ctx.Err() != nil {
-		return s.ended(ctx)
 	}
 	text, rest, _ := strings.Cut(err.Error(), stackMark)
 	frames, goStack := rest, ""
@@ -145,6 +154,8 @@ func (s *sandbox) failure(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &broken):
 		trap.Reason = string(broken)
+	case errors.Is(err, errDeep):
+		trap.Reason, trap.Err = "stack overflow", s.limits.stackError()
 	case internal:
 		s.log.Error("host function panicked", zap.String("panic", text), zap.String("stack", goStack))
 		trap.Reason = "internal error of the host, see its log"
@@ -177,6 +188,12 @@ func stackOf(text string) []string {
 		}
 		if name, _, ok := strings.Cut(line, "("); ok && name != "" {
 			line = name
+		}
+		if strings.HasPrefix(strings.TrimPrefix(line, "."), meter.ImportModule+".") {
+			continue // ours, not the guest's
+		}
+		if line == omitted {
+			continue
 		}
 		frames = append(frames, shown(strings.TrimPrefix(line, ".")))
 	}

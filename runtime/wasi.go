@@ -123,20 +123,28 @@ const monotonicZero = time.Second
 func (s *sandbox) clock(id uint32) (uint64, bool) {
 	switch id {
 	case clockRealtime:
-		return api.EncodeI64(time.Now().UnixNano()), true
+		return api.EncodeI64(time.Now().UnixNano() / s.resolution() * s.resolution()), true
 	case clockMonotonic:
-		return api.EncodeI64(int64(time.Since(s.start) + monotonicZero)), true
+		return api.EncodeI64(int64((time.Since(s.start) + monotonicZero).Truncate(time.Duration(s.resolution())))), true
 	}
 	return 0, false
 }
 
-func wasiClockRes(_ *sandbox, mem api.Memory, stack []uint64) {
+// resolution is that of the guest's clocks, in nanoseconds.
+func (s *sandbox) resolution() int64 {
+	if s.coarse {
+		return int64(time.Millisecond)
+	}
+	return 1
+}
+
+func wasiClockRes(s *sandbox, mem api.Memory, stack []uint64) {
 	out := view(mem, "clock_res_get", "resolution", stack[1], 8)
 	if api.DecodeU32(stack[0]) > clockMonotonic {
 		stack[0] = wasiInval
 		return
 	}
-	binary.LittleEndian.PutUint64(out, 1)
+	binary.LittleEndian.PutUint64(out, api.EncodeI64(s.resolution()))
 	stack[0] = wasiOK
 }
 
@@ -154,8 +162,8 @@ func wasiClockTime(s *sandbox, mem api.Memory, stack []uint64) {
 func wasiRandom(s *sandbox, mem api.Memory, stack []uint64) {
 	out := view(mem, "random_get", "buffer", stack[0], stack[1])
 	for len(out) > 0 { // in pieces, so that a big buffer does not outlast the deadline
-		s.check()
 		n := min(len(out), maxRandomPiece)
+		s.charge(unitsRandom * n)
 		_, _ = rand.Read(out[:n]) // never fails: it ends the process instead
 		out = out[n:]
 	}
@@ -189,6 +197,7 @@ func wasiWrite(s *sandbox, mem api.Memory, stack []uint64) {
 		if n > math.MaxInt32-total {
 			break
 		}
+		s.charge(unitsByte * min(len(p), s.logRoom()))
 		s.write(int(fd)-1, p)
 		total += n
 	}

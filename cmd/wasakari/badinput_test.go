@@ -107,9 +107,10 @@ func badInputs(t *testing.T) []badInput {
 		},
 		// Options.
 		{
-			name:  "option missing",
-			files: x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "queue", Type: "string", Required: true, Help: "Queue of tickets"}}}),
-			want:  `DIR/conf:2:41: flow host-auto: pre: task "x": option [acme] queue is required: Queue of tickets; write queue = … below [acme]`,
+			name: "option missing",
+			files: with(x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "queue", Type: "string", Required: true, Help: "Queue of tickets"}}}),
+				taskIn("x")+"[grants]\nacme = options:acme\n"),
+			want: `DIR/conf:2:41: flow host-auto: pre: task "x": option [acme] queue is required: Queue of tickets; write queue = … below [acme]`,
 		},
 		{
 			name:  "option of another's section",
@@ -120,13 +121,13 @@ func badInputs(t *testing.T) []badInput {
 		{
 			name: "option of the wrong type",
 			files: with(x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "limit", Type: "int"}}}),
-				taskIn("x")+"[acme]\nlimit = many\n"),
+				taskIn("x")+"[acme]\nlimit = many\n[grants]\nacme = options:acme\n"),
 			want: "DIR/conf:4:9: option [acme] limit: want an int, got 'many'",
 		},
 		{
 			name: "option out of range",
 			files: with(x(abi.ManifestTask{Options: []abi.ManifestOption{{Group: "acme", Name: "limit", Type: "int", Max: &five}}}),
-				taskIn("x")+"[acme]\nlimit = 6\n"),
+				taskIn("x")+"[acme]\nlimit = 6\n[grants]\nacme = options:acme\n"),
 			want: "DIR/conf:4:9: option [acme] limit: want an int ≤ 5, got '6'",
 		},
 		{
@@ -424,6 +425,15 @@ func badInputs(t *testing.T) []badInput {
 				`wasakari: DIR/task.yaml: manifest: version: "one" is not allowed; write a semantic version such as 1.4.0`,
 		},
 		{
+			name: "pack of a task that reads others' options", args: "task pack DIR/task.yaml DIR/x.wasm -o DIR/out.wasm",
+			files: map[string]string{
+				"task.yaml": "abi: 1\nlibrary: acme\nversion: 1.0.0\ntasks: [{key: x, options: [{group: Keystone_authtoken, name: password, type: string, secret: true}]}]\n",
+				"x.wasm":    string(noop),
+			},
+			want: "DIR/task.yaml: task x asks for option [Keystone_authtoken] password: that section belongs to Wasakari, Masakari or an OpenStack library; " +
+				"give its options a section of their own in task.yaml, such as [acme]",
+		},
+		{
 			name: "pack of no YAML", args: "task pack DIR/task.yaml DIR/x.wasm -o DIR/out.wasm",
 			files: map[string]string{"task.yaml": "abi: [1\n", "x.wasm": string(noop)},
 			want:  "DIR/task.yaml:1:6: sequence end token ']' not found",
@@ -536,13 +546,13 @@ func TestBadModules(t *testing.T) {
 		},
 		{
 			file: "invalid", wasm: []byte(wasmHead + "\x01\x05\x01\x60\x00\x01\x00"),
-			want: "not valid WebAssembly: section type: read 0-th type: could not read result types: invalid value type: 0; copy or build it again, for WebAssembly 2.0 (such as wasm32-wasip1) without threads, tail calls, exceptions or garbage collection",
+			want: "not valid WebAssembly: a type of value 0x00, which is not WebAssembly 2.0 at byte 15; copy or build it again, for WebAssembly 2.0 (such as wasm32-wasip1) without threads, tail calls, exceptions or garbage collection",
 		},
 		// Keys.
 		{file: "twice_1", wasm: task("twice_1", "twice")},
 		{
 			file: "twice_2", wasm: task("twice_2", "twice"),
-			want: "task twice is in DIR/tasks/twice_1.wasm too; remove one of them",
+			want: "task twice is in DIR/tasks/twice_1.wasm too; remove one of them, or pin one in [libraries], such as acme = " + pin(task("twice_2", "twice")),
 		},
 		{
 			file: "standard", wasm: task("standard", "evacuate_instances_task"),

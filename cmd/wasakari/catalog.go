@@ -36,10 +36,18 @@ type catalog struct {
 	libraries map[string]string
 	// aside tells of tasks that stood back for one that the operator pinned.
 	aside []string
+	// refused says what is wrong with the modules of tenants. Those do not keep
+	// the operator's flows from running: their tasks are not there.
+	refused []error
+	// contested are keys that tenants' modules have twice: neither has it.
+	contested map[string]bool
 }
 
 func newCatalog() *catalog {
-	return &catalog{tasks: map[string]recovery.Task{}, modules: map[string]*runtime.Module{}, libraries: map[string]string{}}
+	return &catalog{
+		tasks: map[string]recovery.Task{}, modules: map[string]*runtime.Module{},
+		libraries: map[string]string{}, contested: map[string]bool{},
+	}
 }
 
 // Task finds a task by its entry-point key.
@@ -67,9 +75,9 @@ type candidate struct {
 }
 
 // loadCatalog admits the standard tasks and every module of the folders. All
-// mistakes are told at once.
+// mistakes are told at once; those of tenants are in the catalog.
 func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, folders []taskFolder) (*catalog, error) {
-	files, err := moduleFiles(folders)
+	files, refused, err := moduleFiles(folders)
 	if err != nil {
 		return nil, err
 	}
@@ -89,18 +97,30 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f
 		})
 	}
 	_ = group.Wait() // the problems are kept in order instead
+	c := newCatalog()
+	c.refused = refused
+	var errs []error
+	problem := func(tenant string, err error) {
+		if tenant != "" && err != nil && ctx.Err() == nil {
+			c.refused = append(c.refused, err)
+			return
+		}
+		errs = append(errs, err)
+	}
+	for i, m := range modules {
+		problem(m.tenant, problems[i])
+	}
 	modules = slices.DeleteFunc(modules, func(m candidate) bool { return m.Module == nil })
 	// Tenants come last: who else has a key or a library is known then. A module
 	// that is pinned comes before those that are not.
 	slices.SortStableFunc(modules, func(a, b candidate) int {
 		return cmp.Or(compareBool(b.standard, a.standard), compareBool(a.tenant != "", b.tenant != ""), compareBool(b.pinned, a.pinned))
 	})
-	c := newCatalog()
 	for _, m := range modules {
-		problems = append(problems, c.add(cfg, m))
+		problem(m.tenant, c.add(cfg, m))
 	}
-	problems = append(problems, c.shareSecrets(cfg))
-	return c, errors.Join(problems...)
+	c.shareSecrets(cfg, problem)
+	return c, errors.Join(errs...)
 }
 
 // compareBool puts false before true.
@@ -114,9 +134,9 @@ func compareBool(a, b bool) int {
 	return 1
 }
 
-// moduleFiles lists the .wasm files of the folders, sorted in each.
-func moduleFiles(folders []taskFolder) ([]moduleFile, error) {
-	var files []moduleFile
+// moduleFiles lists the .wasm files of the folders, sorted in each. Of a tenant
+// who has too many it lists none, and says so in refused.
+func moduleFiles(folders []taskFolder) (files []moduleFile, refused []error, err error) {
 	var errs []error
 	for _, f := range folders {
 		entries, err := os.ReadDir(f.dir)
@@ -134,10 +154,21 @@ func moduleFiles(folders []taskFolder) ([]moduleFile, error) {
 			}
 		}
 	}
-	if len(files) > maxModuleFiles {
-		errs = append(errs, fmt.Errorf("task folders hold %d modules, more than the %d allowed", len(files), maxModuleFiles))
+	count := map[string]int{}
+	for _, f := range files {
+		count[f.tenant]++
 	}
-	return files, errors.Join(errs...)
+	for _, tenant := range slices.Sorted(maps.Keys(count)) {
+		switch n := count[tenant]; {
+		case n <= maxModuleFiles:
+		case tenant == "":
+			errs = append(errs, fmt.Errorf("task folders hold %d modules, more than the %d allowed", n, maxModuleFiles))
+		default:
+			refused = append(refused, fmt.Errorf("task folders of tenant %s hold %d modules, more than the %d allowed: none is taken", tenant, n, maxModuleFiles))
+			files = slices.DeleteFunc(files, func(f moduleFile) bool { return f.tenant == tenant })
+		}
+	}
+	return files, refused, errors.Join(errs...)
 }
 
 func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f moduleFile) (candidate, error) {
@@ -156,18 +187,20 @@ func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f m
 			return c, err
 		}
 	}
-	if c.Module, err = rt.Admit(ctx, f.path, wasm); err != nil {
-		return candidate{}, located(f.path, err)
+	m, err := rt.Admit(ctx, f.path, wasm)
+	if err != nil {
+		return c, located(f.path, err)
 	}
 	key := strings.TrimSuffix(filepath.Base(f.path), ".wasm")
-	if !slices.ContainsFunc(c.Manifest().Tasks, func(t abi.ManifestTask) bool { return t.Key == key }) {
+	if m.Manifest().Task(key) == nil {
 		var keys []string
-		for _, t := range c.Manifest().Tasks {
+		for _, t := range m.Manifest().Tasks {
 			keys = append(keys, t.Key)
 		}
-		return candidate{}, fmt.Errorf("%s: its manifest has no task %q, but %s; name the file after one of them, or mend task.yaml",
+		return c, fmt.Errorf("%s: its manifest has no task %q, but %s; name the file after one of them, or mend task.yaml",
 			f.path, key, strings.Join(keys, ", "))
 	}
+	c.Module = m
 	return c, nil
 }
 
@@ -248,14 +281,30 @@ func (c *catalog) add(cfg *config.Config, m candidate) error {
 			default:
 				errs = append(errs, fmt.Errorf("%s: task %s is in %s too; remove one of them, or pin one in [libraries], such as %s = sha256:%s",
 					task.Source, task.Key, other.Source, libraryLine(task), task.Digest))
+				if other.Tenant != "" {
+					c.drop(task.Key) // whose it is would be a matter of luck
+				}
 			}
 			continue
 		}
-		errs = append(errs, ownOptions(task), notForTenants(task))
+		if c.contested[mt.Key] {
+			continue
+		}
+		if err := errors.Join(ownOptions(task), notForTenants(task)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		c.tasks[mt.Key] = task
 		c.modules[mt.Key] = m.Module
 	}
 	return errors.Join(errs...)
+}
+
+// drop takes a task out, for good.
+func (c *catalog) drop(key string) {
+	delete(c.tasks, key)
+	delete(c.modules, key)
+	c.contested[key] = true
 }
 
 // digestPinned reports whether the module of a task is pinned by its digest.
@@ -293,9 +342,15 @@ func notForTenants(t recovery.Task) error {
 	return fmt.Errorf("%s: task %s uses %s, which is not for tenants; take it out of task.yaml", t.Source, t.Key, strings.Join(ops, ", "))
 }
 
+// readable reports whether a task may have options in a section: what it says
+// of one that it may not read counts for nothing.
+func readable(cfg *config.Config, t recovery.Task, group string) bool {
+	return t.Standard || cfg.GrantsFor(t).Allows("options:"+group)
+}
+
 // shareSecrets makes an option a secret of all tasks when it is one of any, or
 // has a line in [secrets]: whoever calls it none would get its value.
-func (c *catalog) shareSecrets(cfg *config.Config) error {
+func (c *catalog) shareSecrets(cfg *config.Config, problem func(tenant string, err error)) {
 	secret := map[string]bool{}
 	name := func(group, option string) string { return strings.ToLower(group) + "." + option }
 	for _, b := range cfg.Bindings() {
@@ -303,27 +358,39 @@ func (c *catalog) shareSecrets(cfg *config.Config) error {
 	}
 	for _, t := range c.tasks {
 		for _, o := range t.Options {
-			if o.Secret {
+			if o.Secret && readable(cfg, t, o.Group) {
 				secret[name(o.Group, o.Name)] = true
 			}
 		}
 	}
-	var errs []error
 	for _, key := range c.Keys() {
-		options := c.tasks[key].Options
-		for i, o := range options {
-			if o.Secret || !secret[name(o.Group, o.Name)] || c.tasks[key].Standard {
+		t := c.tasks[key]
+		for i, o := range t.Options {
+			if o.Secret || !secret[name(o.Group, o.Name)] || t.Standard || !readable(cfg, t, o.Group) {
 				continue
 			}
 			if o.Type != recovery.StringOption || o.Default != nil {
-				errs = append(errs, fmt.Errorf("%s: task %s has the option [%s] %s, which is a secret elsewhere; call it secret, of type string and without a default, in task.yaml",
-					c.tasks[key].Source, key, o.Group, o.Name))
-				continue
+				problem(t.Tenant, fmt.Errorf("%s: task %s has the option [%s] %s, which is a secret elsewhere; call it secret, of type string and without a default, in task.yaml",
+					t.Source, key, o.Group, o.Name))
+				c.drop(key)
+				break
 			}
-			options[i].Secret = true
+			t.Options[i].Secret = true
 		}
 	}
-	return errors.Join(errs...)
+}
+
+// secretOptions lists the secret options of the tasks that may read them.
+func (c *catalog) secretOptions(cfg *config.Config) []recovery.OptionSpec {
+	var specs []recovery.OptionSpec
+	for _, key := range c.Keys() {
+		for _, o := range c.tasks[key].Options {
+			if o.Secret && readable(cfg, c.tasks[key], o.Group) {
+				specs = append(specs, o)
+			}
+		}
+	}
+	return specs
 }
 
 // ownOptions refuses options in sections that are not the task's to read: the

@@ -34,7 +34,11 @@ was granted ([grants]), and what is missing, with the line to write.`,
 			if err := l.warn(w); err != nil {
 				return err
 			}
-			if err := l.checkAll(); err != nil {
+			err = l.checkAll()
+			if len(l.catalog.refused) > 0 {
+				err = errors.Join(&usageError{errors.Join(l.catalog.refused...)}, err)
+			}
+			if err != nil {
 				if text, lacking := l.grantsText(); lacking {
 					err = errors.Join(err, printLines(w.stdout, strings.TrimPrefix(text, "\n")))
 				}

@@ -96,7 +96,8 @@ func writeNew(file, text string, force bool) error {
 // about themselves, for those who only look: nothing is compiled, so neither
 // is it checked whether a module would be admitted.
 func readTasks(folders []taskFolder) (*catalog, []recovery.Task, error) {
-	files, err := moduleFiles(folders)
+	files, refused, err := moduleFiles(folders)
+	err = errors.Join(append(refused, err)...)
 	if err != nil {
 		return nil, nil, &usageError{err}
 	}

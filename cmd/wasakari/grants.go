@@ -74,10 +74,7 @@ func secretsOf(task recovery.Task, all map[string]recovery.Secret) map[string]re
 func (l *loaded) loose() []string {
 	var texts []string
 	names := map[string]bool{}
-	for _, o := range l.taskOptions() {
-		if !o.Secret {
-			continue
-		}
+	for _, o := range l.catalog.secretOptions(l.cfg) {
 		name := o.Group + "." + o.Name
 		if s, set := l.secrets[name]; set && !s.Bound() && !names[name] {
 			texts = append(texts, fmt.Sprintf("option [%s] %s is a secret that no request may carry; write below [secrets]: %s = https://HOST header:NAME", o.Group, o.Name, name))

@@ -164,6 +164,8 @@ func TestLibraries(t *testing.T) {
 	}
 	one := func(wasm []byte) map[string]string { return map[string]string{"tasks/x.wasm": string(wasm)} }
 	theirs := func(wasm []byte) map[string]string { return map[string]string{"theirs/x.wasm": string(wasm)} }
+	// A refused task is not there for the flow.
+	const unknown = "\nwasakari: DIR/conf:2:40: flow instance: pre: unknown task \"x\"; put x.wasm into a task directory, or mend the name"
 	impostor := func(by, pos, line, wasm string) string {
 		return "DIR/tasks/x.wasm: it says that it is of library acme, but " + by + ", and neither that nor its digest stands in the library's line (DIR/conf:4:1); " +
 			"if you know it, write instead of that line: " + line + ", " + wasm
@@ -235,11 +237,11 @@ func TestLibraries(t *testing.T) {
 		{name: "a tenant's, registered", files: theirs(plain), conf: "[libraries]\nacme@p1 = " + pin(plain) + "\n"},
 		{
 			name: "a tenant's, not registered", files: theirs(plain), conf: "[libraries]\nacme@p2 =\n",
-			want: "DIR/theirs/x.wasm: library acme of tenant p1 is not registered; if you know this module, write below [libraries]: acme@p1 = " + pin(plain),
+			want: "DIR/theirs/x.wasm: library acme of tenant p1 is not registered; if you know this module, write below [libraries]: acme@p1 = " + pin(plain) + unknown,
 		},
 		{
 			name: "a tenant in the operator's library", files: map[string]string{"theirs/x.wasm": string(plain), "tasks/y.wasm": string(packed(t, guest("noop"), abi.ManifestTask{Key: "y"}))},
-			want: "DIR/theirs/x.wasm: its library acme is the operator's (DIR/tasks/y.wasm); give it another name in task.yaml, or register acme@p1 in [libraries]",
+			want: "DIR/theirs/x.wasm: its library acme is the operator's (DIR/tasks/y.wasm); give it another name in task.yaml, or register acme@p1 in [libraries]" + unknown,
 		},
 		{
 			name:  "a tenant in the operator's library, registered",
@@ -248,7 +250,7 @@ func TestLibraries(t *testing.T) {
 		},
 		{
 			name: "a tenant in the library of the standard tasks", files: theirs(packedAs(t, guest("noop"), "wasakari-standard", task)), conf: "[libraries]\nwasakari-standard@p1 =\n",
-			want: "DIR/theirs/x.wasm: its library wasakari-standard is that of the standard tasks, which are built in; give yours another name in task.yaml",
+			want: "DIR/theirs/x.wasm: its library wasakari-standard is that of the standard tasks, which are built in; give yours another name in task.yaml" + unknown,
 		},
 		{
 			name:  "a tenant with the key of a standard task",
@@ -265,7 +267,7 @@ func TestLibraries(t *testing.T) {
 		},
 		{
 			name: "a tenant that asks for what no tenant has", files: theirs(packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"nova.service_disable", "nova.server_stop", "ha.host_list"}})),
-			want: "DIR/theirs/x.wasm: task x uses nova.service_disable, ha.host_list, which is not for tenants; take it out of task.yaml",
+			want: "DIR/theirs/x.wasm: task x uses nova.service_disable, ha.host_list, which is not for tenants; take it out of task.yaml" + unknown,
 		},
 		{
 			name: "a tenant granted in its own line", files: theirs(packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"kv.get"}})), conf: "[grants]\nacme@p1 = kv.get\n",
@@ -319,6 +321,73 @@ func TestTenantsFlow(t *testing.T) {
 	}
 	if r = p.run(t.Context(), t, "check", "--tenant-task-dir", "p1=DIR/nope"); r.stderr != "wasakari: task folder DIR/nope: no such file or directory; check --tenant-task-dir\n" {
 		t.Errorf("standard error = %s", r.stderr)
+	}
+}
+
+// TestTenantsCannotStop: what is wrong with a tenant's module is told, by check
+// as a mistake, and keeps no flow of the operator's from running.
+func TestTenantsCannotStop(t *testing.T) {
+	t.Parallel()
+	task := abi.ManifestTask{Key: "x"}
+	secretive := abi.ManifestTask{Key: "y", Options: []abi.ManifestOption{{Group: "acme", Name: "queue", Type: "string", Secret: true}}}
+	tests := []struct {
+		name, file string
+		wasm       []byte
+		refused    string
+	}{
+		{"no module", "bad.wasm", []byte("hello"), "DIR/theirs/bad.wasm: not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file"},
+		{"the operator's key", "x.wasm", packedAs(t, guest("noop"), "more", task), "DIR/theirs/x.wasm: task x is in DIR/tasks/x.wasm too; remove one of them, or pin one in [libraries], such as more@p1 = PIN"},
+		{"the operator's library", "y.wasm", packed(t, guest("noop"), abi.ManifestTask{Key: "y"}), "DIR/theirs/y.wasm: its library acme is the operator's (DIR/tasks/x.wasm); give it another name in task.yaml, or register acme@p1 in [libraries]"},
+		{"the operator's option called secret", "y.wasm", packedAs(t, guest("noop"), "more", secretive), ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			own := abi.ManifestTask{Key: "x", Options: []abi.ManifestOption{{Group: "acme", Name: "queue", Type: "list"}}}
+			p := newPlace(t, map[string]string{
+				"conf":              "[taskflow_driver_recovery_flows]\nprocess_failure_recovery_tasks = pre:['x'],main:[],post:[]\n[grants]\nacme = options:acme\n[acme]\nqueue = a,b\n",
+				"tasks/x.wasm":      string(packed(t, guest("noop"), own)),
+				"theirs/" + tt.file: string(tt.wasm),
+			})
+			flags := strings.Fields("--config-file DIR/conf --task-dir DIR/tasks --tenant-task-dir p1=DIR/theirs")
+			refused := strings.ReplaceAll(tt.refused, "PIN", pin(tt.wasm))
+			r := p.run(t.Context(), t, append([]string{"check"}, flags...)...)
+			code, want := exitOK, ""
+			if refused != "" {
+				code, want = exitUsage, "wasakari: "+refused+"\n"
+			}
+			if r.code != code || r.stderr != want {
+				t.Errorf("check: exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+			}
+			_, p.environ = startCloud(t, quickCloud, novasim.Options{})
+			r = p.run(t.Context(), t, append([]string{"run", "process", "--input", "process_name=nova-compute", "--input", "host_name=compute-2"}, flags...)...)
+			if refused != "" {
+				want = "warning: left aside: " + refused + "\n"
+			}
+			if r.code != exitOK || r.stderr != want {
+				t.Errorf("run: exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+			}
+		})
+	}
+}
+
+// TestTenantsKeys: a key that two tenants have is neither's, unless it is
+// pinned.
+func TestTenantsKeys(t *testing.T) {
+	t.Parallel()
+	one, two := packedAs(t, guest("noop"), "one", abi.ManifestTask{Key: "x"}), packedAs(t, guest("noop"), "two", abi.ManifestTask{Key: "x"})
+	p := newPlace(t, map[string]string{"conf": instanceConf, "one/x.wasm": string(one), "two/x.wasm": string(two)})
+	_, p.environ = startCloud(t, quickCloud, novasim.Options{})
+	args := strings.Fields("run instance --config-file DIR/conf --tenant-task-dir p1=DIR/one --tenant-task-dir p2=DIR/two --input instance_uuid=1")
+	r := p.run(t.Context(), t, args...)
+	want := "warning: left aside: DIR/two/x.wasm: task x is in DIR/one/x.wasm too; remove one of them, or pin one in [libraries], such as two@p2 = " + pin(two) + "\n" +
+		"wasakari: DIR/conf:2:40: flow instance: pre: unknown task \"x\"; put x.wasm into a task directory, or mend the name\n"
+	if r.code != exitUsage || r.stderr != want || len(p.runs(t)) > 0 {
+		t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+	}
+	p.write(t, "conf", instanceConf+"[libraries]\none@p1 = "+pin(one)+"\ntwo@p2 =\n")
+	r = p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--tenant-task-dir", "p2=DIR/two", "--tenant-task-dir", "p1=DIR/one")
+	if want := "warning: task x of DIR/two/x.wasm is left aside: [libraries] pins that of DIR/one/x.wasm\n"; r.code != exitOK || r.stderr != want || !strings.Contains(r.stdout, "one@p1") {
+		t.Errorf("exit code %d\n%s%s\nwant\n%s", r.code, r.stderr, r.stdout, want)
 	}
 }
 

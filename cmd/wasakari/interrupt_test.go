@@ -272,7 +272,7 @@ func TestResumeRefused(t *testing.T) {
 		}
 		return string(wasm)
 	}
-	p := newPlace(t, map[string]string{"conf": taskIn("x"), "tasks/x.wasm": task("1.0.0")})
+	p := newPlace(t, map[string]string{"conf": taskIn("x") + "[grants]\nacme = options:acme\n[secrets]\nacme.token = https://t.example.com body\n", "tasks/x.wasm": task("1.0.0")})
 	id, sim := interrupted(t, p, "--task-dir", "DIR/tasks", "--state-dir", "DIR/state", "--set", "acme.token=hush", "--set", "wasakari.nova_outcome_wait=1")
 	before := len(changes(sim))
 	journal, err := os.ReadFile(filepath.Join(p.dir, "state/runs", id+".db"))

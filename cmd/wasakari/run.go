@@ -105,7 +105,7 @@ and exits 130. A second Ctrl-C exits at once.`,
 	fl.StringVar(&f.method, "recovery-method", "", "auto, reserved_host, auto_priority or rh_priority (default: the flow's own);\nthe last two fall back to the other host flow")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one document at the end")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "change nothing; list in order what would be changed")
-	fl.StringVar(&f.override, "override", "", "`REASON` to go on where the guards against harm ([guards]) would hold the run; it is kept with the run")
+	fl.StringVar(&f.override, "override", "", "`REASON` to go on where the guards against harm ([guards]) would hold the run;\nit is kept with the run")
 	fl.StringVar(&f.resume, "resume", "", "`ID` of a run that was killed or interrupted, to go on with")
 	return cmd
 }
@@ -222,6 +222,7 @@ func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind)
 			_ = l.close() // nothing was started
 		}
 	}()
+	l.warnRefused(w)
 	if err := l.warn(w); err != nil {
 		return refused(err)
 	}
@@ -336,6 +337,7 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 		return err
 	}
 	defer l.close() //nolint:errcheck // what matters is in the journal
+	l.warnRefused(w)
 	plans := map[recovery.FlowKind]*flow.Plan{}
 	for _, k := range run.Flows {
 		if plans[k], err = flow.Check(run.Plans[k], l.catalog, l.checkOptions(run.Inputs)); err != nil {

@@ -75,7 +75,7 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 		},
 		AnswerBytes: limit.AnswerBytes,
 	})}
-	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limit})
+	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limit, Tenant: call.Task.Tenant, CoarseClock: call.Task.Tenant != ""})
 	out := outcomeOf(ctx, result, err)
 	out.Progress = host.ProgressLog()
 	if out.Status == recovery.TaskFailed && out.Message == "" {

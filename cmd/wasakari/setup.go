@@ -123,7 +123,7 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
-	if l.secrets, err = cfg.Secrets(l.taskOptions()); err != nil {
+	if l.secrets, err = cfg.Secrets(l.catalog.secretOptions(cfg)); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	return l, nil
@@ -153,6 +153,8 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 		CacheBytes:     int64(o.CacheMiB) << 20,
 		CompileMemory:  int64(o.CompileMemoryMiB) << 20,
 		CompileTime:    o.CompileSeconds,
+		Sandboxes:      o.Sandboxes,
+		AllSandboxes:   o.SandboxesTotal,
 		Logger:         log.Named("runtime"),
 		MaxModuleBytes: max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits: runtime.Limits{
@@ -214,7 +216,11 @@ func (l *loaded) check(kind recovery.FlowKind, in inputs) (*flow.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flow.Check(f, l.catalog, l.checkOptions(in))
+	p, err := flow.Check(f, l.catalog, l.checkOptions(in))
+	if err == nil {
+		err = withheld(l.catalog, f)
+	}
+	return p, err
 }
 
 func (l *loaded) checkOptions(in inputs) flow.CheckOptions {
@@ -281,6 +287,15 @@ func (l *loaded) warn(w world) error {
 		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(warning.String()))
 	}
 	return errors.Join(errs...)
+}
+
+// warnRefused tells of modules of tenants that are left aside.
+func (l *loaded) warnRefused(w world) {
+	for _, err := range l.catalog.refused {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintf(w.stderr, "warning: left aside: %s\n", oneLine(line))
+		}
+	}
 }
 
 // bare gives the reason of a file error without the path.

@@ -17,6 +17,7 @@ import (
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/internal/safeyaml"
+	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -304,6 +305,11 @@ func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
 	if err != nil {
 		return nil, nil, &usageError{located(manifestFile, err)}
 	}
+	for _, mt := range m.Tasks {
+		if err := ownOptions(taskOf(m, mt, manifestFile, false)); err != nil && m.Library != standardLibrary() {
+			return nil, nil, &usageError{err}
+		}
+	}
 	wasm, err := readFile(moduleFile, maxModuleRead)
 	if err != nil {
 		return nil, nil, err
@@ -321,6 +327,16 @@ func yamlHint(err error) string {
 		return p.Error() + "; " + p.Hint
 	}
 	return err.Error()
+}
+
+// standardLibrary is the library of the standard tasks, which are packed like
+// any other and read Masakari's own options.
+func standardLibrary() string {
+	m, err := abi.ReadManifest(standardtasks.Module())
+	if err != nil {
+		return "" // a test would not let it pass
+	}
+	return m.Library
 }
 
 var yamlPosition = regexp.MustCompile(`^\[(\d+):(\d+)\] `)

@@ -17,9 +17,12 @@ type function struct {
 
 	indirect bool // it calls through a table
 	loops    bool
-	quiet    bool // it has a loop in which nothing is called
-	helpers  bool // it fills or copies
-	cyclic   bool // it may come to call itself
+	quiet    bool // it has a loop in which nothing is called, or that is seldom
+
+	jumps, sites int  // branches and the like; calls
+	helpers      bool // it fills or copies, as much as it finds out when it runs
+	copies       bool // memory, at that
+	cyclic       bool // it may come to call itself
 	// counts says that it counts its stack.
 	counts bool
 }
@@ -76,7 +79,7 @@ func (m *module) localsOf(i int, r *reader) (locals int, wide bool) {
 	}
 	for range r.count(2) {
 		total += int64(r.u32())
-		wide = r.byte() == typeV128 || wide
+		wide = r.valueType() == typeV128 || wide
 		if r.err != nil {
 			break
 		}
@@ -118,8 +121,9 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 	stack = append(stack[:0], control{op: opBlock, types: arity{results: results}})
 	height, highest, dead := 0, 0, false
 	work := int64(0)
-	var i instr
+	var i, before instr
 	for r.err == nil && len(stack) > 0 {
+		before = i
 		m.next(r, locals, &i)
 		if r.err != nil {
 			break
@@ -136,6 +140,7 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 			stack = append(stack, control{op: byte(i.op), dead: dead, height: height - i.block.params, types: i.block})
 			if i.op == opLoop && !dead {
 				f.loops = true
+				f.jumps++
 				work += costLoop
 			}
 		case opElse:
@@ -143,6 +148,7 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 				r.fail("an else out of place")
 			}
 			top.op = opElse
+			f.jumps++
 			height, dead = top.height+top.types.params, top.dead
 		case opEnd:
 			if !dead && height != top.height+top.types.results {
@@ -160,6 +166,7 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 			if int64(i.x) >= int64(len(stack)) {
 				r.fail("a branch to no label")
 			}
+			f.jumps++
 		case opBrTable:
 			labels := &reader{b: r.b[:i.end], pos: i.at + 1, base: r.base}
 			for range labels.u32() + 1 {
@@ -191,6 +198,7 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 			if r.left() == 0 || r.b[r.pos] != opUnreachable {
 				top.called = true
 			}
+			f.sites++
 		case opRefFunc:
 			m.referenced = append(m.referenced, i.x)
 		case opMemoryInit, opDataDrop:
@@ -200,8 +208,18 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 				m.tables[own].growsHere = true
 			}
 		}
-		if helped(i.op) && !dead {
-			f.helpers, stack[len(stack)-1].called = true, true
+		if !dead && helped(i.op) {
+			small, constant := sizeOf(&i, &before)
+			if constant {
+				work += small
+			} else {
+				f.helpers = true
+				// Most of what is filled or copied is small.
+				f.copies = f.copies || i.op == opMemoryCopy || i.op == opMemoryFill
+				if !f.copies {
+					stack[len(stack)-1].called = true
+				}
+			}
 		}
 		if height < 0 && !dead {
 			r.fail("an operand that is not there")
@@ -227,6 +245,18 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 // ends reports whether nothing runs after an instruction.
 func ends(op uint16) bool {
 	return op == opUnreachable || op == opBr || op == opBrTable || op == opReturn
+}
+
+// sizeOf gives the units of filling or copying as much as the instruction
+// before says, when that is a constant and little.
+func sizeOf(i, before *instr) (units int64, constant bool) {
+	if i.op != opMemoryFill && i.op != opMemoryCopy {
+		return 0, false
+	}
+	if before.op != opI32Const || before.end != i.at || before.x > small {
+		return 0, false
+	}
+	return int64(before.x / bytesPerUnit), true
 }
 
 // helped reports whether an instruction is replaced by a helper.
@@ -399,6 +429,7 @@ type charge struct {
 	// What follows is for the pass that makes them.
 	into   int // the one before it on every way, -1: none
 	merged int64
+	calls  bool // something that is worth a charge, and often never reached
 	gone   bool // merged with another one
 }
 
@@ -427,7 +458,7 @@ func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]
 			return
 		}
 		into := &list[root(c.into)]
-		if c.cost == 0 || into.merged+c.merged+c.cost <= maxMerged {
+		if c.cost == 0 || !c.calls && into.merged+c.merged+c.cost <= maxMerged {
 			into.cost += c.cost
 			into.merged += c.merged + c.cost
 			c.gone = true
@@ -437,8 +468,9 @@ func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]
 		list = append(list, charge{at: at, into: into, loop: loop})
 		now = len(list) - 1
 	}
-	var i instr
+	var i, previous instr
 	for r.err == nil && len(stack) > 0 {
+		previous = i
 		m.next(r, locals, &i)
 		if r.err != nil {
 			break
@@ -446,6 +478,9 @@ func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]
 		top := &stack[len(stack)-1]
 		if !dead {
 			list[now].cost += int64(factsOf(i.op).cost)
+			if small, constant := sizeOf(&i, &previous); constant {
+				list[now].cost += small
+			}
 		}
 		switch i.op {
 		case opBlock, opLoop, opIf:
@@ -505,8 +540,11 @@ func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]
 			}
 			if own := int(i.x) - m.importedFunctions; own < 0 {
 				list[now].cost += costImport - costCall
+				list[now].calls = true
 			} else if f := &a.functions[own]; f.tiny() {
 				list[now].cost += f.work
+			} else {
+				list[now].calls = true
 			}
 		}
 		if ends(i.op) {

@@ -65,8 +65,9 @@ type writer struct {
 	// in other functions the global does.
 	counter  uint32
 	local    bool
-	wrapped  bool // all of it is in a block, after which there is something to do
-	depth    int  // of the innermost label, in the new code
+	operands uint32 // the first of three locals, for what is filled or copied
+	wrapped  bool   // all of it is in a block, after which there is something to do
+	depth    int    // of the innermost label, in the new code
 	unlooked bool
 }
 
@@ -167,18 +168,24 @@ func (e *emitter) function(n int) error {
 	f := &e.analysis.functions[n]
 	e.out = e.out[:0]
 	tiny := f.tiny()
-	w := &writer{emitter: e, f: f, c: &e.out, local: !tiny && f.quiet, counter: uint32(locals)}
+	w := &writer{emitter: e, f: f, c: &e.out, local: !tiny && (f.quiet || f.loops && f.jumps >= 3*f.sites), counter: uint32(locals), operands: uint32(locals)}
 	w.wrapped = !tiny && (w.local || f.counts)
 
 	heads := &reader{b: r.b}
 	groups := heads.u32()
+	more := code{}
 	if w.local {
-		w.c.u32(groups + 1)
-		w.c.op(r.b[heads.pos:r.pos]...)
-		w.c.op(1, typeI64)
-	} else {
-		w.c.op(r.b[:r.pos]...)
+		more.op(1, typeI64)
+		w.operands++
+		groups++
 	}
+	if f.copies {
+		more.op(3, typeI32)
+		groups++
+	}
+	w.c.u32(groups)
+	w.c.op(r.b[heads.pos:r.pos]...)
+	w.c.op(more...)
 	e.list = e.list[:0]
 	if !tiny {
 		e.list, e.open = e.charges(e.analysis, n, e.list, e.open)
@@ -228,8 +235,9 @@ func (w *writer) instructions(r *reader, locals int) error {
 	}
 	start := r.pos
 	dead := false
-	var i instr
+	var i, before instr
 	for r.err == nil && len(stack) > 0 {
+		before = i
 		w.next(r, locals, &i)
 		if r.err != nil {
 			break
@@ -304,7 +312,11 @@ func (w *writer) instructions(r *reader, locals int) error {
 		case opRefFunc:
 			w.c.with(opRefFunc, w.shift(i.x))
 		case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
-			w.bulk(&i, dead, raw)
+			if _, constant := sizeOf(&i, &before); dead || constant {
+				w.c.op(raw...)
+			} else {
+				w.bulk(&i, raw)
+			}
 		default:
 			w.c.op(raw...)
 		}
@@ -339,30 +351,70 @@ func (w *writer) aside(dead bool, raw []byte) {
 	}
 }
 
+// small is how much is filled or copied without a look at the counter
+// afterwards, in bytes.
+const small = 1024
+
 // bulk writes an instruction whose work depends on its last operand.
-func (w *writer) bulk(i *instr, dead bool, raw []byte) {
-	if dead {
-		w.c.op(raw...)
+func (w *writer) bulk(i *instr, raw []byte) {
+	switch i.op {
+	case opMemoryFill:
+		w.copy(helperFill, raw)
+		return
+	case opMemoryCopy:
+		w.copy(helperCopy, raw)
 		return
 	}
 	w.store()
-	switch i.op {
-	case opMemoryFill:
-		w.c.with(opCall, w.helper(helperFill))
-	case opMemoryCopy:
-		w.c.with(opCall, w.helper(helperCopy))
-	case opMemoryInit:
-		if int(i.x) < len(w.dataSizes) && w.dataSizes[i.x] > piece {
-			w.c.with(opCall, w.helperOf(helper{helperInit, i.x}))
-			break
-		}
-		w.c.with(opCall, w.helper(helperBytes))
-		w.c.op(raw...)
-	default:
-		w.c.with(opCall, w.helper(helperEntries))
-		w.c.op(raw...)
+	if i.op == opMemoryInit && w.dataSize(i.x) > piece {
+		w.c.with(opCall, w.helperOf(helper{helperInit, i.x}))
+		w.load()
+		return
 	}
+	which := helperEntries
+	if i.op == opMemoryInit {
+		which = helperBytes
+	}
+	w.c.with(opCall, w.helper(which))
+	w.c.op(raw...)
 	w.load()
+}
+
+// dataSize gives the size of a data segment in bytes.
+func (m *module) dataSize(segment uint32) uint32 {
+	if int64(segment) >= int64(len(m.dataSizes)) {
+		return 0
+	}
+	return m.dataSizes[segment]
+}
+
+// copy writes a fill or copy: as it was when it is small, else a helper.
+func (w *writer) copy(which int, raw []byte) {
+	to, from, size := w.operands, w.operands+1, w.operands+2
+	operands := func() {
+		w.c.with(opLocalGet, to)
+		w.c.with(opLocalGet, from)
+		w.c.with(opLocalGet, size)
+	}
+	w.c.with(opLocalSet, size)
+	w.c.with(opLocalSet, from)
+	w.c.with(opLocalSet, to)
+	w.c.with(opLocalGet, size)
+	w.c.i32(small)
+	w.c.op(opI32LeU, opIf, typeEmpty)
+	w.get()
+	w.c.with(opLocalGet, size)
+	w.c.i32(unitShift)
+	w.c.op(opI32ShrU, opI64ExtendU, opI64Sub)
+	w.set()
+	operands()
+	w.c.op(raw...)
+	w.c.op(opElse)
+	w.store()
+	operands()
+	w.c.with(opCall, w.helper(which))
+	w.load()
+	w.c.op(opEnd)
 }
 
 // module writes the sections in their order.

@@ -32,15 +32,6 @@ func (c *code) i32(v int64) { c.signed(opI32Const, v) }
 
 func (c *code) i64(v int64) { c.signed(opI64Const, v) }
 
-// spend takes units from the counter. With an argument of nil they are on the
-// stack.
-func (e *emitter) spend(c *code, units int64) {
-	c.with(opGlobalGet, e.fuel)
-	c.i64(units)
-	c.op(opI64Sub)
-	c.with(opGlobalSet, e.fuel)
-}
-
 // look calls refill when the counter is below zero.
 func (e *emitter) look(c *code) {
 	c.with(opGlobalGet, e.fuel)
@@ -80,7 +71,8 @@ var helperNames = [...]string{
 // of them count one unit.
 const (
 	piece        = 1 << 20
-	bytesPerUnit = 4
+	unitShift    = 2
+	bytesPerUnit = 1 << unitShift
 	maxEntries   = 1 << 16
 )
 
@@ -105,9 +97,9 @@ func (e *emitter) helperBody(which int, segment uint32) code {
 	case helperCheck:
 		return e.checkBody()
 	case helperBytes:
-		return e.chargeBody(piece, bytesPerUnit)
+		return e.chargeBody(piece, unitShift)
 	case helperEntries:
-		return e.chargeBody(maxEntries, 1)
+		return e.chargeBody(maxEntries, 0)
 	}
 	return e.pieces(which, segment)
 }
@@ -161,30 +153,23 @@ func atMost(c *code, local uint32, most int64) {
 	c.op(opI32LeU, opSelect)
 }
 
-// spendLocal takes a unit for each per of a local's value.
-func (e *emitter) spendLocal(c *code, local uint32, per int64) {
+// spendLocal takes units as a local says, shifted to the right.
+func (e *emitter) spendLocal(c *code, local uint32, shift int64) {
 	c.with(opGlobalGet, e.fuel)
 	c.with(opLocalGet, local)
-	if per > 1 {
-		shift := int64(0)
-		for 1<<shift < per {
-			shift++
-		}
-		c.i32(shift)
-		c.op(opI32ShrU)
-	}
-	c.op(opI64ExtendU, opI64Sub)
+	c.i32(shift)
+	c.op(opI32ShrU, opI64ExtendU, opI64Sub)
 	c.with(opGlobalSet, e.fuel)
 	e.look(c)
 }
 
 // chargeBody charges for what its argument says and gives it back. What is
 // beyond most traps afterwards, or was never there.
-func (e *emitter) chargeBody(most, per int64) code {
+func (e *emitter) chargeBody(most, shift int64) code {
 	c := code{1, 1, typeI32}
 	atMost(&c, 0, most)
 	c.with(opLocalSet, 1)
-	e.spendLocal(&c, 1, per)
+	e.spendLocal(&c, 1, shift)
 	c.with(opLocalGet, 0)
 	c.op(opEnd)
 	return c
@@ -227,7 +212,7 @@ func (e *emitter) pieces(which int, segment uint32) code {
 	next := func(c *code) { // how much is done now, and paid for
 		atMost(c, size, piece)
 		c.with(opLocalSet, now)
-		e.spendLocal(c, now, bytesPerUnit)
+		e.spendLocal(c, now, unitShift)
 	}
 
 	c := code{1, 1, typeI32}

@@ -105,7 +105,10 @@ func (m *module) next(r *reader, locals int, i *instr) {
 		i.x = r.index(len(m.types), "type")
 		i.y = r.index(m.tableCount(), "table")
 	case op == opSelectTyped:
-		r.take(r.u32())
+		if r.byte() != 1 {
+			r.fail("a select of several values" + newer)
+		}
+		r.valueType()
 	case op >= opLocalGet && op <= opLocalTee:
 		i.x = r.index(locals, "local")
 	case op == opGlobalGet || op == opGlobalSet:
@@ -115,8 +118,10 @@ func (m *module) next(r *reader, locals int, i *instr) {
 	case op >= 0x28 && op <= 0x3e: // loads and stores
 		r.u32()
 		r.u32()
-	case op == opMemorySize || op == opMemoryGrow || op == opRefNull:
-		r.byte()
+	case op == opMemorySize || op == opMemoryGrow:
+		r.zero()
+	case op == opRefNull:
+		r.referenceType()
 	case op == opI32Const:
 		i.x = uint32(r.signed(5))
 	case op == opI64Const:
@@ -130,7 +135,7 @@ func (m *module) next(r *reader, locals int, i *instr) {
 	case op == 0xfd:
 		op = vector(r)
 	default:
-		r.fail("unknown instruction")
+		r.fail("an instruction" + newer)
 	}
 	i.op, i.end = op, r.pos
 }
@@ -138,21 +143,21 @@ func (m *module) next(r *reader, locals int, i *instr) {
 func (m *module) misc(r *reader, i *instr) uint16 {
 	sub := r.u32()
 	if sub > 17 {
-		r.fail("unknown instruction")
+		r.fail("an instruction" + newer)
 		return 0
 	}
 	op := 0xfc00 + uint16(sub)
 	switch op {
 	case opMemoryInit:
 		i.x = r.index(m.dataSegments(), "data segment")
-		r.byte()
+		r.zero()
 	case opDataDrop:
 		i.x = r.index(m.dataSegments(), "data segment")
 	case opMemoryCopy:
-		r.byte()
-		r.byte()
+		r.zero()
+		r.zero()
 	case opMemoryFill:
-		r.byte()
+		r.zero()
 	case opTableInit:
 		i.x = r.index(m.elements, "element segment")
 		i.y = r.index(m.tableCount(), "table")
@@ -167,8 +172,14 @@ func (m *module) misc(r *reader, i *instr) uint16 {
 	return op
 }
 
+// vector reads what comes after 0xfd. wazero reads one byte of the number, and
+// the 1 of a longer one as an instruction that does nothing.
 func vector(r *reader) uint16 {
-	sub := r.u32()
+	sub := r.byte()
+	if sub >= 0x80 && r.byte() != 1 {
+		r.fail("a vector instruction" + newer)
+		return 0
+	}
 	switch {
 	case sub <= 11 || sub == 92 || sub == 93: // loads and stores
 		r.u32()
@@ -181,22 +192,25 @@ func vector(r *reader) uint16 {
 		r.u32()
 		r.u32()
 		r.byte()
-	case sub > 0xff:
-		r.fail("unknown instruction")
-		return 0
 	}
 	return 0xfd00 + uint16(sub)
 }
 
 func (m *module) blockType(r *reader) arity {
 	at := r.pos
-	switch t := r.signed(5); {
-	case t == -64:
-		return arity{}
-	case t < 0: // a type of value
-		return arity{results: 1}
-	case t < int64(len(m.types)):
-		return m.arity(uint32(t))
+	if r.left() > 0 {
+		switch first := r.b[r.pos]; {
+		case first == typeEmpty:
+			r.pos++
+			return arity{}
+		case first > typeEmpty && first < 0x80: // a negative number
+			r.valueType()
+			return arity{results: 1}
+		}
+	}
+	t := r.u32()
+	if r.err == nil && r.b[r.pos-1]&0x40 == 0 && int64(t) < int64(len(m.types)) {
+		return m.arity(t)
 	}
 	r.pos = at
 	r.fail("no type of this index")

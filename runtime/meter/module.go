@@ -119,7 +119,7 @@ func parse(wasm []byte) (*module, error) {
 			}
 		}
 		if at <= last {
-			r.fail("a section that is unknown or out of order")
+			r.fail("a section, here at least," + newer)
 			break
 		}
 		last = at
@@ -152,7 +152,7 @@ func (m *module) read(id byte, r *reader) {
 		}
 	case sectionTable:
 		for range r.count(3) {
-			t := table{element: r.byte()}
+			t := table{element: r.referenceType()}
 			t.least, t.most = r.limits()
 			m.tables = append(m.tables, t)
 		}
@@ -163,7 +163,7 @@ func (m *module) read(id byte, r *reader) {
 		}
 	case sectionGlobal:
 		for range r.count(4) {
-			r.byte()
+			r.valueType()
 			r.byte()
 			m.constant(r, nil)
 			m.globals++
@@ -205,12 +205,14 @@ func (m *module) read(id byte, r *reader) {
 
 func (m *module) typ(r *reader) {
 	if r.byte() != 0x60 {
-		r.fail("a type that is no function's")
+		r.fail("a type of no function," + newer)
 	}
 	values := func() span {
-		n := r.u32()
+		n := r.count(1)
 		at := r.base + r.pos
-		r.take(n)
+		for range n {
+			r.valueType()
+		}
 		return span{uint32(at), uint32(r.base + r.pos)}
 	}
 	t := signature{values(), values()}
@@ -230,7 +232,7 @@ func (m *module) imported(r *reader) {
 		m.functions = append(m.functions, r.index(len(m.types), "type"))
 		m.importedFunctions++
 	case kindTable:
-		r.byte()
+		r.referenceType()
 		r.limits()
 		m.importedTables++
 		m.tableShared = true
@@ -238,18 +240,18 @@ func (m *module) imported(r *reader) {
 		m.memory, m.memoryImported = true, true
 		m.memoryMin, _ = r.limits()
 	case kindGlobal:
-		r.byte()
+		r.valueType()
 		r.byte()
 		m.globals++
 	default:
-		r.fail("an import of an unknown kind")
+		r.fail("an import" + newer)
 	}
 }
 
 func (r *reader) limits() (least uint32, most int64) {
 	flags := r.byte()
 	if flags > 1 {
-		r.fail("limits of an unknown kind")
+		r.fail("limits" + newer)
 	}
 	least, most = r.u32(), -1
 	if flags == 1 {
@@ -279,7 +281,7 @@ func (m *module) constant(r *reader, out *[]byte) {
 		case opGlobalGet:
 			r.index(m.globals, "global")
 		case opRefNull:
-			r.byte()
+			r.referenceType()
 		case opRefFunc:
 			f := r.index(len(m.functions), "function")
 			if out != nil {
@@ -289,12 +291,12 @@ func (m *module) constant(r *reader, out *[]byte) {
 			}
 			m.referenced = append(m.referenced, f)
 		case 0xfd:
-			if r.u32() != 12 { // v128.const
-				r.fail("no constant expression")
+			if r.byte() != 12 { // v128.const
+				r.fail("a constant expression" + newer)
 			}
 			r.take(16)
 		default:
-			r.fail("no constant expression")
+			r.fail("a constant expression" + newer)
 		}
 		if out != nil && r.err == nil {
 			*out = append(*out, r.b[at:r.pos]...)
@@ -317,7 +319,7 @@ func (m *module) element(r *reader, out *[]byte) {
 	}
 	flags := r.u32()
 	if flags > 7 {
-		r.fail("an element segment of an unknown kind")
+		r.fail("an element segment" + newer)
 		return
 	}
 	if flags&1 == 0 { // active
@@ -328,8 +330,12 @@ func (m *module) element(r *reader, out *[]byte) {
 		m.constant(r, out)
 		from = r.pos
 	}
-	if flags&3 != 0 {
-		r.byte() // kind or type
+	switch {
+	case flags&3 == 0:
+	case flags&4 != 0:
+		r.referenceType()
+	default:
+		r.zero() // functions, the only kind
 	}
 	n := r.count(1)
 	keep()
@@ -362,7 +368,7 @@ func (m *module) data(r *reader) segment {
 	s := segment{from: r.pos}
 	flags := r.u32()
 	if flags > 2 {
-		r.fail("a data segment of an unknown kind")
+		r.fail("a data segment" + newer)
 		return s
 	}
 	memory := uint32(0)

@@ -93,6 +93,36 @@ func (r *reader) signed(n int) int64 {
 	return 0
 }
 
+// newer ends the words about what wazero may take, and we do not: whoever
+// reads it in another way than the compiler takes operands for instructions.
+const newer = " that is not WebAssembly 2.0"
+
+// valueType reads a type of values.
+func (r *reader) valueType() byte {
+	t := r.byte()
+	switch t {
+	case 0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f: // i32, i64, f32, f64, v128, funcref, externref
+	default:
+		r.fail("a type" + newer)
+	}
+	return t
+}
+
+func (r *reader) referenceType() byte {
+	t := r.byte()
+	if t != 0x70 && t != 0x6f { // funcref, externref
+		r.fail("a type of reference" + newer)
+	}
+	return t
+}
+
+// zero reads a byte that is kept for later versions.
+func (r *reader) zero() {
+	if r.byte() != 0 {
+		r.fail("a byte" + newer)
+	}
+}
+
 // count reads the length of a vector whose entries have at least least bytes.
 func (r *reader) count(least int) int {
 	n := r.u32()

@@ -43,7 +43,7 @@ type Fake struct {
 	// Inputs are the values that the task was given.
 	Inputs map[string]any
 	// Options are the options of the manifest by group and name; nil is one
-	// that is not set.
+	// that is not set. A secret is the wasakari.Secret that names it.
 	Options map[string]map[string]any
 	// Handlers answer ops by their names. They come before what the fake
 	// serves itself.
