@@ -205,7 +205,7 @@ func (d *DryRun) Server(ctx context.Context, id string) (recovery.Server, error)
 		if err != nil {
 			return now, err
 		}
-		s = seenServer{now, began}
+		s = seenServer{now, read{began: began}}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -223,7 +223,7 @@ func (d *DryRun) Servers(ctx context.Context, f recovery.ServerFilter, page func
 		for _, s := range real {
 			listed[s.ID] = true
 			if d.layers[s.ID] != nil || f.Host != "" {
-				d.seen[s.ID] = seenServer{s, began}
+				d.seen[s.ID] = seenServer{s, read{began: began}}
 			}
 			if v := d.view(s); d.layers[s.ID] == nil || matches(f, v) {
 				out = append(out, v)

@@ -59,7 +59,7 @@ func (h *Hatch) listHost(ctx context.Context, host string) (map[string]recovery.
 		return nil
 	})
 	if err == nil && host == h.run.FailedHost {
-		h.recent.list(out, began)
+		h.recent.all(out, began)
 	}
 	return out, err
 }
@@ -71,26 +71,33 @@ func (h *Hatch) listHost(ctx context.Context, host string) (map[string]recovery.
 type recent struct {
 	mu        sync.Mutex
 	listed    map[string]recovery.Server // on the failed host
-	listBegan time.Time
+	list      read
 	ones      map[string]seenServer
 	changed   map[string]time.Time // when we locked or unlocked it last
 	evacuated map[string]time.Time // when we evacuated it last
 }
 
-// maxAge does not grow with the time between two looks: a person's lock must not
-// be taken for ours.
+// maxAge counts from the end of a read: what a slow Nova answered would be old
+// on arrival, and be read again when that helps least. It does not grow with the
+// time between two looks: a person's lock must not be taken for ours.
 const maxAge = time.Second
+
+// read is when a read began and ended.
+type read struct{ began, ended time.Time }
+
+// good says that a read tells how a server is that we changed at last.
+func (r read) good(last time.Time) bool { return time.Since(r.ended) < maxAge && r.began.After(last) }
 
 type seenServer struct {
 	recovery.Server
-	began time.Time // of the read
+	read
 }
 
-func (r *recent) list(servers map[string]recovery.Server, began time.Time) {
+func (r *recent) all(servers map[string]recovery.Server, began time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if began.After(r.listBegan) {
-		r.listed, r.listBegan = servers, began
+	if began.After(r.list.began) {
+		r.listed, r.list = servers, read{began, time.Now()}
 	}
 }
 
@@ -100,7 +107,7 @@ func (r *recent) one(s recovery.Server, began time.Time) {
 	if r.ones == nil {
 		r.ones = map[string]seenServer{}
 	}
-	r.ones[s.ID] = seenServer{s, began}
+	r.ones[s.ID] = seenServer{s, read{began, time.Now()}}
 }
 
 // change says that a lock or unlock was sent just now.
@@ -118,8 +125,8 @@ func (r *recent) note(when *map[string]time.Time, id string) {
 	(*when)[id] = time.Now()
 }
 
-// forLock gives what a read showed that began less than maxAge ago, and after
-// the last lock or unlock of ours ended.
+// forLock gives what a read showed that ended less than maxAge ago, and began
+// after the last lock or unlock of ours ended.
 func (r *recent) forLock(id string) (recovery.Server, bool) { return r.get(&r.changed, id) }
 
 // forEvacuation is forLock for evacuations: locks of ours do not matter.
@@ -128,16 +135,14 @@ func (r *recent) forEvacuation(id string) (recovery.Server, bool) { return r.get
 func (r *recent) get(last *map[string]time.Time, id string) (recovery.Server, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	good := func(began time.Time) bool { return time.Since(began) < maxAge && began.After((*last)[id]) }
-	if s, ok := r.ones[id]; ok && good(s.began) && !s.began.Before(r.listBegan) {
-		return s.Server, true
+	one, ok := r.ones[id]
+	if ok && one.good((*last)[id]) && !one.began.Before(r.list.began) {
+		return one.Server, true
 	}
-	s, ok := r.listed[id]
-	if ok && good(r.listBegan) {
+	if s, ok := r.listed[id]; ok && r.list.good((*last)[id]) {
 		return s, true
 	}
-	one, ok := r.ones[id]
-	return one.Server, ok && good(one.began)
+	return one.Server, ok && one.good((*last)[id])
 }
 
 // evacuationsFrom lists the evacuations away from one host, by server.
@@ -273,7 +278,7 @@ func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest)
 		return nil, err
 	}
 	if whole {
-		t.h.recent.list(all, began)
+		t.h.recent.all(all, began)
 	}
 	return append(out, "]}"...), nil
 }

@@ -53,6 +53,9 @@ func TestInterrupt(t *testing.T) {
 	if r.code != exitInterrupted || doc.Status != "interrupted" {
 		t.Fatalf("exit code %d, status %s, want %d, interrupted\n%s%s", r.code, doc.Status, exitInterrupted, r.stdout, r.stderr)
 	}
+	if !strings.Contains(r.stderr, "interrupted: what was sent is followed to its outcome") {
+		t.Errorf("standard error does not say what is being waited for: %q", r.stderr)
+	}
 	ours := func() (list []string) {
 		for _, s := range sim.Servers() {
 			if s.Locked != (s.Name == "pinned") {

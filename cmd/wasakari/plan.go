@@ -275,10 +275,10 @@ func tagged(tag string) bool {
 // what the guards read before a change, and what tells its result.
 const (
 	readsOfRun        = 10 // version, services, lists at the beginning and the end
-	readsOfEvacuation = 2
+	readsOfEvacuation = 1
 	readsOfAction     = 3 // stop, start, reboot, migrate: server, its actions, result
 	readsOfReset      = 1
-	requestRule       = "changes as in the dry run; reads: 10, 2 for each evacuation, 3 for each stop or start, 1 for each reset; " +
+	requestRule       = "changes as in the dry run; reads: 10, 1 for each evacuation, 3 for each stop or start, 1 for each reset; " +
 		"and 2 every verify_interval while servers are on the move"
 )
 

@@ -235,7 +235,7 @@ would not be recovered:
 
 assumed down: compute-1; Nova shows its nova-compute up now, and refuses to evacuate from it until that ends
 the run would end finished
-requests to Nova: about 16 (4 changes, 12 reads), and up to 2 a second while servers are on the move
+requests to Nova: about 15 (4 changes, 11 reads), and up to 2 a second while servers are on the move
 capacity: the servers that move have 1 DISK_GB, 64 MEMORY_MB, 1 VCPU
   free on other hosts that are up and enabled (1): 2 DISK_GB, 128 MEMORY_MB, 2 VCPU
   enough, if nothing but room decides

@@ -437,14 +437,38 @@ func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, sta
 	}
 	v := f.view(ctx, w, cl, req, latest(vmoves))
 	req.Observe = v.observe
+	told := f.tellInterruption(ctx, w, v)
 	run, runErr, err := l.perform(ctx, ground{
 		cloud: cl.Client, ledger: state, library: l.library(), verify: l.cfg.Default.VerifyInterval, guard: guard,
 	}, state, plans, req)
+	told()
 	v.close()
 	if err != nil {
 		return err
 	}
 	return f.report(w, l, cl, state, run, runErr)
+}
+
+// stopping is said at the first Ctrl-C.
+const stopping = "interrupted: what was sent is followed to its outcome, then the run's locks are taken off, which may take a minute or two; " +
+	"a second Ctrl-C exits at once"
+
+// tellInterruption says, as soon as ctx ends, what the run is still at. The
+// caller calls stop when the run has ended.
+func (f *runFlags) tellInterruption(ctx context.Context, w world, v view) (stop func()) {
+	told := make(chan struct{})
+	unused := context.AfterFunc(ctx, func() {
+		defer close(told)
+		v.observe(recovery.Event{Time: time.Now(), Log: &recovery.LogLine{Task: "wasakari", Level: "warn", Message: stopping}})
+		if f.output == "json" {
+			fmt.Fprintln(w.stderr, "wasakari: "+stopping)
+		}
+	})
+	return func() {
+		if !unused() {
+			<-told
+		}
+	}
 }
 
 // ground is what a run acts on and what it writes to beside its state.

@@ -58,6 +58,7 @@ type figure struct {
 	Seconds  float64 `json:"seconds"`
 	Ratio    float64 `json:"ratio"`       // to the mean of the limits with as many servers
 	First    float64 `json:"first"`       // seconds until the first request to Nova; 0 for Masakari, whose clock its own client starts
+	UnderWay int     `json:"under_way"`   // most servers at once between their lock and unlock; 0 without locks
 	Requests int     `json:"requests"`    // to Nova
 	Logins   int     `json:"logins"`      // at Keystone
 	Busy     float64 `json:"busy_before"` // part of the processors' time that was used in the second before
@@ -164,6 +165,9 @@ func measure(t *testing.T, l *lab, c contender, n int) figure {
 	}
 	requests = slices.DeleteFunc(requests, func(r logged) bool { return r.start.After(ended) || !strings.Contains(r.agent, c.agent) })
 	f.Requests, f.Kinds = len(requests), kinds(requests)
+	if c.Locks {
+		f.UnderWay = underWay(requests)
+	}
 	if len(requests) > 0 && c.Name != nameMasakari {
 		f.First = requests[0].start.Sub(began).Seconds()
 	}
@@ -385,6 +389,38 @@ func kinds(requests []logged) []kind {
 	return list
 }
 
+// underWay gives how many servers at most were at once between the beginning
+// of their first action and the end of their last one.
+func underWay(requests []logged) int {
+	type span struct{ from, to time.Time }
+	spans := map[string]span{}
+	for _, r := range requests {
+		id := ids.FindString(r.path)
+		if r.method != http.MethodPost || id == "" {
+			continue
+		}
+		s, ok := spans[id]
+		if !ok || r.start.Before(s.from) {
+			s.from = r.start
+		}
+		if end := r.start.Add(r.took); end.After(s.to) {
+			s.to = end
+		}
+		spans[id] = s
+	}
+	most := 0
+	for _, s := range spans {
+		n := 0
+		for _, other := range spans {
+			if !other.from.After(s.from) && other.to.After(s.from) {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
 // rate relates the figures of one size to the mean of the limits among them.
 func rate(figures []figure) {
 	sum, n := 0.0, 0
@@ -424,8 +460,8 @@ func table(doc benchReport) string {
 // details tells what the requests were.
 func (f figure) details() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d servers, %s, %s at once, locks %v: %.1f s, %d requests, %d logins; first request to Nova after %.2f s; processors busy before: %.0f %%\n",
-		f.Servers, f.Name, f.AtOnce, f.Locks, f.Seconds, f.Requests, f.Logins, f.First, 100*f.Busy)
+	fmt.Fprintf(&b, "%d servers, %s, %s at once, locks %v: %.1f s, %d requests, %d logins; up to %d servers between lock and unlock; first request to Nova after %.2f s; processors busy before: %.0f %%\n",
+		f.Servers, f.Name, f.AtOnce, f.Locks, f.Seconds, f.Requests, f.Logins, f.UnderWay, f.First, 100*f.Busy)
 	for _, k := range f.Kinds {
 		fmt.Fprintf(&b, "%6d × %4d ms  %s\n", k.Count, k.MeanMS, k.Request)
 	}

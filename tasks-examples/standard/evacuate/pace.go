@@ -13,11 +13,12 @@ const (
 	paceMost  = 60 // a sandbox has 64 tickets, one for each server under way
 
 	// Nova answers quickly in at most paceQuick times the least that such an
-	// answer took, and slowly in more than paceSlow times that. Answers within
-	// paceNoise are all alike.
+	// answer took, and slowly in more than paceSlow times that. The least is the
+	// lowest median of a window: a single answer may have been spared a read. It
+	// counts as no less than paceNoise.
 	paceQuick = 2
 	paceSlow  = 3
-	paceNoise = 50 * time.Millisecond
+	paceNoise = 100 * time.Millisecond
 
 	paceWindow = 4 // answers at least between two decisions
 )
@@ -34,15 +35,16 @@ type Pace struct {
 	limit int
 	cuts  int // how often it fell
 
-	ratios []float64                // of this window's answers to the least
-	least  map[string]time.Duration // that an answer took, by kind of request
+	answers int                        // in this window
+	window  map[string][]time.Duration // what they took, by kind of request
+	least   map[string]time.Duration   // lowest median of a window, likewise
 }
 
 // NewPace reads the value of host_failure_recovery_threads: a number from 1, or
 // auto.
 func NewPace(option string) (*Pace, error) {
 	if option == "auto" {
-		return &Pace{auto: true, limit: paceStart, least: map[string]time.Duration{}}, nil
+		return &Pace{auto: true, limit: paceStart, window: map[string][]time.Duration{}, least: map[string]time.Duration{}}, nil
 	}
 	n, err := strconv.Atoi(option)
 	if err != nil || n < 1 {
@@ -66,16 +68,11 @@ func (p *Pace) Answered(sent int, kind string, took time.Duration) {
 	if !p.auto || sent != p.cuts {
 		return
 	}
-	if low, ok := p.least[kind]; !ok || took < low {
-		p.least[kind] = took
-	}
-	p.ratios = append(p.ratios, float64(took)/float64(max(p.least[kind], paceNoise)))
-	if len(p.ratios) < max(p.limit, paceWindow) {
+	p.window[kind] = append(p.window[kind], took)
+	if p.answers++; p.answers < max(p.limit, paceWindow) {
 		return
 	}
-	slices.Sort(p.ratios)
-	median := p.ratios[len(p.ratios)/2]
-	p.ratios = p.ratios[:0]
+	median := p.close()
 	switch {
 	case median <= paceQuick:
 		p.limit = min(p.limit+1, paceMost)
@@ -85,6 +82,30 @@ func (p *Pace) Answered(sent int, kind string, took time.Duration) {
 	default:
 		clear(p.least)
 	}
+}
+
+// close ends a window and gives the median of what its answers took, each in
+// relation to the least of its kind.
+func (p *Pace) close() float64 {
+	var ratios []float64
+	for kind, took := range p.window {
+		slices.Sort(took)
+		median := took[(len(took)-1)/2]
+		if low, ok := p.least[kind]; !ok || len(took) > 1 && median < low {
+			p.least[kind] = median
+		}
+		for _, d := range took {
+			ratios = append(ratios, float64(d)/float64(max(p.least[kind], paceNoise)))
+		}
+	}
+	slices.Sort(ratios)
+	p.forget()
+	return ratios[len(ratios)/2]
+}
+
+func (p *Pace) forget() {
+	p.answers = 0
+	clear(p.window)
 }
 
 // Refused tells that Nova refused a request for now, failed, or did not answer.
@@ -97,5 +118,5 @@ func (p *Pace) Refused(sent int) {
 func (p *Pace) fall(to int) {
 	p.limit = max(to, 1)
 	p.cuts++
-	p.ratios = p.ratios[:0]
+	p.forget()
 }

@@ -41,8 +41,11 @@ func TestPace(t *testing.T) {
 			{n: 4, took: 300 * ms}, {n: 3, took: 300 * ms}, {n: 1, took: time.Minute},
 		}, []int{4, 4, 5}},
 		{"what is below the noise is alike", []event{
-			{n: 4, took: ms}, {n: 4, took: 90 * ms}, {n: 5, took: 140 * ms}, {n: 5, took: 160 * ms},
-		}, []int{4, 5, 5, 4}},
+			{n: 4, took: ms}, {n: 4, took: 190 * ms}, {n: 5, took: 200 * ms}, {n: 6, took: 310 * ms},
+		}, []int{4, 5, 6, 5}},
+		{"one answer that was spared a read is not the measure", []event{
+			{n: 1, took: 100 * ms}, {n: 3, took: 400 * ms}, {n: 4, took: 500 * ms},
+		}, []int{3, 4, 5}},
 		{"each kind of request has its own least", []event{
 			{n: 2, took: 100 * ms, kind: "lock"}, {n: 2, took: 900 * ms}, {n: 2, took: 110 * ms, kind: "lock"}, {n: 2, took: 950 * ms},
 		}, []int{3, 4, 4, 5}},
