@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -46,9 +47,10 @@ type Config struct {
 	AnswerBytes int
 	// CA holds certificates in PEM that are trusted besides the system's.
 	CA []byte
-	// Concurrent bounds the exchanges under way; more wait.
+	// Concurrent bounds the exchanges under way of one library of one tenant;
+	// more wait, and nobody waits for another's.
 	//
-	// Defaults to 64.
+	// Defaults to 16.
 	Concurrent int
 	// Logger receives one line for each request. Defaults to zap.NewNop.
 	Logger *zap.Logger
@@ -65,14 +67,15 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Client sends requests. It keeps no connection and nothing else from one
-// request for the next one, is safe for concurrent use and needs no closing.
+// Client sends requests. It keeps no connection and no answer from one request
+// for the next one, is safe for concurrent use and needs no closing.
 type Client struct {
 	proxy   *url.URL
 	timeout time.Duration
 	answer  int
 	roots   *x509.CertPool // nil: the system's
-	slots   chan struct{}
+	most    int            // exchanges under way of one owner
+	slots   sync.Map       // owner → chan struct{}
 	log     *zap.Logger
 	names   Resolver
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
@@ -91,7 +94,7 @@ const (
 // New makes a Client.
 func New(c Config) (*Client, error) {
 	x := &Client{
-		timeout: c.Timeout, answer: c.AnswerBytes, log: c.Logger, names: c.Resolver, dial: c.Dial,
+		timeout: c.Timeout, answer: c.AnswerBytes, log: c.Logger, names: c.Resolver, dial: c.Dial, most: c.Concurrent,
 	}
 	if x.timeout <= 0 {
 		x.timeout = 30 * time.Second
@@ -99,10 +102,9 @@ func New(c Config) (*Client, error) {
 	if x.answer <= 0 {
 		x.answer = 512 << 10
 	}
-	if c.Concurrent <= 0 {
-		c.Concurrent = 64
+	if x.most <= 0 {
+		x.most = 16
 	}
-	x.slots = make(chan struct{}, c.Concurrent)
 	if x.log == nil {
 		x.log = zap.NewNop()
 	}
@@ -203,9 +205,10 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded))
 	defer cancel()
+	slots := x.slotsOf(owner{x.call.Tenant, x.call.Library})
 	select {
-	case x.slots <- struct{}{}:
-		defer func() { <-x.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return none, ended(ctx)
 	}
@@ -229,6 +232,19 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 		}
 		m = next
 	}
+}
+
+// owner is whose exchanges are counted together.
+type owner struct{ tenant, library string }
+
+// slotsOf gives an owner's slots. There are as many owners as the operator has
+// libraries.
+func (c *Client) slotsOf(o owner) chan struct{} {
+	if s, ok := c.slots.Load(o); ok {
+		return s.(chan struct{})
+	}
+	s, _ := c.slots.LoadOrStore(o, make(chan struct{}, c.most))
+	return s.(chan struct{})
 }
 
 // allowed holds a request against the rules.

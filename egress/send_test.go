@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -602,7 +603,8 @@ func TestProxy(t *testing.T) {
 	})
 }
 
-// At most so many at once: one more waits, and its time counts.
+// At most so many at once: one more of the same library waits, and its time
+// counts; that of another does not.
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Concurrent = 1
@@ -623,11 +625,19 @@ func TestConcurrent(t *testing.T) {
 	if _, err := c.Do(ctx, w.call); errText(err) != "timeout: http.request: context deadline exceeded" {
 		t.Errorf("error = %v, want a timeout", err)
 	}
-	close(release)
-	if err := <-first; err != nil {
-		t.Error(err)
-	}
 	if n := len(w.dialled); n != 1 {
 		t.Errorf("%d connections, want 1", n)
+	}
+	other := w.call
+	other.Tenant = "p2"
+	second := make(chan error, 1)
+	go func() {
+		_, err := c.Do(context.WithoutCancel(t.Context()), other)
+		second <- err
+	}()
+	<-entered
+	close(release)
+	if err := errors.Join(<-first, <-second); err != nil {
+		t.Error(err)
 	}
 }
