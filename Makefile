@@ -104,6 +104,15 @@ fuzz: ## every fuzz target for FUZZTIME
 		for t in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			$(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) $$p; done; done
 
+.PHONY: differential
+differential: ## random modules, bare against metered (SEEDS=2000, FIRST=1; needs wasm-opt, Debian package binaryen)
+	$(GO) test -count=1 -timeout 4h -v -run '^TestGenerated$$' ./runtime/meter -seeds $(or $(SEEDS),2000) -first $(or $(FIRST),1)
+
+.PHONY: corpus
+corpus: ## rebuild the random modules that the tests of metering keep (needs wasm-opt)
+	rm -f runtime/meter/testdata/generated/*.wasm
+	$(GO) test -count=1 -run '^TestGenerated$$' ./runtime/meter -seeds 170 -write testdata/generated
+
 .PHONY: record-nova
 record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim

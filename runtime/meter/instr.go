@@ -213,7 +213,7 @@ func (m *module) blockType(r *reader) arity {
 		return m.arity(t)
 	}
 	r.pos = at
-	r.fail("no type of this index")
+	r.fail("a type of a block" + newer)
 	return arity{}
 }
 

@@ -47,6 +47,7 @@ func (o Options) maxBytes(wasm int) int {
 // What is refused although it is valid.
 var (
 	ErrTooLarge = errors.New("the code grows too much when it is metered")
+	ErrNewer    = errors.New("this is not WebAssembly 2.0")
 	ErrTables   = errors.New("the tables have more entries than allowed")
 )
 
