@@ -147,6 +147,23 @@ func TestGrantsOfTwoTasks(t *testing.T) {
 	if r.code != exitUsage || r.stderr != want {
 		t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
 	}
+	p.write(t, "more", "[grants]\nacme = kv.get\n")
+	r = p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--config-file", "DIR/more", "--task-dir", "DIR/tasks", "--output", "json")
+	var doc checkDoc
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(r.stdout, p.dir, "DIR")), &doc); err != nil || r.code != exitUsage {
+		t.Fatalf("exit code %d, %v\n%s", r.code, err, r.stdout)
+	}
+	grants, err := json.Marshal(doc.Grants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const line = `"line":"acme","at":"DIR/more:2:1"`
+	wantGrants := `[{"task":"unused","library":"acme",` + line + `,"asked":["nova.*"],"granted":[],"missing":["nova.*"],"write":"write instead of the line at DIR/more:2:1: acme = kv.get, nova.*"},` +
+		`{"task":"x","library":"acme",` + line + `,"asked":["kv.get"],"granted":[{"what":"kv.get","by":"kv.get","at":"DIR/more:2:8"}],"missing":[]},` +
+		`{"task":"y","library":"acme",` + line + `,"asked":["kv.put"],"granted":[],"missing":["kv.put"],"write":"write instead of the line at DIR/more:2:1: acme = kv.get, kv.put"}]`
+	if doc.Good || string(grants) != wantGrants || !slices.Equal(doc.Flows["host-auto"]["main"], []string{"y"}) || len(doc.Flows) != 4 {
+		t.Errorf("document = %+v\ngrants = %s\nwant     %s", doc, grants, wantGrants)
+	}
 }
 
 // TestLibraries: whose a module is, the operator says, not its manifest.
