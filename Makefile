@@ -124,6 +124,7 @@ generate: ## rewrite what is generated from abi/schema.json
 .PHONY: testdata
 testdata: ## rebuild the test guests (needs wat2wasm, Debian package wabt)
 	$(GO) run ./internal/testwasm/gen
+	$(GO) run ./internal/testwasm/gen runtime/hostile/testdata
 	wat2wasm sdk/testdata/from_abi.wat -o sdk/testdata/from_abi.wasm
 	for w in cmd/wasakari/testdata/*.wat; do wat2wasm --debug-names $$w -o $${w%.wat}.wasm; done
 
