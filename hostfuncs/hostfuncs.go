@@ -266,8 +266,16 @@ type TaskHost struct {
 
 	progressBytes int // of the messages in progress
 
+	// keep counts bytes of staged values against the task's memory; nil: nobody
+	// counts.
+	keep func(bytes int64) error
+
 	held *recovery.HeldError // the first that the task met
 }
+
+// Keep is told, before the task starts, what counts the bytes that the hatch
+// keeps for it against its memory; a negative number gives back.
+func (t *TaskHost) Keep(take func(bytes int64) error) { t.keep = take }
 
 // Task makes the host side of one execution of a task. It needs no closing.
 func (h *Hatch) Task(c TaskCall) *TaskHost {

@@ -429,7 +429,7 @@ func TestTicketLimit(t *testing.T) {
 func TestHeldAnswers(t *testing.T) {
 	h := &host{do: func(context.Context, *abi.Op, []byte) ([]byte, error) { return make([]byte, 80<<10), nil }}
 	data := text{abi.OpKVGet, abi.OpNovaServerStop}
-	got, _, err := drive(t, h, runtime.Limits{MemoryBytes: memorySize}, data.bytes(), func(at uint64) []invoke {
+	got, _, err := drive(t, h, runtime.Limits{MemoryBytes: memorySize, AnswerBytes: 128 << 10}, data.bytes(), func(at uint64) []invoke {
 		submit, wait := invoke{abi.Submit, args(data.ref(at, 0), 0, 0)}, invoke{abi.Wait, args(-1, 0, 0)}
 		change := invoke{abi.Submit, args(data.ref(at, 1), 0, 0)}
 		return []invoke{submit, submit, wait, wait, {abi.Take, args(buffer, 1000)}, submit, wait, submit, change, wait, wait}
