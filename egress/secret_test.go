@@ -76,23 +76,28 @@ func TestSecretsElsewhere(t *testing.T) {
 		{"not set", header("Authorization", "acme.empty"), "forbidden: http.request: secret acme.empty: it is not set"},
 		{"of others", header("Authorization", "others.token"), `forbidden: http.request: secret "others.token": the task has no secret option of that name`},
 		{
-			"basic", abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: handle("acme.token")}},
+			"basic",
+			abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: handle("acme.token")}},
 			"forbidden: http.request: secret acme.token: it is bound to header:Authorization and not put into basic",
 		},
 		{
-			"body", abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token"}`)},
+			"body",
+			abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token"}`)},
 			"forbidden: http.request: secret acme.token: it is bound to header:Authorization and not put into body; the request was not sent",
 		},
 		{
-			"tls", abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", TLS: &abi.HTTPTLS{CA: &abi.Secret{Name: "acme.token"}}},
+			"tls",
+			abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", TLS: &abi.HTTPTLS{CA: &abi.Secret{Name: "acme.token"}}},
 			"forbidden: http.request: secret acme.token: it is bound to header:Authorization and not put into tls",
 		},
 		{
-			"more than a handle", abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token","x":1}`)},
+			"more than a handle",
+			abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token","x":1}`)},
 			"invalid: http.request: body_json: a handle has the key $secret alone, with a string; the request was not sent",
 		},
 		{
-			"prefix in basic", abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: abi.Text{Secret: &abi.Secret{Name: "acme.basic", Prefix: "x"}}}},
+			"prefix in basic",
+			abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: abi.Text{Secret: &abi.Secret{Name: "acme.basic", Prefix: "x"}}}},
 			"invalid: http.request: basic: a prefix is for headers only",
 		},
 		{"value of two lines", header("Authorization", "acme.lines"), "invalid: http.request: headers: the value of Authorization holds more than printable ASCII, or blanks at an end"},
@@ -154,7 +159,7 @@ func TestEchoesAreMasked(t *testing.T) {
 			w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) {
 				rw.Header().Set("X-Echo", form)
 				rw.Header().Set("X-of-the-other-kind", "of-the-other-kind")
-				fmt.Fprintf(rw, "before %s after of-the-other-kind", form)
+				_, _ = fmt.Fprintf(rw, "before %s after of-the-other-kind", form)
 			})
 			w.call.Request.Basic = &abi.HTTPBasic{User: abi.Text{Plain: "me"}, Password: handle("acme.token")}
 			ans := w.good()
@@ -212,7 +217,7 @@ func TestKeysAreMaskedLineByLine(t *testing.T) {
 	_, key := w.ca.issuePEM(t, unchanged)
 	line := strings.Split(string(key), "\n")[1]
 	w.secret("acme.key", string(key), "https://api.example.com", "tls")
-	w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, line) })
+	w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(rw, line) })
 	if ans := w.good(); ans.Body != "***" {
 		t.Errorf("body = %q", ans.Body)
 	}
