@@ -113,3 +113,23 @@ func (c *cell) close(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 }
+
+// Whatever lengths a guest passes, the host copies what it may need of them,
+// and not the guest's memory.
+func TestCopies(t *testing.T) {
+	c := newCell(t, t.TempDir())
+	m, err := c.runtime.Admit(t.Context(), "op_flood.wasm", guest("op_flood"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after goruntime.MemStats
+	goruntime.ReadMemStats(&before)
+	if _, err := m.Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}, Limits: runtime.Limits{LogLines: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	goruntime.ReadMemStats(&after)
+	const most = 64 << 20 // which is what a single copy would take
+	if got := after.TotalAlloc - before.TotalAlloc; got > most {
+		t.Errorf("100 calls with 64 MiB each made the host allocate %d bytes, want at most %d", got, most)
+	}
+}
