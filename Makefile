@@ -80,7 +80,7 @@ e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKill
 
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
-	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./hostfuncs ./internal/runstate ./cmd/wasakari
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./runtime/meter ./hostfuncs ./internal/runstate ./cmd/wasakari
 
 .PHONY: bench-guests
 bench-guests: ## the guests of bench-peers (Debian: clang lld rustc libstd-rust-dev-wasm32 gcc libc6-dev)
