@@ -127,7 +127,7 @@ func New(c Config) (*Client, error) {
 			roots = x509.NewCertPool()
 		}
 		if !roots.AppendCertsFromPEM(c.CA) {
-			return nil, fmt.Errorf("ca: no certificate in PEM in it: %w", recovery.ErrInvalid)
+			return nil, fmt.Errorf("ca_file: no certificate in PEM in it: %w", recovery.ErrInvalid)
 		}
 		x.roots = roots
 	}

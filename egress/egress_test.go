@@ -423,7 +423,7 @@ func TestNewRefuses(t *testing.T) {
 		{"proxy of another scheme", egress.Config{Proxy: "socks5://10.0.0.1"}, "proxy: want http://[user:password@]host[:port]: invalid"},
 		{"proxy without a host", egress.Config{Proxy: "http://:3128"}, "proxy: want http://[user:password@]host[:port]: invalid"},
 		{"proxy with a password that is not shown", egress.Config{Proxy: "http://u:hunter2@h:x"}, "proxy: want http://[user:password@]host[:port]: invalid"},
-		{"no CA", egress.Config{CA: []byte("x")}, "ca: no certificate in PEM in it: invalid"},
+		{"no CA", egress.Config{CA: []byte("x")}, "ca_file: no certificate in PEM in it: invalid"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
