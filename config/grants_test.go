@@ -163,11 +163,11 @@ func TestLibraries(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32)).Public().(ed25519.PublicKey)
 	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, 32)).Public().(ed25519.PublicKey)
 	digest := strings.Repeat("ab", 32)
-	c, msg := load(t, "[libraries]\nopen =\nacme = SHA, "+config.PublicKey(key)+"\nacme@p1 =\n\n[grants]\nacme = kv.*\n")
+	_, msg := load(t, "[libraries]\nopen =\nacme = SHA, "+config.PublicKey(key)+"\nacme@p1 =\n\n[grants]\nacme = kv.*\n")
 	if !strings.Contains(msg, "got 'SHA'") {
 		t.Errorf("error = %s", msg)
 	}
-	c, msg = load(t, "[libraries]\nopen =\nacme = sha256:"+strings.ToUpper(digest)+", "+config.PublicKey(key)+"\nacme@p1 =\n")
+	c, msg := load(t, "[libraries]\nopen =\nacme = sha256:"+strings.ToUpper(digest)+", "+config.PublicKey(key)+"\nacme@p1 =\n")
 	if msg != "" {
 		t.Fatal(msg)
 	}
@@ -333,8 +333,10 @@ func TestSecretInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	specs := []recovery.OptionSpec{
-		{Group: "acme", Name: "url", Type: recovery.StringOption}, {Group: "acme", Name: "twice", Type: recovery.ListOption},
-		{Group: "acme", Name: "bound", Type: recovery.StringOption}, {Group: "acme", Name: "plain", Type: recovery.StringOption},
+		{Group: "acme", Name: "url", Type: recovery.StringOption},
+		{Group: "acme", Name: "twice", Type: recovery.ListOption},
+		{Group: "acme", Name: "bound", Type: recovery.StringOption},
+		{Group: "acme", Name: "plain", Type: recovery.StringOption},
 	}
 	_, err = c.TaskOptions(specs)
 	const rest = " is made of the value of a secret, which no task may see; a task has secrets as options of its own that its manifest calls secret"
