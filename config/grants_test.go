@@ -295,6 +295,32 @@ func TestTaskSecrets(t *testing.T) {
 	}
 }
 
+// TestBoundIsSecret: a line in [secrets] makes an option a secret, whatever a
+// task calls it.
+func TestBoundIsSecret(t *testing.T) {
+	c, msg := load(t, "[acme]\ntoken = s3cret\n[secrets]\nacme.token = https://h body\n")
+	if msg != "" {
+		t.Fatal(msg)
+	}
+	specs := []recovery.OptionSpec{{Group: "Acme", Name: "token", Type: recovery.StringOption}}
+	options, err := c.TaskOptions(specs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc, err := json.Marshal(options); err != nil || string(doc) != `{"Acme":{"token":{"$secret":"Acme.token"}}}` {
+		t.Errorf("options = %s, %v", doc, err)
+	}
+	settings, err := c.Effective(recovery.Task{Key: "x", Library: "acme", Options: specs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if s.Name == "token" && (!s.Secret || s.Text() != "****") {
+			t.Errorf("config show: %s, secret %t", s.Text(), s.Secret)
+		}
+	}
+}
+
 func TestSecretFilesRefused(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"empty": "\n", "large": strings.Repeat("x", 64<<10+1), "binary": "a\xffb"} {

@@ -36,6 +36,13 @@ func (c *Config) Bindings() []Binding {
 	return out
 }
 
+// bound reports whether an option has a line in [secrets], which makes it a
+// secret whatever a task calls it.
+func (c *Config) bound(k key) bool {
+	_, ok := c.bindings[k]
+	return ok
+}
+
 // Secrets reads those of specs that are secret and set, by "group.name". A
 // value that begins with file: names the file that holds it, by its absolute
 // path; one line end at its end is left away. A secret without a line in
