@@ -43,7 +43,7 @@ func (b *bench) live(ctx context.Context) error {
 		}
 		for _, e := range usual(true) {
 			var before, values []float64
-			for range max(b.rounds/3, 1) {
+			for range b.few() {
 				var out, msg bytes.Buffer
 				cmd := exec.CommandContext(ctx, self, "-guests", b.guests, "-live", e.peer.name, "-guest", l) // #nosec G204 -- ourselves
 				cmd.Stdout, cmd.Stderr = &out, &msg

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&b.guests, "guests", "../bin/bench", "folder of the guests")
-	flags.IntVar(&b.rounds, "rounds", 11, "rounds of each measurement, after a warm-up")
+	flags.IntVar(&b.rounds, "rounds", 9, "rounds of each measurement, after a warm-up; fewer of what takes seconds")
 	flags.DurationVar(&b.sample, "sample", 30*time.Millisecond, "how long a sample takes at least")
 	chosen := flags.String("cases", "", "only these of call, fresh, warm, json, live, stop, admission; separated by commas")
 	output := flags.String("output", "text", "text, markdown or json")

@@ -80,6 +80,9 @@ type bench struct {
 	rows   []row
 }
 
+// few is how many rounds there are of what takes seconds.
+func (b *bench) few() int { return (b.rounds + 3) / 4 }
+
 // measure fills the row with times per repetition.
 func (b *bench) measure(ctx context.Context, r row, unit time.Duration, entries []entry, open func(context.Context, entry) (sampler, error)) (row, error) {
 	type running struct {
