@@ -1,6 +1,7 @@
 // Package hostfuncs is the hatch: it serves every op that a task may ask for,
-// bytes in, bytes out. It checks uses and grants, guards the changes of the
-// cloud (intents, undo list, fence proofs) and shares reads between tasks.
+// bytes in, bytes out. It checks uses and grants, keeps tenants to their own
+// servers, guards the changes of the cloud (intents, undo list, fence proofs,
+// counts) and shares reads between tasks.
 //
 // It knows no wasm and no HTTP: the runtime calls TaskHost, and Cloud, Ledger,
 // HA and the key-value stores are handed in.
