@@ -197,6 +197,7 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	}
 	m, err := x.message()
 	if err != nil {
+		x.audit(x.call.Request.Method, x.call.Request.URL, &reply{}, 0, err)
 		return none, err
 	}
 	timeout := x.timeout
@@ -214,12 +215,12 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	}
 	for hop := int64(0); ; hop++ {
 		if err := x.allowed(m); err != nil {
-			x.audit(m, &reply{}, 0, err)
+			x.audit(m.method, m.url.String(), &reply{}, 0, err)
 			return none, err
 		}
 		began := time.Now()
 		r, err := x.send(ctx, m)
-		x.audit(m, r, time.Since(began), err)
+		x.audit(m.method, m.url.String(), r, time.Since(began), err)
 		if err != nil {
 			return none, err
 		}
@@ -255,11 +256,11 @@ func (x *exchange) allowed(m *message) error {
 	return abi.Errorf(abi.ErrnoNotGranted, "%s: none of the requests that are granted", m.what())
 }
 
-// audit writes the request into the log.
-func (x *exchange) audit(m *message, r *reply, took time.Duration, err error) {
+// audit writes the request into the log, one that was refused too.
+func (x *exchange) audit(method, address string, r *reply, took time.Duration, err error) {
 	fields := []zap.Field{
 		zap.String("run", x.call.Run), zap.String("task", x.call.Task), zap.String("library", x.call.Library), zap.String("tenant", x.call.Tenant),
-		zap.String("method", m.method), zap.String("url", cut(x.mask.text(m.url.String()), maxShownURL)),
+		zap.String("method", method), zap.String("url", cut(strings.ToValidUTF8(x.mask.text(address), "\uFFFD"), maxShownURL)),
 		zap.Int("status", r.status), zap.Int("bytes", len(r.body)), zap.Duration("took", took), zap.String("address", r.address),
 	}
 	if err != nil {

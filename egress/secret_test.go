@@ -117,6 +117,9 @@ func TestSecretsElsewhere(t *testing.T) {
 			if len(w.dialled) != 0 {
 				t.Error("something was sent")
 			}
+			if n := w.logs.FilterMessage("http request").Len(); n != 1 || strings.Contains(w.logged(), plainToken) {
+				t.Errorf("%d lines in the log, want 1 without the secret: %s", n, w.logged())
+			}
 		})
 	}
 }
