@@ -225,3 +225,19 @@ func TestKeysAreMaskedLineByLine(t *testing.T) {
 		t.Errorf("body = %q", ans.Body)
 	}
 }
+
+// The letters at the ends of base64 hold bits of the secret and of its
+// neighbours: they go, too.
+func TestEndsOfBase64AreMasked(t *testing.T) {
+	for lead, want := range []string{"***=", "***eg==", "e***==", "eH***="} {
+		w := newWorld(t)
+		w.secret("acme.token", plainToken, "https://api.example.com", "body")
+		text := []string{plainToken, "x" + plainToken + "yz", "xy" + plainToken + "z", "xyz" + plainToken + "z"}[lead]
+		w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) {
+			_, _ = rw.Write([]byte(base64.StdEncoding.EncodeToString([]byte(text))))
+		})
+		if ans := w.good(); ans.Body != want {
+			t.Errorf("%d bytes before: body = %q, want %q", lead, ans.Body, want)
+		}
+	}
+}
