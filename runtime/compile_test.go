@@ -40,7 +40,7 @@ func startingRuntime(t *testing.T, cfg runtime.Config) *runtime.Runtime {
 func compilerOf(t *testing.T, script string) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "compiler")
-	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil { //nolint:gosec // it is to be run
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(runtime.SetProgram(name))

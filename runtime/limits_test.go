@@ -88,19 +88,22 @@ func TestLimits(t *testing.T) {
 		want   string
 	}{
 		{
-			"request", runtime.Limits{RequestBytes: page},
+			"request",
+			runtime.Limits{RequestBytes: page},
 			func(at uint64, data text) []invoke {
 				return []invoke{{abi.Call, args(data.ref(at, 0), int(at), page+1, 0, 0)}}
 			},
 			"request limit of 64 KiB reached: the request has 65537 bytes (option [wasakari] request_kib)",
 		},
 		{
-			"answer", runtime.Limits{AnswerBytes: page},
+			"answer",
+			runtime.Limits{AnswerBytes: page},
 			func(at uint64, data text) []invoke { return []invoke{{abi.Call, args(data.ref(at, 0), 0, 0, 0, 0)}} },
 			"answer limit of 64 KiB reached: the answer has 131072 bytes; ask for fewer fields or rows (option [wasakari] answer_mib)",
 		},
 		{
-			"tickets", runtime.Limits{Tickets: 1},
+			"tickets",
+			runtime.Limits{Tickets: 1},
 			func(at uint64, data text) []invoke {
 				submit := invoke{abi.Submit, args(data.ref(at, 0), 0, 0)}
 				return []invoke{submit, submit, {abi.Wait, args(-1, 0, 0)}}
