@@ -362,7 +362,10 @@ func (c *capped) Write(p []byte) (int, error) {
 // broken says how a compiler ended that gave no answer. diag is what it wrote
 // to its standard error.
 func (j compileJob) broken(end string, diag string) error {
-	for _, sign := range []string{"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed"} {
+	for _, sign := range []string{
+		"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed",
+		"failed to allocate", "address space collisions", // with the race detector
+	} {
 		if strings.Contains(diag, sign) {
 			return j.memoryError()
 		}
