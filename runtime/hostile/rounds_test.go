@@ -17,6 +17,8 @@ import (
 const (
 	fewest = 250
 	rounds = 1000
+	// compiled is how many of a quarter of them go through a compiler of their own.
+	compiled = 4
 )
 
 // A thousand attacks of all kinds leave nothing behind: no goroutine, no file,
@@ -32,8 +34,8 @@ func TestRounds(t *testing.T) {
 	// Every attack has its turn, and those of a kind do not follow one another.
 	const step = 7919 // prime, and so without a common divisor
 	next, cache := 0, t.TempDir()
-	round := func(t *testing.T, n int) {
-		c := newCell(t, cache)
+	round := func(t *testing.T, n int, compiler bool) {
+		c := newCellWith(t, runtime.Config{CacheDir: cache, CompileInProcess: !compiler})
 		for range n {
 			a := all[next*step%len(all)]
 			next++
@@ -44,10 +46,12 @@ func TestRounds(t *testing.T) {
 		c.wellMeant(t)
 		c.close(t)
 	}
-	round(t, len(all)) // what the first time costs, such as buffers of the logger, stays
+	round(t, len(all), false) // what the first time costs, such as buffers of the logger, stays
+	round(t, compiled, true)
 	before := measure()
 	for done := 0; done < rounds; done += rounds / 4 {
-		round(t, rounds/4)
+		round(t, rounds/4-compiled, false)
+		round(t, compiled, true)
 	}
 	// The collector unmaps compiled code and ends watchers in its own time.
 	var after usage
