@@ -81,7 +81,7 @@ e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKill
 
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
-	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./hostfuncs ./internal/runstate ./cmd/wasakari
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./runtime/meter ./hostfuncs ./internal/runstate ./cmd/wasakari
 
 .PHONY: bench-guests
 bench-guests: ## the guests of bench-peers (Debian: clang lld rustc libstd-rust-dev-wasm32 gcc libc6-dev)
@@ -111,6 +111,15 @@ fuzz: ## every fuzz target for FUZZTIME
 		for t in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			$(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) $$p; done; done
 
+.PHONY: differential
+differential: ## random modules, bare against metered (SEEDS=2000, FIRST=1; needs wasm-opt, Debian package binaryen)
+	$(GO) test -count=1 -timeout 4h -v -run '^TestGenerated$$' ./runtime/meter -seeds $(or $(SEEDS),2000) -first $(or $(FIRST),1)
+
+.PHONY: corpus
+corpus: ## rebuild the random modules that the tests of metering keep (needs wasm-opt)
+	rm -f runtime/meter/testdata/generated/*.wasm
+	$(GO) test -count=1 -run '^TestGenerated$$' ./runtime/meter -seeds 170 -write testdata/generated
+
 .PHONY: record-nova
 record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim
@@ -122,6 +131,7 @@ generate: ## rewrite what is generated from abi/schema.json
 .PHONY: testdata
 testdata: ## rebuild the test guests (needs wat2wasm, Debian package wabt)
 	$(GO) run ./internal/testwasm/gen
+	$(GO) run ./internal/testwasm/gen runtime/hostile/testdata
 	wat2wasm sdk/testdata/from_abi.wat -o sdk/testdata/from_abi.wasm
 	for w in cmd/wasakari/testdata/*.wat; do wat2wasm --debug-names $$w -o $${w%.wat}.wasm; done
 

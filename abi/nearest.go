@@ -4,6 +4,9 @@ import "strings"
 
 // NearestOp gives the op that name was probably meant to be, or "".
 func NearestOp(name []byte) string {
+	if len(name) > maxOpName {
+		return ""
+	}
 	names := make([]string, len(ops))
 	for i, o := range ops {
 		names[i] = o.Name

@@ -25,6 +25,15 @@ var opsByName = func() map[string]*Op {
 // must not change them.
 func Ops() []*Op { return append([]*Op(nil), ops[:]...) }
 
+// maxOpName is longer than any op's name, in bytes. What is longer is the
+// guest's whole memory, maybe: it is not even looked at.
+const maxOpName = 128
+
 // LookupOp finds an op by its name, nil when there is none. It does not
 // allocate.
-func LookupOp(name []byte) *Op { return opsByName[string(name)] }
+func LookupOp(name []byte) *Op {
+	if len(name) > maxOpName {
+		return nil
+	}
+	return opsByName[string(name)]
+}

@@ -35,15 +35,15 @@ func (b *bench) live(ctx context.Context) error {
 	}
 	for _, l := range []string{"c", "rust"} {
 		r := row{
-			Case: "live", Guest: l, Unit: "MB",
-			Title: fmt.Sprintf("%d live sandboxes that wait in a host call, resident memory of the process, %s", liveSandboxes, languageNames[l]),
+			Case: "live", Clock: memory, Guest: l, Unit: "MB",
+			Title: fmt.Sprintf("%d live sandboxes that wait in a host call, %s", liveSandboxes, languageNames[l]),
 		}
 		if l == "rust" {
 			r.Goal, r.GoalValue = "≤ 60 MB", 60
 		}
 		for _, e := range usual(true) {
 			var before, values []float64
-			for range max(b.rounds/3, 1) {
+			for range b.few() {
 				var out, msg bytes.Buffer
 				cmd := exec.CommandContext(ctx, self, "-guests", b.guests, "-live", e.peer.name, "-guest", l) // #nosec G204 -- ourselves
 				cmd.Stdout, cmd.Stderr = &out, &msg
@@ -63,10 +63,8 @@ func (b *bench) live(ctx context.Context) error {
 			c.fill(values)
 			r.Cells = append(r.Cells, c)
 		}
-		r.ratios(0)
-		if err := b.add(r, nil); err != nil {
-			return err
-		}
+		r.ratios()
+		b.add(r)
 	}
 	return nil
 }

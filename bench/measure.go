@@ -1,13 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // entry is a peer in a row of the table.
@@ -22,12 +23,30 @@ type sampler struct {
 	close func(ctx context.Context) error
 }
 
+// stopwatch measures processor time of the process, threads of its own
+// included: what else goes on on the machine changes it little.
+type stopwatch struct{ start time.Duration }
+
+func startWatch() stopwatch { return stopwatch{processorTime()} }
+
+func (s stopwatch) took() time.Duration { return processorTime() - s.start }
+
+func processorTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
+		panic(err) // every Linux has it
+	}
+	return time.Duration(t.Nano())
+}
+
 // row is one case for one guest.
 type row struct {
 	Case  string `json:"case"`
 	Guest string `json:"guest"`
 	Title string `json:"title"`
 	Unit  string `json:"unit"`
+	// Clock is what was measured: processor time, time or memory.
+	Clock string `json:"clock"`
 	// Goal is what Wasakari has to reach, in words; 0 in the fields where it is
 	// not of that kind.
 	Goal      string  `json:"goal,omitempty"`
@@ -61,9 +80,11 @@ type bench struct {
 	rows   []row
 }
 
-// measure fills the row with times per repetition. base is the bare median
-// that ratios are against; 0 takes that of bare wazero in this row.
-func (b *bench) measure(ctx context.Context, r row, unit time.Duration, base float64, entries []entry, open func(context.Context, entry) (sampler, error)) (row, error) {
+// few is how many rounds there are of what takes seconds.
+func (b *bench) few() int { return (b.rounds + 3) / 4 }
+
+// measure fills the row with times per repetition.
+func (b *bench) measure(ctx context.Context, r row, unit time.Duration, entries []entry, open func(context.Context, entry) (sampler, error)) (row, error) {
 	type running struct {
 		sampler
 		cell  int
@@ -126,7 +147,7 @@ func (b *bench) measure(ctx context.Context, r row, unit time.Duration, base flo
 	for _, x := range all {
 		r.Cells[x.cell].fill(x.times)
 	}
-	r.ratios(base)
+	r.ratios()
 	return r, nil
 }
 
@@ -142,9 +163,9 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-// ratios sets the ratios against base, or else against bare wazero.
-func (r *row) ratios(base float64) {
-	base = cmp.Or(base, r.median("wazero", plain))
+// ratios sets the ratios against bare wazero without interruption.
+func (r *row) ratios() {
+	base := r.median("wazero", plain)
 	for i := range r.Cells {
 		if base > 0 && r.Cells[i].Rounds > 0 {
 			r.Cells[i].Ratio = r.Cells[i].Median / base

@@ -121,7 +121,7 @@ func (d document) text() string {
 	w := new(strings.Builder)
 	d.head(w, "")
 	for _, r := range d.Rows {
-		fmt.Fprintf(w, "\n%s (guest: %s)\n", r.Title, languageNames[r.Guest])
+		fmt.Fprintf(w, "\n%s (guest: %s; %s)\n", r.Title, languageNames[r.Guest], r.Clock)
 		for _, c := range r.Cells {
 			if c.Rounds == 0 {
 				fmt.Fprintf(w, "  %-13s not offered: %s\n", c.Peer, c.Reason)

@@ -121,6 +121,7 @@ func line(a assignment, group string, value []string) Setting {
 }
 
 func (c *Config) setting(e *entry, extra map[key]recovery.OptionSpec) (Setting, *recovery.ConfigError) {
+	e.Secret = e.Secret || c.bound(e.key())
 	s := Setting{
 		Group: e.Group, Name: e.Name, Type: e.Type, Secret: e.Secret, Tasks: slices.Clone(e.tasks),
 		NoEffect: e.noEffect(),

@@ -57,8 +57,9 @@ const (
 // TenantID reports whether s can be the id of a project.
 func TenantID(s string) bool { return tenantForm.MatchString(s) }
 
-// grantName splits the name of a line; hint tells what is wrong with it.
-func grantName(name string) (library, taskKey, tenant, hint string) {
+// grantName gives the key of a task in the name of a line; hint tells what is
+// wrong with the name.
+func grantName(name string) (taskKey, hint string) {
 	rest, tenant, ofTenant := strings.Cut(name, "@")
 	library, taskKey, ofKey := strings.Cut(rest, "/")
 	switch {
@@ -69,7 +70,7 @@ func grantName(name string) (library, taskKey, tenant, hint string) {
 	case ofTenant && !tenantForm.MatchString(tenant):
 		hint = "behind the @ stands the id of a project"
 	}
-	return library, taskKey, tenant, hint
+	return taskKey, hint
 }
 
 // lineName is the name of a line.
@@ -228,7 +229,7 @@ func (c *Config) readGrants() []*recovery.ConfigError {
 	for _, a := range c.lines(grantsGroup) {
 		g := &Grants{Name: a.name, Pos: a.namePos, exact: map[string]grant{}}
 		c.grants[a.name] = g
-		if _, _, _, hint := grantName(a.name); hint != "" {
+		if _, hint := grantName(a.name); hint != "" {
 			errs = append(errs, misnamed(a, "a library", hint))
 			continue
 		}

@@ -163,11 +163,11 @@ func TestLibraries(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32)).Public().(ed25519.PublicKey)
 	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, 32)).Public().(ed25519.PublicKey)
 	digest := strings.Repeat("ab", 32)
-	c, msg := load(t, "[libraries]\nopen =\nacme = SHA, "+config.PublicKey(key)+"\nacme@p1 =\n\n[grants]\nacme = kv.*\n")
+	_, msg := load(t, "[libraries]\nopen =\nacme = SHA, "+config.PublicKey(key)+"\nacme@p1 =\n\n[grants]\nacme = kv.*\n")
 	if !strings.Contains(msg, "got 'SHA'") {
 		t.Errorf("error = %s", msg)
 	}
-	c, msg = load(t, "[libraries]\nopen =\nacme = sha256:"+strings.ToUpper(digest)+", "+config.PublicKey(key)+"\nacme@p1 =\n")
+	c, msg := load(t, "[libraries]\nopen =\nacme = sha256:"+strings.ToUpper(digest)+", "+config.PublicKey(key)+"\nacme@p1 =\n")
 	if msg != "" {
 		t.Fatal(msg)
 	}
@@ -295,6 +295,32 @@ func TestTaskSecrets(t *testing.T) {
 	}
 }
 
+// TestBoundIsSecret: a line in [secrets] makes an option a secret, whatever a
+// task calls it.
+func TestBoundIsSecret(t *testing.T) {
+	c, msg := load(t, "[acme]\ntoken = s3cret\n[secrets]\nacme.token = https://h body\n")
+	if msg != "" {
+		t.Fatal(msg)
+	}
+	specs := []recovery.OptionSpec{{Group: "Acme", Name: "token", Type: recovery.StringOption}}
+	options, err := c.TaskOptions(specs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc, err := json.Marshal(options); err != nil || string(doc) != `{"Acme":{"token":{"$secret":"Acme.token"}}}` {
+		t.Errorf("options = %s, %v", doc, err)
+	}
+	settings, err := c.Effective(recovery.Task{Key: "x", Library: "acme", Options: specs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if s.Name == "token" && (!s.Secret || s.Text() != "****") {
+			t.Errorf("config show: %s, secret %t", s.Text(), s.Secret)
+		}
+	}
+}
+
 func TestSecretFilesRefused(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"empty": "\n", "large": strings.Repeat("x", 64<<10+1), "binary": "a\xffb"} {
@@ -333,8 +359,10 @@ func TestSecretInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	specs := []recovery.OptionSpec{
-		{Group: "acme", Name: "url", Type: recovery.StringOption}, {Group: "acme", Name: "twice", Type: recovery.ListOption},
-		{Group: "acme", Name: "bound", Type: recovery.StringOption}, {Group: "acme", Name: "plain", Type: recovery.StringOption},
+		{Group: "acme", Name: "url", Type: recovery.StringOption},
+		{Group: "acme", Name: "twice", Type: recovery.ListOption},
+		{Group: "acme", Name: "bound", Type: recovery.StringOption},
+		{Group: "acme", Name: "plain", Type: recovery.StringOption},
 	}
 	_, err = c.TaskOptions(specs)
 	const rest = " is made of the value of a secret, which no task may see; a task has secrets as options of its own that its manifest calls secret"

@@ -50,10 +50,9 @@ func (r *reader) spec(k key) (recovery.OptionSpec, bool) {
 // knownSecret reports whether an option is said to be a secret, by its
 // description or by a line in [secrets].
 func (r *reader) knownSecret(k key, o recovery.OptionSpec) bool {
-	_, bound := r.c.bindings[k]
 	_, ours := known[k]
 	_, tasks := r.extra[k]
-	return bound || o.Secret && (ours || tasks)
+	return r.c.bound(k) || o.Secret && (ours || tasks)
 }
 
 // read gives the value of o with its references resolved, the text it was made

@@ -61,7 +61,7 @@ func (c *Config) readLibraries() []*recovery.ConfigError {
 	c.libraries = map[string]Registration{}
 	for _, a := range c.lines(librariesGroup) {
 		r := Registration{Name: a.name, Pos: a.namePos}
-		_, taskKey, _, hint := grantName(a.name)
+		taskKey, hint := grantName(a.name)
 		if hint == "" && taskKey != "" {
 			hint = "a library is registered as a whole: leave /" + taskKey + " out"
 		}

@@ -384,7 +384,7 @@ var table = rows(
 		row("task_timeout_max", tSeconds, 21600, "Longest time limit that a task may ask for.", within(1, 7*86400)),
 		row("module_mib", tInt, 16, "Largest module, in MiB.", within(1, 64)),
 		row("compile_memory_mib", tInt, 1024, "Memory of the process that compiles a module, in MiB; machine code may have half of it.", within(64, 65536)),
-		row("compile_seconds", tSeconds, 60, "Processor time of the process that compiles a module; by the clock five times as long.", within(1, 3600)),
+		row("compile_seconds", tSeconds, 120, "Processor time of the process that compiles a module; by the clock five times as long.", within(1, 3600)),
 		row("cache_mib", tInt, 1024, "Most that the directory of compiled modules keeps, in MiB; what was not used for the longest time goes first.", within(1, 1<<20)),
 		row("host_calls_per_second", tInt, 1000, "Ops of a task per second.", within(1, 1000000)),
 		row("tickets", tInt, 64, "Ops of a task in flight at once.", within(1, 1024)),

@@ -36,6 +36,13 @@ func (c *Config) Bindings() []Binding {
 	return out
 }
 
+// bound reports whether an option has a line in [secrets], which makes it a
+// secret whatever a task calls it.
+func (c *Config) bound(k key) bool {
+	_, ok := c.bindings[k]
+	return ok
+}
+
 // Secrets reads those of specs that are secret and set, by "group.name". A
 // value that begins with file: names the file that holds it, by its absolute
 // path; one line end at its end is left away. A secret without a line in
@@ -91,7 +98,7 @@ func secretFile(path string) (value, reason string) {
 		return "", "is not named by an absolute path"
 	}
 	// To open a pipe would wait for whoever writes to it.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the file
 	if err != nil {
 		return "", "cannot be read: " + bare(err)
 	}

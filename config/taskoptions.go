@@ -53,6 +53,7 @@ func (c *Config) taskOption(o recovery.OptionSpec, extra map[key]recovery.Option
 	if cerr != nil {
 		return nil, cerr
 	}
+	o.Secret = o.Secret || c.bound(key{groupKey(o.Group), o.Name})
 	r := &reader{c: c, extra: maps.Clone(extra)}
 	r.extra[key{groupKey(o.Group), o.Name}] = o
 	v, t, set, cerr := r.read(o)

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -46,9 +47,10 @@ type Config struct {
 	AnswerBytes int
 	// CA holds certificates in PEM that are trusted besides the system's.
 	CA []byte
-	// Concurrent bounds the exchanges under way; more wait.
+	// Concurrent bounds the exchanges under way of one library of one tenant;
+	// more wait, and nobody waits for another's.
 	//
-	// Defaults to 64.
+	// Defaults to 16.
 	Concurrent int
 	// Logger receives one line for each request. Defaults to zap.NewNop.
 	Logger *zap.Logger
@@ -65,14 +67,15 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Client sends requests. It keeps no connection and nothing else from one
-// request for the next one, is safe for concurrent use and needs no closing.
+// Client sends requests. It keeps no connection and no answer from one request
+// for the next one, is safe for concurrent use and needs no closing.
 type Client struct {
 	proxy   *url.URL
 	timeout time.Duration
 	answer  int
 	roots   *x509.CertPool // nil: the system's
-	slots   chan struct{}
+	most    int            // exchanges under way of one owner
+	slots   sync.Map       // owner → chan struct{}
 	log     *zap.Logger
 	names   Resolver
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
@@ -91,7 +94,7 @@ const (
 // New makes a Client.
 func New(c Config) (*Client, error) {
 	x := &Client{
-		timeout: c.Timeout, answer: c.AnswerBytes, log: c.Logger, names: c.Resolver, dial: c.Dial,
+		timeout: c.Timeout, answer: c.AnswerBytes, log: c.Logger, names: c.Resolver, dial: c.Dial, most: c.Concurrent,
 	}
 	if x.timeout <= 0 {
 		x.timeout = 30 * time.Second
@@ -99,10 +102,9 @@ func New(c Config) (*Client, error) {
 	if x.answer <= 0 {
 		x.answer = 512 << 10
 	}
-	if c.Concurrent <= 0 {
-		c.Concurrent = 64
+	if x.most <= 0 {
+		x.most = 16
 	}
-	x.slots = make(chan struct{}, c.Concurrent)
 	if x.log == nil {
 		x.log = zap.NewNop()
 	}
@@ -125,7 +127,7 @@ func New(c Config) (*Client, error) {
 			roots = x509.NewCertPool()
 		}
 		if !roots.AppendCertsFromPEM(c.CA) {
-			return nil, fmt.Errorf("ca: no certificate in PEM in it: %w", recovery.ErrInvalid)
+			return nil, fmt.Errorf("ca_file: no certificate in PEM in it: %w", recovery.ErrInvalid)
 		}
 		x.roots = roots
 	}
@@ -195,6 +197,7 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	}
 	m, err := x.message()
 	if err != nil {
+		x.audit(x.call.Request.Method, x.call.Request.URL, &reply{}, 0, err)
 		return none, err
 	}
 	timeout := x.timeout
@@ -203,20 +206,21 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded))
 	defer cancel()
+	slots := x.slotsOf(owner{x.call.Tenant, x.call.Library})
 	select {
-	case x.slots <- struct{}{}:
-		defer func() { <-x.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return none, ended(ctx)
 	}
 	for hop := int64(0); ; hop++ {
 		if err := x.allowed(m); err != nil {
-			x.audit(m, &reply{}, 0, err)
+			x.audit(m.method, m.url.String(), &reply{}, 0, err)
 			return none, err
 		}
 		began := time.Now()
 		r, err := x.send(ctx, m)
-		x.audit(m, r, time.Since(began), err)
+		x.audit(m.method, m.url.String(), r, time.Since(began), err)
 		if err != nil {
 			return none, err
 		}
@@ -231,6 +235,19 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	}
 }
 
+// owner is whose exchanges are counted together.
+type owner struct{ tenant, library string }
+
+// slotsOf gives an owner's slots. There are as many owners as the operator has
+// libraries.
+func (c *Client) slotsOf(o owner) chan struct{} {
+	if s, ok := c.slots.Load(o); ok {
+		return s.(chan struct{})
+	}
+	s, _ := c.slots.LoadOrStore(o, make(chan struct{}, c.most))
+	return s.(chan struct{})
+}
+
 // allowed holds a request against the rules.
 func (x *exchange) allowed(m *message) error {
 	if slices.ContainsFunc(x.call.Rules, func(r abi.HTTPRule) bool { return r.Match(m.method, m.url) }) {
@@ -239,11 +256,11 @@ func (x *exchange) allowed(m *message) error {
 	return abi.Errorf(abi.ErrnoNotGranted, "%s: none of the requests that are granted", m.what())
 }
 
-// audit writes the request into the log.
-func (x *exchange) audit(m *message, r *reply, took time.Duration, err error) {
+// audit writes the request into the log, one that was refused too.
+func (x *exchange) audit(method, address string, r *reply, took time.Duration, err error) {
 	fields := []zap.Field{
 		zap.String("run", x.call.Run), zap.String("task", x.call.Task), zap.String("library", x.call.Library), zap.String("tenant", x.call.Tenant),
-		zap.String("method", m.method), zap.String("url", cut(x.mask.text(m.url.String()), maxShownURL)),
+		zap.String("method", method), zap.String("url", cut(strings.ToValidUTF8(x.mask.text(address), "\uFFFD"), maxShownURL)),
 		zap.Int("status", r.status), zap.Int("bytes", len(r.body)), zap.Duration("took", took), zap.String("address", r.address),
 	}
 	if err != nil {

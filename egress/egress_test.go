@@ -104,7 +104,7 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 }
 
 // serve puts an https server behind an address.
-func (w *world) serve(address string, h http.HandlerFunc) *httptest.Server {
+func (w *world) serve(address string, h http.HandlerFunc) {
 	w.t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{w.ca.issue(w.t, func(*x509.Certificate) {})}}
@@ -112,16 +112,14 @@ func (w *world) serve(address string, h http.HandlerFunc) *httptest.Server {
 	s.StartTLS()
 	w.t.Cleanup(s.Close)
 	w.routes[address] = s.Listener.Addr().String()
-	return s
 }
 
 // plain puts an http server behind an address.
-func (w *world) plain(address string, h http.HandlerFunc) *httptest.Server {
+func (w *world) plain(address string, h http.HandlerFunc) {
 	w.t.Helper()
 	s := httptest.NewServer(h)
 	w.t.Cleanup(s.Close)
 	w.routes[address] = s.Listener.Addr().String()
-	return s
 }
 
 func (w *world) client() *egress.Client {
@@ -241,7 +239,7 @@ func TestRequestAndAnswer(t *testing.T) {
 		rw.Header().Add("Set-Cookie", "a=1")
 		rw.Header().Add("Set-Cookie", "b=2")
 		rw.WriteHeader(http.StatusTeapot)
-		fmt.Fprint(rw, "short and stout")
+		_, _ = fmt.Fprint(rw, "short and stout")
 	})
 	w.call.Request = abi.HTTPRequestRequest{
 		Method: "POST", URL: "https://API.example.com:443/v1/new?q=1", Body: "hello",
@@ -425,7 +423,7 @@ func TestNewRefuses(t *testing.T) {
 		{"proxy of another scheme", egress.Config{Proxy: "socks5://10.0.0.1"}, "proxy: want http://[user:password@]host[:port]: invalid"},
 		{"proxy without a host", egress.Config{Proxy: "http://:3128"}, "proxy: want http://[user:password@]host[:port]: invalid"},
 		{"proxy with a password that is not shown", egress.Config{Proxy: "http://u:hunter2@h:x"}, "proxy: want http://[user:password@]host[:port]: invalid"},
-		{"no CA", egress.Config{CA: []byte("x")}, "ca: no certificate in PEM in it: invalid"},
+		{"no CA", egress.Config{CA: []byte("x")}, "ca_file: no certificate in PEM in it: invalid"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -441,7 +439,7 @@ func TestNewRefuses(t *testing.T) {
 func (w *world) logged() string {
 	var b strings.Builder
 	for _, e := range w.logs.All() {
-		fmt.Fprintln(&b, e.Message, e.ContextMap())
+		_, _ = fmt.Fprintln(&b, e.Message, e.ContextMap())
 	}
 	return b.String()
 }

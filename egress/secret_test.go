@@ -76,23 +76,28 @@ func TestSecretsElsewhere(t *testing.T) {
 		{"not set", header("Authorization", "acme.empty"), "forbidden: http.request: secret acme.empty: it is not set"},
 		{"of others", header("Authorization", "others.token"), `forbidden: http.request: secret "others.token": the task has no secret option of that name`},
 		{
-			"basic", abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: handle("acme.token")}},
+			"basic",
+			abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: handle("acme.token")}},
 			"forbidden: http.request: secret acme.token: it is bound to header:Authorization and not put into basic",
 		},
 		{
-			"body", abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token"}`)},
+			"body",
+			abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token"}`)},
 			"forbidden: http.request: secret acme.token: it is bound to header:Authorization and not put into body; the request was not sent",
 		},
 		{
-			"tls", abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", TLS: &abi.HTTPTLS{CA: &abi.Secret{Name: "acme.token"}}},
+			"tls",
+			abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", TLS: &abi.HTTPTLS{CA: &abi.Secret{Name: "acme.token"}}},
 			"forbidden: http.request: secret acme.token: it is bound to header:Authorization and not put into tls",
 		},
 		{
-			"more than a handle", abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token","x":1}`)},
+			"more than a handle",
+			abi.HTTPRequestRequest{Method: "POST", URL: "https://api.example.com/", BodyJSON: []byte(`{"$secret":"acme.token","x":1}`)},
 			"invalid: http.request: body_json: a handle has the key $secret alone, with a string; the request was not sent",
 		},
 		{
-			"prefix in basic", abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: abi.Text{Secret: &abi.Secret{Name: "acme.basic", Prefix: "x"}}}},
+			"prefix in basic",
+			abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/", Basic: &abi.HTTPBasic{Password: abi.Text{Secret: &abi.Secret{Name: "acme.basic", Prefix: "x"}}}},
 			"invalid: http.request: basic: a prefix is for headers only",
 		},
 		{"value of two lines", header("Authorization", "acme.lines"), "invalid: http.request: headers: the value of Authorization holds more than printable ASCII, or blanks at an end"},
@@ -111,6 +116,9 @@ func TestSecretsElsewhere(t *testing.T) {
 			w.refused(tt.want)
 			if len(w.dialled) != 0 {
 				t.Error("something was sent")
+			}
+			if n := w.logs.FilterMessage("http request").Len(); n != 1 || strings.Contains(w.logged(), plainToken) {
+				t.Errorf("%d lines in the log, want 1 without the secret: %s", n, w.logged())
 			}
 		})
 	}
@@ -154,7 +162,7 @@ func TestEchoesAreMasked(t *testing.T) {
 			w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) {
 				rw.Header().Set("X-Echo", form)
 				rw.Header().Set("X-of-the-other-kind", "of-the-other-kind")
-				fmt.Fprintf(rw, "before %s after of-the-other-kind", form)
+				_, _ = fmt.Fprintf(rw, "before %s after of-the-other-kind", form)
 			})
 			w.call.Request.Basic = &abi.HTTPBasic{User: abi.Text{Plain: "me"}, Password: handle("acme.token")}
 			ans := w.good()
@@ -212,8 +220,24 @@ func TestKeysAreMaskedLineByLine(t *testing.T) {
 	_, key := w.ca.issuePEM(t, unchanged)
 	line := strings.Split(string(key), "\n")[1]
 	w.secret("acme.key", string(key), "https://api.example.com", "tls")
-	w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, line) })
+	w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(rw, line) })
 	if ans := w.good(); ans.Body != "***" {
 		t.Errorf("body = %q", ans.Body)
+	}
+}
+
+// The letters at the ends of base64 hold bits of the secret and of its
+// neighbours: they go, too.
+func TestEndsOfBase64AreMasked(t *testing.T) {
+	for lead, want := range []string{"***=", "***eg==", "e***==", "eH***="} {
+		w := newWorld(t)
+		w.secret("acme.token", plainToken, "https://api.example.com", "body")
+		text := []string{plainToken, "x" + plainToken + "yz", "xy" + plainToken + "z", "xyz" + plainToken + "z"}[lead]
+		w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) {
+			_, _ = rw.Write([]byte(base64.StdEncoding.EncodeToString([]byte(text))))
+		})
+		if ans := w.good(); ans.Body != want {
+			t.Errorf("%d bytes before: body = %q, want %q", lead, ans.Body, want)
+		}
 	}
 }

@@ -81,9 +81,9 @@ func (x *exchange) read(resp *http.Response) ([]byte, error) {
 	// Of an empty archive whose parts are endless nothing comes out.
 	in := &bounded{r: resp.Body, left: int64(limit) + 64<<10, limit: limit}
 	var body io.Reader = in
-	switch enc := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header.Values("Content-Encoding"), ","))); {
-	case enc == "" || enc == "identity":
-	case enc == "gzip" || enc == "x-gzip":
+	switch enc := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header.Values("Content-Encoding"), ","))); enc {
+	case "", "identity":
+	case "gzip", "x-gzip":
 		resp.Header.Del("Content-Encoding")
 		resp.Header.Del("Content-Length")
 		z, err := gzip.NewReader(in)

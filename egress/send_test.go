@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -261,7 +262,7 @@ func TestAnswerBytesOfTheCall(t *testing.T) {
 
 func TestSlowServers(t *testing.T) {
 	silent := func(w *world) { // takes connections, says nothing
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(w.t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -339,7 +340,7 @@ func TestCanceled(t *testing.T) {
 // raw serves what is written over plain TCP behind http://api.example.com.
 func (w *world) raw(answer string) *atomic.Int32 {
 	w.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(w.t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -450,7 +451,7 @@ func TestTLSFailures(t *testing.T) {
 		}, "the certificate of api.example.com has expired or is not valid yet: valid from 2020-01-01T00:00:00Z to 2021-01-01T00:00:00Z"},
 		{"no TLS", func(*testing.T, *world) *tls.Config { return nil }, "api.example.com does not speak TLS on this port"},
 		{"old TLS", func(t *testing.T, w *world) *tls.Config {
-			return &tls.Config{Certificates: []tls.Certificate{w.ca.issue(t, unchanged)}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10} //nolint:gosec // what is to be refused
+			return &tls.Config{Certificates: []tls.Certificate{w.ca.issue(t, unchanged)}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
 		}, "TLS with api.example.com: protocol version not supported"},
 	}
 	for _, tt := range tests {
@@ -480,7 +481,7 @@ func TestCertificatesOfSecrets(t *testing.T) {
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM(clients.pem)
 		s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			fmt.Fprintf(rw, "%d certificates", len(r.TLS.PeerCertificates))
+			_, _ = fmt.Fprintf(rw, "%d certificates", len(r.TLS.PeerCertificates))
 		}))
 		s.Config.ErrorLog = quiet
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{own.issue(t, unchanged)}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}
@@ -538,18 +539,18 @@ func TestProxy(t *testing.T) {
 				rw.WriteHeader(status)
 				return
 			}
-			to, err := net.Dial("tcp", w.routes[r.Host])
+			to, err := new(net.Dialer).DialContext(r.Context(), "tcp", w.routes[r.Host])
 			if err != nil {
 				rw.WriteHeader(http.StatusBadGateway)
 				return
 			}
-			defer to.Close()
+			defer func() { _ = to.Close() }()
 			conn, buf, err := http.NewResponseController(rw).Hijack()
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n")
 			done := make(chan struct{})
 			go func() { defer close(done); _, _ = io.Copy(to, buf); _ = to.Close() }()
@@ -591,7 +592,7 @@ func TestProxy(t *testing.T) {
 	})
 	t.Run("is silent", func(t *testing.T) {
 		w, _ := newBench(t, http.StatusOK)
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -602,7 +603,8 @@ func TestProxy(t *testing.T) {
 	})
 }
 
-// At most so many at once: one more waits, and its time counts.
+// At most so many at once: one more of the same library waits, and its time
+// counts; that of another does not.
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Concurrent = 1
@@ -623,11 +625,19 @@ func TestConcurrent(t *testing.T) {
 	if _, err := c.Do(ctx, w.call); errText(err) != "timeout: http.request: context deadline exceeded" {
 		t.Errorf("error = %v, want a timeout", err)
 	}
-	close(release)
-	if err := <-first; err != nil {
-		t.Error(err)
-	}
 	if n := len(w.dialled); n != 1 {
 		t.Errorf("%d connections, want 1", n)
+	}
+	other := w.call
+	other.Tenant = "p2"
+	second := make(chan error, 1)
+	go func() {
+		_, err := c.Do(context.WithoutCancel(t.Context()), other)
+		second <- err
+	}()
+	<-entered
+	close(release)
+	if err := errors.Join(<-first, <-second); err != nil {
+		t.Error(err)
 	}
 }

@@ -18,7 +18,6 @@ import (
 type by struct {
 	task    string
 	attempt int
-	undo    bool // of the run itself: what it did is taken back
 }
 
 func (t *TaskHost) by() by { return by{task: t.call.Task.Key, attempt: t.call.Attempt} }
@@ -128,7 +127,7 @@ func (h *Hatch) ensure(ctx context.Context, b by, e ensured) (requestID string, 
 // attempt writes the intent, checks the lease, sends once and writes the
 // result. lost says that the outcome is unknown: the intent stays open.
 func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []string, send func(context.Context) (string, error)) (in recovery.Intent, lost bool, err error) {
-	if err := h.askGuard(ctx, b, op, target); err != nil {
+	if err := h.askGuard(ctx, op, target); err != nil {
 		return in, false, err
 	}
 	in = recovery.Intent{

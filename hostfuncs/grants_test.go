@@ -25,7 +25,9 @@ func TestRevoked(t *testing.T) {
 			t.Errorf("%s: error = %v", op.Name, err)
 		}
 	}
-	some := b.task(func(c *hostfuncs.TaskCall) { c.Granted = func(what string) bool { return strings.HasPrefix(what, "kv.") } })
+	some := b.task(func(c *hostfuncs.TaskCall) {
+		c.Granted = func(what string) bool { return strings.HasPrefix(what, "kv.") }
+	})
 	if _, err := do(t.Context(), some, abi.OpKVPut, `{"name":"scratch/x","value":1}`); err != nil {
 		t.Errorf("kv.put, which is granted: %v", err)
 	}

@@ -19,14 +19,15 @@ type Guard interface {
 }
 
 // ChangesServer reports whether an op changes servers in a way that the guards
-// count. To unlock is to take back a change of the run's own.
+// count. To unlock is to take back a change of the run's own, and all that Undo
+// does to servers.
 func ChangesServer(op string) bool {
 	return strings.HasPrefix(op, "nova.server_") && op != abi.OpNovaServerUnlock
 }
 
 // askGuard asks before a change is written down as about to be sent.
-func (h *Hatch) askGuard(ctx context.Context, b by, op, target string) error {
-	if h.guard == nil || b.undo || !ChangesServer(op) {
+func (h *Hatch) askGuard(ctx context.Context, op, target string) error {
+	if h.guard == nil || !ChangesServer(op) {
 		return nil
 	}
 	if err := h.guard.Server(ctx, target); err != nil {

@@ -1,6 +1,7 @@
 // Package hostfuncs is the hatch: it serves every op that a task may ask for,
-// bytes in, bytes out. It checks uses and grants, guards the changes of the
-// cloud (intents, undo list, fence proofs) and shares reads between tasks.
+// bytes in, bytes out. It checks uses and grants, keeps tenants to their own
+// servers, guards the changes of the cloud (intents, undo list, fence proofs,
+// counts) and shares reads between tasks.
 //
 // It knows no wasm and no HTTP: the runtime calls TaskHost, and Cloud, Ledger,
 // HA and the key-value stores are handed in.
@@ -267,8 +268,16 @@ type TaskHost struct {
 
 	progressBytes int // of the messages in progress
 
+	// keep counts bytes of staged values against the task's memory; nil: nobody
+	// counts.
+	keep func(bytes int64) error
+
 	held *recovery.HeldError // the first that the task met
 }
+
+// Keep is told, before the task starts, what counts the bytes that the hatch
+// keeps for it against its memory; a negative number gives back.
+func (t *TaskHost) Keep(take func(bytes int64) error) { t.keep = take }
 
 // Task makes the host side of one execution of a task. It needs no closing.
 func (h *Hatch) Task(c TaskCall) *TaskHost {

@@ -142,9 +142,22 @@ func (t *TaskHost) putRun(ctx context.Context, v recovery.KVValue) (int64, error
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := stagedValue{value: v.Value, version: t.staged[v.Name].version + 1}
+	old := t.staged[v.Name]
+	if err := t.kept(int64(len(v.Value) - len(old.value))); err != nil {
+		undo()
+		return 0, fmt.Errorf("%q: %w: %w", v.Name, err, recovery.ErrQuota)
+	}
+	s := stagedValue{value: v.Value, version: old.version + 1}
 	t.staged[v.Name] = s
 	return s.version, nil
+}
+
+// kept counts bytes more, or with a negative number fewer, of staged values.
+func (t *TaskHost) kept(bytes int64) error {
+	if t.keep == nil {
+		return nil
+	}
+	return t.keep(bytes)
 }
 
 // mayProvide checks that the task's manifest provides name, and for a protected
@@ -305,12 +318,13 @@ func kvDelete(ctx context.Context, t *TaskHost, req abi.KVDeleteRequest) (empty,
 			return empty{}, err
 		}
 		t.mu.Lock()
-		_, there := t.staged[req.Name]
+		old, there := t.staged[req.Name]
 		delete(t.staged, req.Name)
 		t.mu.Unlock()
 		if !there {
 			return empty{}, notThere(req.Name)
 		}
+		_ = t.kept(-int64(len(old.value))) // fewer are never too many
 	}
 	delete(t.written, runKey(req.Name))
 	return empty{}, nil

@@ -185,6 +185,8 @@ var tenantTexts = map[abi.Errno]string{
 	abi.ErrnoTooLarge:    "too large",
 	abi.ErrnoQuota:       "the cloud is asked too often, or a quota is used up",
 	abi.ErrnoTimeout:     "not within the time given",
+	abi.ErrnoNotGranted:  "not granted",
+	abi.ErrnoCanceled:    "canceled",
 	abi.ErrnoUnavailable: "the cloud could not be asked, or answered with an error of its own",
 }
 
@@ -193,21 +195,24 @@ var tenantTexts = map[abi.Errno]string{
 func (t *TaskHost) toTenant(op *abi.Op, err error) *abi.Error {
 	e := toError(op.Name, err)
 	_, fromCloud := asCloudError(err)
-	text, ok := tenantTexts[e.Code]
-	switch {
-	case !ok: // canceled, not granted
-		return e
-	case op.Group() == "nova" || op.Group() == "ha":
-		switch e.Code {
-		case abi.ErrnoInvalid, abi.ErrnoForbidden, abi.ErrnoTooLarge, abi.ErrnoQuota:
-			if !fromCloud {
-				return e
-			}
+	text, group := tenantTexts[e.Code], op.Group()
+	onServers := group == "nova" || group == "ha"
+	switch e.Code {
+	case abi.ErrnoInvalid, abi.ErrnoForbidden, abi.ErrnoNotGranted, abi.ErrnoTooLarge, abi.ErrnoQuota, abi.ErrnoCanceled:
+		if !fromCloud {
+			return e
 		}
-	case e.Code != abi.ErrnoUnavailable || op.Group() == "http":
-		return e
-	default:
-		text = "not to be had now"
+	case abi.ErrnoUnavailable, abi.ErrnoTimeout:
+		if !fromCloud && group == "http" {
+			return e
+		}
+		if !onServers {
+			text = "not to be had now"
+		}
+	default: // not found, conflict
+		if !fromCloud && !onServers {
+			return e
+		}
 	}
 	t.h.log.Debug("error withheld from a tenant", zap.String("tenant", t.tenant()), zap.String("task", t.call.Task.Key),
 		zap.String("op", op.Name), zap.Error(err))

@@ -496,6 +496,23 @@ func TestTenantInputs(t *testing.T) {
 		got, err := do(t.Context(), task, abi.OpKVGet, `{"name":"instance_uuid"}`)
 		want(t, got, err, "", `not_found: kv.get: "instance_uuid"`)
 	})
+	t.Run("the cloud fails while it is asked whose the server is", func(t *testing.T) {
+		defer func() { b.cloud.before = nil }()
+		for _, tt := range []struct {
+			err  error
+			want string
+		}{
+			{cloudError("get", 403, "compute-2 forbids it", recovery.ErrForbidden), "forbidden: %s: the cloud refuses it"},
+			{cloudError("get", 500, "compute-2 is on fire", recovery.ErrUnavailable), "unavailable: %s: not to be had now"},
+			{fmt.Errorf("read /var/lib/wasakari/compute-2: %w", recovery.ErrTimeout), "timeout: %s: not to be had now"},
+		} {
+			b.cloud.before = func(context.Context, string) error { return tt.err }
+			for op, req := range map[string]string{abi.OpTaskInput: `{}`, abi.OpKVGet: `{"name":"instance_uuid"}`} {
+				got, err := do(t.Context(), task, op, req)
+				want(t, got, err, "", fmt.Sprintf(tt.want, op))
+			}
+		}
+	})
 	t.Run("nothing is known of who provided what", func(t *testing.T) {
 		task := b.task(ofAcme, func(c *hostfuncs.TaskCall) { c.Task.Requires, c.Values = []string{"own_ticket"}, all })
 		_, err := do(t.Context(), task, abi.OpKVGet, `{"name":"own_ticket"}`)

@@ -74,7 +74,7 @@ func (h *Hatch) undo(ctx context.Context, which func(recovery.Undo) bool) error 
 	return errors.Join(errs...)
 }
 
-var undoing = by{task: "undo", attempt: 1, undo: true}
+var undoing = by{task: "undo", attempt: 1}
 
 func (h *Hatch) undoOne(ctx context.Context, u recovery.Undo) error {
 	var err error

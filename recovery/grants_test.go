@@ -15,19 +15,23 @@ func TestAsks(t *testing.T) {
 	}{
 		{"nothing", recovery.Task{}, nil},
 		{
-			"ops, but not those that are everybody's", recovery.Task{Uses: []string{"task.sleep", "kv.*", "nova.server_list", "task.*"}},
+			"ops, but not those that are everybody's",
+			recovery.Task{Uses: []string{"task.sleep", "kv.*", "nova.server_list", "task.*"}},
 			[]string{"kv.*", "nova.server_list"},
 		},
 		{
-			"requests", recovery.Task{Uses: []string{"http.request"}, HTTP: []string{"POST https://h.example.com/v1/*", "* http://10.0.0.1:8080/"}},
+			"requests",
+			recovery.Task{Uses: []string{"http.request"}, HTTP: []string{"POST https://h.example.com/v1/*", "* http://10.0.0.1:8080/"}},
 			[]string{"http.request", "http:POST:https://h.example.com/v1/*", "http:*:http://10.0.0.1:8080/"},
 		},
 		{
-			"protected names only", recovery.Task{Provides: []string{"ticket", "fence_proof", "host_name"}, Requires: []string{"instance_list"}},
+			"protected names only",
+			recovery.Task{Provides: []string{"ticket", "fence_proof", "host_name"}, Requires: []string{"instance_list"}},
 			[]string{"provides:fence_proof", "provides:host_name"},
 		},
 		{
-			"each section once", recovery.Task{Options: []recovery.OptionSpec{{Group: "acme", Name: "a"}, {Group: "acme", Name: "b"}, {Group: "more", Name: "a"}}},
+			"each section once",
+			recovery.Task{Options: []recovery.OptionSpec{{Group: "acme", Name: "a"}, {Group: "acme", Name: "b"}, {Group: "more", Name: "a"}}},
 			[]string{"options:acme", "options:more"},
 		},
 	}

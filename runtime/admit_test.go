@@ -268,11 +268,13 @@ func TestLimitsFor(t *testing.T) {
 	}{
 		{"nothing", abi.ManifestLimits{}, func(*runtime.Limits) {}},
 		{
-			"more", abi.ManifestLimits{MemoryMiB: 128, Timeout: "10m", CPU: 20e9},
+			"more",
+			abi.ManifestLimits{MemoryMiB: 128, Timeout: "10m", CPU: 20e9},
 			func(l *runtime.Limits) { l.MemoryBytes, l.Timeout, l.CPU = 128<<20, 600e9, 20e9 },
 		},
 		{
-			"less", abi.ManifestLimits{MemoryMiB: 1, Timeout: "1s", CPU: 1},
+			"less",
+			abi.ManifestLimits{MemoryMiB: 1, Timeout: "1s", CPU: 1},
 			func(l *runtime.Limits) { l.MemoryBytes, l.Timeout, l.CPU = 1<<20, 1e9, 1 },
 		},
 		{

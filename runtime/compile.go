@@ -77,6 +77,10 @@ const (
 
 // compileMain is the compiler. It trusts its limits, not the module.
 func compileMain(in io.Reader, out, diag io.Writer) int {
+	fail := func(what string, err error) int {
+		_, _ = fmt.Fprintf(diag, "%s: %v\n", what, err) // there is nobody else to tell
+		return 2
+	}
 	lines := bufio.NewReaderSize(in, maxJob)
 	head, err := lines.ReadSlice('\n')
 	var job compileJob
@@ -84,22 +88,18 @@ func compileMain(in io.Reader, out, diag io.Writer) int {
 		err = json.Unmarshal(head, &job)
 	}
 	if err != nil {
-		fmt.Fprintf(diag, "%s is for Wasakari's own use: %v\n", compileCommand, err)
-		return 2
+		return fail(compileCommand+" is for Wasakari's own use", err)
 	}
 	if err := confine(job); err != nil {
-		fmt.Fprintf(diag, "setting limits: %v\n", err)
-		return 2
+		return fail("setting limits", err)
 	}
 	wasm := make([]byte, job.Bytes)
 	if _, err := io.ReadFull(lines, wasm); err != nil {
-		fmt.Fprintf(diag, "reading the module: %v\n", err)
-		return 2
+		return fail("reading the module", err)
 	}
 	ctx := experimental.WithCompilationWorkers(context.Background(), goruntime.GOMAXPROCS(0))
 	if err := json.NewEncoder(out).Encode(compileTo(ctx, job, wasm)); err != nil {
-		fmt.Fprintf(diag, "answering: %v\n", err)
-		return 2
+		return fail("answering", err)
 	}
 	return 0
 }
@@ -362,7 +362,10 @@ func (c *capped) Write(p []byte) (int, error) {
 // broken says how a compiler ended that gave no answer. diag is what it wrote
 // to its standard error.
 func (j compileJob) broken(end string, diag string) error {
-	for _, sign := range []string{"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed"} {
+	for _, sign := range []string{
+		"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed",
+		"failed to allocate", "address space collisions", // with the race detector
+	} {
 		if strings.Contains(diag, sign) {
 			return j.memoryError()
 		}

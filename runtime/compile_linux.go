@@ -127,7 +127,7 @@ func confine(job compileJob) error {
 	setBoth(unix.RLIMIT_FSIZE, job.native())
 	setBoth(unix.RLIMIT_NOFILE, descriptors)
 	setBoth(unix.RLIMIT_CORE, 0)
-	const low = 10
+	const low = 5
 	// The group is this process alone.
 	return errors.Join(err, unix.Setpriority(unix.PRIO_PGRP, 0, low))
 }

@@ -23,7 +23,7 @@
 //     start function, no reserved name
 //  4. manifest: the custom section wasakari.task
 //  5. complexity: what would make the compiler slow
-//  6. instrument: the module is made interruptible
+//  6. instrument: the module is made to count what it does, see package meter
 //  7. compile: to machine code, through the cache
 //
 // # Sandboxes
@@ -33,6 +33,14 @@
 // for the next one. A guest that traps, exits, or runs out of memory or time
 // ends with an error that says so; the process goes on.
 //
-// Guests are interrupted at the heads of loops and of functions that call
-// others. One instruction that fills or copies memory is not interrupted.
+// # Metering
+//
+// A guest counts its work in units of about one simple instruction, and the
+// bytes of its call stack. Every few microseconds, or as often as it pays for
+// 128 Ki units, it asks the host for more, which looks at the clock, at the
+// context and at what is left of [Limits].CPU, and may stop it; Go's garbage
+// collector stops it there, too. Filling and copying is done, and paid for, in
+// pieces of 1 MiB. What the host does for a guest is paid in units as well: a
+// fixed price for each call and op, and two units for each byte of a request,
+// answer or message. The same module with the same answers uses the same units.
 package runtime

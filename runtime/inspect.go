@@ -47,6 +47,7 @@ type Info struct {
 	Script []string `json:"script,omitempty"`
 
 	hasRevert, initialize bool
+	tableBytes            int64
 }
 
 // SectionInfo describes one section.
@@ -510,6 +511,7 @@ func (l *layout) info(source string, wasm []byte) *Info {
 		}
 		info.Exports = append(info.Exports, shown)
 	}
+	info.tableBytes = l.tableBytes()
 	revert, ok := l.export(abi.Revert)
 	info.hasRevert = ok && revert.kind == kindFunction
 	_, info.initialize = l.export(abi.Initialize)

@@ -16,8 +16,9 @@ import (
 // caller's context alone bounds the run. Negative LogLines or LogBytes allow
 // none.
 type Limits struct {
-	// MemoryBytes bounds the linear memory. Growth beyond is refused, which the
-	// guest may handle.
+	// MemoryBytes bounds the linear memory, together with tables, answers held,
+	// log text, and what a Keeper keeps. Growth beyond is refused, which the
+	// guest may handle; answers to submitted reads become quota, but for one.
 	MemoryBytes int64
 	// Stack bounds the call stack, in bytes: a guest that calls deeper traps.
 	Stack int64

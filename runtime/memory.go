@@ -13,12 +13,16 @@ const pageBytes = 64 << 10
 // memory allocates the linear memory of one sandbox and enforces the task's
 // limit: wazero's own limit belongs to the whole Runtime.
 type memory struct {
-	limit int64
+	limit  int64
+	ledger *ledger
+	// held gives what the guest holds besides that is not in the ledger.
+	held func() int64
 	// size is the peak too: linear memory never shrinks.
 	size int64
 	// refused is the size that the guest last asked for in vain, 0 when it
 	// never did.
 	refused int64
+	started bool // it has its first size
 	area    area
 }
 
@@ -40,14 +44,23 @@ func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
 // Reallocate implements experimental.LinearMemory.
 func (m *memory) Reallocate(newSize uint64) []byte {
 	n := signed(newSize)
-	if n > m.limit {
+	more := n - m.size
+	// What a module starts with was compared with the limit already.
+	if m.started && !m.ledger.take(more, m.held()) {
 		m.refused = n
 		return nil
 	}
 	buf, err := m.area.commit(int(n))
 	if err != nil {
+		if m.started {
+			m.ledger.take(-more, 0)
+		}
 		m.refused = n
 		return nil
+	}
+	if !m.started {
+		m.started = true
+		m.ledger.used.Add(n)
 	}
 	m.size = n
 	return buf

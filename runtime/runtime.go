@@ -17,7 +17,7 @@ const (
 	DefaultModuleBytes   = 16 << 20
 	DefaultCacheBytes    = 1 << 30
 	DefaultCompileMemory = 1 << 30
-	DefaultCompileTime   = time.Minute
+	DefaultCompileTime   = 2 * time.Minute
 	DefaultSandboxes     = 16
 	DefaultAllSandboxes  = 64
 )
@@ -46,7 +46,7 @@ type Config struct {
 
 	// CompileTime bounds that process's time on processors, rounded up to
 	// seconds; by the clock it may take five times as long.
-	// Defaults to DefaultCompileTime, 1 minute.
+	// Defaults to DefaultCompileTime, 2 minutes.
 	CompileTime time.Duration
 
 	// CompileInProcess validates and compiles modules here, where neither memory

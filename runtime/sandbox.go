@@ -60,6 +60,7 @@ type sandbox struct {
 	limits Limits
 	log    *zap.Logger
 	memory memory
+	ledger ledger
 	pace   pace
 	desk   desk
 	// account is what the guest computed.
@@ -126,6 +127,12 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		coarse: call.CoarseClock,
 	}
 	s.account.deadline, _ = ctx.Deadline()
+	s.ledger.limits = limits
+	s.ledger.used.Store(m.info.tableBytes)
+	s.memory.ledger, s.memory.held = &s.ledger, s.held
+	if k, ok := call.Host.(Keeper); ok {
+		k.Keep(s.ledger.keep)
+	}
 	exit, err := s.enter(m, function)
 	cancel()
 	s.desk.drain(&m.stragglers, s.log)
@@ -192,6 +199,12 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 	}
 	s.account.counters = mod.(experimental.InternalModule) // as wazero says that each is
 	return mod, nil
+}
+
+// held is what the guest's own goroutine has of the task's besides the ledger:
+// the answer kept, and what was logged.
+func (s *sandbox) held() int64 {
+	return int64(len(s.kept)) + int64(max(s.limits.LogBytes, 0)-s.logs.bytes)
 }
 
 // logBook counts what a task logs.

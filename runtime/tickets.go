@@ -41,7 +41,6 @@ type desk struct {
 	last      uint32
 	open      map[uint32]*ticket // not yet delivered
 	finished  []*ticket          // settled and not yet delivered, in that order
-	held      int64              // bytes of their answers
 	abandoned int                // ops that still run although their ticket was cancelled
 	// news holds a token when a ticket was settled since wait or poll_oneoff
 	// last looked.
@@ -103,18 +102,22 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 	d := &s.desk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// What was changed is told in any case; such answers are short, but for those
-	// of servers outside.
-	const short = 64 << 10
-	if t.id != 0 && (t.op.Kind != abi.Change || len(answer) > short) && d.held+int64(len(answer)) > s.limits.MemoryBytes {
-		answer, errno = document(abi.Errorf(abi.ErrnoQuota, "%s: %v", t.op.Name,
-			s.limits.memoryError("so much is in answers that the task has not waited for")))
-	}
 	if t.settled {
 		if !gaveUp { // the op that was given up has ended
 			d.abandoned--
 		}
 		return
+	}
+	// A guest that has all its memory in use can still read one answer.
+	if t.id != 0 && !s.ledger.take(int64(len(answer)), -int64(s.limits.AnswerBytes)) {
+		// What was changed is told in any case; such answers are short, but for
+		// those of servers outside.
+		const short = 64 << 10
+		if t.op.Kind != abi.Change || len(answer) > short {
+			answer, errno = document(abi.Errorf(abi.ErrnoQuota, "%s: %v", t.op.Name,
+				s.limits.memoryError("so much is in answers that the task has not waited for")))
+		}
+		s.ledger.used.Add(int64(len(answer)))
 	}
 	t.settled, t.gaveUp, t.answer, t.errno = true, gaveUp, answer, errno
 	close(t.done)
@@ -125,7 +128,6 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 		return
 	}
 	d.finished = append(d.finished, t)
-	d.held += int64(len(answer))
 	select {
 	case d.news <- struct{}{}:
 	default:
@@ -175,6 +177,7 @@ func (s *sandbox) wait(timeout time.Duration) (*ticket, abi.Errno) {
 	for {
 		s.check()
 		if t, open := d.next(); t != nil {
+			s.ledger.take(-int64(len(t.answer)), 0)
 			return t, abi.ErrnoOK
 		} else if open == 0 {
 			return nil, abi.ErrnoNotFound
@@ -199,7 +202,6 @@ func (d *desk) next() (*ticket, int) {
 	t := d.finished[0]
 	d.finished[0] = nil
 	d.finished = d.finished[1:]
-	d.held -= int64(len(t.answer))
 	delete(d.open, t.id)
 	if len(d.finished) == 0 {
 		d.finished = nil

@@ -13,6 +13,7 @@ import (
 
 func newCheck(w world) *cobra.Command {
 	var s settings
+	var output string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, flows and tasks; start nothing",
@@ -26,6 +27,9 @@ was granted ([grants]), and what is missing, with the line to write.`,
 		Example: "  wasakari check --config-file custom-recovery-methods.conf --task-dir tasks/",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			l, err := s.load(cmd.Context(), w)
 			if err != nil {
 				return err
@@ -38,6 +42,9 @@ was granted ([grants]), and what is missing, with the line to write.`,
 			if len(l.catalog.refused) > 0 {
 				err = errors.Join(&usageError{errors.Join(l.catalog.refused...)}, err)
 			}
+			if output == "json" {
+				return errors.Join(err, printJSON(w.stdout, l.checkDocument(err == nil)))
+			}
 			if err != nil {
 				if text, lacking := l.grantsText(); lacking {
 					err = errors.Join(err, printLines(w.stdout, strings.TrimPrefix(text, "\n")))
@@ -48,7 +55,40 @@ was granted ([grants]), and what is missing, with the line to write.`,
 		},
 	}
 	s.flags(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json; what is wrong is told on standard error")
 	return cmd
+}
+
+// checkDoc is the document that check prints with --output json.
+type checkDoc struct {
+	Good  bool     `json:"good"`
+	Files []string `json:"files"`
+	// Flows holds the keys of each flow by phase.
+	Flows  map[recovery.FlowKind]map[recovery.Phase][]string `json:"flows"`
+	Grants []taskGrants                                      `json:"grants"`
+}
+
+func (l *loaded) checkDocument(good bool) checkDoc {
+	doc := checkDoc{
+		Good: good, Files: append([]string{}, l.cfg.Files()...), Grants: []taskGrants{},
+		Flows: map[recovery.FlowKind]map[recovery.Phase][]string{},
+	}
+	for kind, f := range l.cfg.Flows {
+		doc.Flows[kind] = map[recovery.Phase][]string{}
+		for _, phase := range recovery.Phases() {
+			keys := []string{}
+			for _, ref := range f.Tasks(phase) {
+				keys = append(keys, ref.Key)
+			}
+			doc.Flows[kind][phase] = keys
+		}
+	}
+	for _, key := range l.catalog.Keys() {
+		if task, _ := l.catalog.Task(key); !task.Standard {
+			doc.Grants = append(doc.Grants, askedOf(l.cfg, task))
+		}
+	}
+	return doc
 }
 
 func printCheck(out io.Writer, l *loaded) error {

@@ -280,7 +280,7 @@ tasks:
 		"  library  acme 1.2.3\n  summary  Tickets\n  digest   sha256:",
 		"\n  task open_ticket: Opens a ticket\n    requires  host_name\n    provides  ticket_id\n    uses      kv.put\n",
 		"    option    [acme] queue (string, default \"ops\"): Queue of the ticket\n    option    [acme] token (string, required, secret)\n",
-		"    limits    memory 2 MiB, time 5s\n    interrupt fail\n",
+		"    limits    memory 2 MiB, time 5s\n    effective memory 2 MiB, stack 1 MiB, time 5s, cpu 1e+10 units\n    interrupt fail\n",
 		"  exports\n", "    run () -> i32\n", "    memory\n", `custom "wasakari.task"`,
 	} {
 		if !strings.Contains(r.stdout, want) {

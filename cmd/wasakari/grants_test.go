@@ -147,6 +147,23 @@ func TestGrantsOfTwoTasks(t *testing.T) {
 	if r.code != exitUsage || r.stderr != want {
 		t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
 	}
+	p.write(t, "more", "[grants]\nacme = kv.get\n")
+	r = p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--config-file", "DIR/more", "--task-dir", "DIR/tasks", "--output", "json")
+	var doc checkDoc
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(r.stdout, p.dir, "DIR")), &doc); err != nil || r.code != exitUsage {
+		t.Fatalf("exit code %d, %v\n%s", r.code, err, r.stdout)
+	}
+	grants, err := json.Marshal(doc.Grants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const line = `"line":"acme","at":"DIR/more:2:1"`
+	wantGrants := `[{"task":"unused","library":"acme",` + line + `,"asked":["nova.*"],"granted":[],"missing":["nova.*"],"write":"write instead of the line at DIR/more:2:1: acme = kv.get, nova.*"},` +
+		`{"task":"x","library":"acme",` + line + `,"asked":["kv.get"],"granted":[{"what":"kv.get","by":"kv.get","at":"DIR/more:2:8"}],"missing":[]},` +
+		`{"task":"y","library":"acme",` + line + `,"asked":["kv.put"],"granted":[],"missing":["kv.put"],"write":"write instead of the line at DIR/more:2:1: acme = kv.get, kv.put"}]`
+	if doc.Good || string(grants) != wantGrants || !slices.Equal(doc.Flows["host-auto"]["main"], []string{"y"}) || len(doc.Flows) != 4 {
+		t.Errorf("document = %+v\ngrants = %s\nwant     %s", doc, grants, wantGrants)
+	}
 }
 
 // TestLibraries: whose a module is, the operator says, not its manifest.
@@ -166,7 +183,7 @@ func TestLibraries(t *testing.T) {
 	theirs := func(wasm []byte) map[string]string { return map[string]string{"theirs/x.wasm": string(wasm)} }
 	// A refused task is not there for the flow.
 	const unknown = "\nwasakari: DIR/conf:2:40: flow instance: pre: unknown task \"x\"; put x.wasm into a task directory, or mend the name"
-	impostor := func(by, pos, line, wasm string) string {
+	impostor := func(by, line, wasm string) string {
 		return "DIR/tasks/x.wasm: it says that it is of library acme, but " + by + ", and neither that nor its digest stands in the library's line (DIR/conf:4:1); " +
 			"if you know it, write instead of that line: " + line + ", " + wasm
 	}
@@ -195,16 +212,16 @@ func TestLibraries(t *testing.T) {
 		{name: "pinned digest", files: one(plain), conf: "[libraries]\nacme = " + pin(plain) + "\n"},
 		{
 			name: "another digest", files: one(other), conf: "[libraries]\nacme = " + pin(plain) + "\n",
-			want: impostor("it is not signed", "4:1", "acme = "+pin(plain), pin(other)),
+			want: impostor("it is not signed", "acme = "+pin(plain), pin(other)),
 		},
 		{name: "pinned key", files: one(signed), conf: "[libraries]\nacme = " + pin(other) + ", " + key + "\n"},
 		{
 			name: "not signed", files: one(plain), conf: "[libraries]\nacme = " + key + "\n",
-			want: impostor("it is not signed", "4:1", "acme = "+key, pin(plain)),
+			want: impostor("it is not signed", "acme = "+key, pin(plain)),
 		},
 		{
 			name: "signed by another", files: one(signedBy(t, plain, 2)), conf: "[libraries]\nacme = " + key + "\n",
-			want: impostor("it is signed with "+foreign, "4:1", "acme = "+key, foreign),
+			want: impostor("it is signed with "+foreign, "acme = "+key, foreign),
 		},
 		{
 			name: "broken signature", files: one(broken), conf: "[libraries]\nacme = " + key + "\n",

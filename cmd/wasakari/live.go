@@ -122,7 +122,7 @@ func (m *liveModel) draw(now time.Time) string {
 	}
 	lines := strings.Split(root.String(), "\n")
 	for _, l := range m.board.logs {
-		lines = append(lines, faint.Render(oneLine(fmt.Sprintf("  %s: %s", l.Task, l.Message))))
+		lines = append(lines, faint.Render(oneLine(fmt.Sprintf("  %s: %s", whose(l), l.Message))))
 	}
 	if most := max(m.height-1, 3); !m.ended && len(lines) > most {
 		lines = append(lines[:most-1], faint.Render("…"))

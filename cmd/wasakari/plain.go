@@ -38,8 +38,16 @@ func (p *plain) observe(e recovery.Event) {
 		v := e.VMove
 		p.line(e.Time, "server %s: %s%s%s", vmoveName(*v), v.Status, arrow(*v), because(v.Message))
 	case e.Log != nil:
-		p.line(e.Time, "%s: %s: %s", e.Log.Task, e.Log.Level, e.Log.Message)
+		p.line(e.Time, "%s: %s: %s", whose(*e.Log), e.Log.Level, e.Log.Message)
 	}
+}
+
+// whose names the task of a log line, and its tenant.
+func whose(l recovery.LogLine) string {
+	if l.Tenant == "" {
+		return l.Task
+	}
+	return l.Task + "@" + l.Tenant
 }
 
 func (p *plain) task(at time.Time, t recovery.TaskRecord) {

@@ -109,12 +109,8 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 	if l.outside, err = newOutside(cfg, l.stateDir, log); err != nil {
 		return nil, err
 	}
-	cacheDir, err := folder(cfg.Wasakari.CacheDir, w, "XDG_CACHE_HOME", ".cache")
-	if err != nil {
-		return nil, usagef("cache folder: %w; name one with --cache-dir", err)
-	}
-	if l.rt, err = runtime.New(runtimeConfig(cfg, cacheDir, log)); err != nil {
-		return nil, usagef("%w; name another with --cache-dir", err)
+	if l.rt, err = newRuntime(cfg, w, log); err != nil {
+		return nil, err
 	}
 	folders, err := s.folders(cfg)
 	if err != nil {
@@ -144,6 +140,28 @@ func folder(configured string, w world, xdg, below string) (string, error) {
 
 func stateFolder(configured string, w world) (string, error) {
 	return folder(configured, w, "XDG_STATE_HOME", ".local/state")
+}
+
+// newRuntime opens the cache of compiled modules. Where nobody named a folder and
+// the user's own cannot be made, as in a container that is read only, what is
+// compiled lasts as long as the process.
+func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime, error) {
+	dir, err := folder(cfg.Wasakari.CacheDir, w, "XDG_CACHE_HOME", ".cache")
+	if cfg.Wasakari.CacheDir == "" && err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if cfg.Wasakari.CacheDir == "" && err != nil {
+		log.Warn("no cache folder, so each start compiles modules again", zap.Error(err))
+		dir, err = "", nil
+	}
+	if err != nil {
+		return nil, usagef("cache folder: %w; name another with --cache-dir", err)
+	}
+	rt, err := runtime.New(runtimeConfig(cfg, dir, log))
+	if err != nil {
+		return nil, usagef("%w; name another with --cache-dir", err)
+	}
+	return rt, nil
 }
 
 func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime.Config {

@@ -43,6 +43,9 @@ type inspection struct {
 	SignedBy         string `json:"signed_by,omitempty"`
 	SignatureProblem string `json:"signature_problem,omitempty"`
 
+	// Limits are those that hold for each task, with a configuration as it says.
+	Limits []taskLimits `json:"limits,omitempty"`
+
 	// With a configuration: whether it takes the module, and what it grants.
 	Registration string       `json:"registration,omitempty"` // the library's line in [libraries]
 	Refused      string       `json:"refused,omitempty"`      // why the configuration does not take the module
@@ -80,7 +83,7 @@ is missing ([grants]).`,
 			if err != nil {
 				return &usageError{err}
 			}
-			in := inspection{Info: info}
+			in := inspection{Info: info, Limits: effectiveLimits(info.Manifest, nil)}
 			switch key, err := abi.ReadSignature(wasm); {
 			case err != nil:
 				in.SignatureProblem = err.Error()
@@ -97,6 +100,7 @@ is missing ([grants]).`,
 				if err != nil {
 					return &usageError{err}
 				}
+				in.Limits = effectiveLimits(info.Manifest, cfg)
 				in.hold(cfg, moduleFile{args[0], tenant}, wasm)
 			}
 			if output == "json" {
@@ -176,6 +180,11 @@ func printInfo(out io.Writer, file string, info inspection) error {
 			fmt.Fprintf(&b, "    option    [%s] %s (%s%s)%s\n", o.Group, o.Name, o.Type, optionNote(o), because(o.Help))
 		}
 		list("limits", limitNotes(t.Limits))
+		for _, l := range info.Limits {
+			if l.Task == t.Key {
+				list("effective", l.notes())
+			}
+		}
 		if t.OnInterrupt != "" {
 			list("interrupt", []string{t.OnInterrupt})
 		}

@@ -155,7 +155,7 @@ func TestTenantInARun(t *testing.T) {
 	if r.code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	got := told(r, "spy")
+	got := told(r, "spy@"+acme)
 	if len(got) != len(ops) {
 		t.Fatalf("%d answers to %d questions:\n%s", len(got), len(ops), strings.Join(got, "\n"))
 	}
@@ -207,7 +207,7 @@ func TestTenantInARun(t *testing.T) {
 		t.Errorf("own server is %s, want stopped", s.VMState)
 	}
 	// In a run about the server of another tenant, it does not learn which.
-	if got := told(about(theirs), "spy"); len(got) != len(ops) || strings.Contains(got[input], theirs) || strings.Contains(got[input], "instance_uuid") {
+	if got := told(about(theirs), "spy@"+acme); len(got) != len(ops) || strings.Contains(got[input], theirs) || strings.Contains(got[input], "instance_uuid") {
 		t.Errorf("input of a run about a foreign server: %q", got)
 	}
 	// What the operator's library keeps is as it was.

@@ -98,8 +98,11 @@ func (w *world) perform(t *testing.T, a attack) {
 			t.Errorf("the task %s\nstep %d: %s tells %s: %s", a.does, i, s.op, plain, got)
 		}
 	}
-	if !slices.Equal(w.sent, a.sent) {
-		t.Errorf("the task %s\n sent %q\nwant %q", a.does, w.sent, a.sent)
+	w.mu.Lock()
+	sent := slices.Clone(w.sent)
+	w.mu.Unlock()
+	if !slices.Equal(sent, a.sent) {
+		t.Errorf("the task %s\n sent %q\nwant %q", a.does, sent, a.sent)
 	}
 	for _, e := range w.logs.All() {
 		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, plain) || strings.Contains(text, "hunter2") {

@@ -105,9 +105,18 @@ type cell struct {
 	drive   *runtime.Module
 }
 
+// newCell makes a cell that is closed with the test.
+//
+// Modules are compiled here: hundreds of processes would take minutes on a busy
+// machine, and these modules are small. TestRounds has some of the others.
 func newCell(t *testing.T, cache string) *cell {
+	return newCellWith(t, runtime.Config{CacheDir: cache, CompileInProcess: true})
+}
+
+func newCellWith(t *testing.T, cfg runtime.Config) *cell {
 	t.Helper()
-	r, err := runtime.New(runtime.Config{CacheDir: cache, Logger: zap.NewNop(), MaxModuleBytes: 2 << 20})
+	cfg.Logger, cfg.MaxModuleBytes = zap.NewNop(), 2<<20
+	r, err := runtime.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

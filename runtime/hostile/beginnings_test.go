@@ -1,6 +1,11 @@
 package hostile_test
 
 import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/testwasm"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -34,5 +39,48 @@ func beginnings() []attack {
 		{name: "revert under many names", does: "exports revert as everything that some host may call at the start; it is called once", wasm: guest("init_is_run"), revert: true, want: harmless},
 		{name: "run is the host's", does: "exports a function of the host as run", wasm: guest("run_is_import"), want: harmless},
 		{name: "revert is the host's", does: "exports a function of the host as revert", wasm: guest("run_is_import"), revert: true, want: harmless},
+	}
+}
+
+// What WASI tells begins anew in each sandbox: randomness is of its own, the
+// steady clock says nothing of how long the host has been up, and what another
+// one was answered, logged and submitted is gone.
+func TestNothingIsShared(t *testing.T) {
+	c := newCell(t, t.TempDir())
+	const begin, almost = 1e9, 30e9 // of the clock, in nanoseconds
+	seen := map[string]bool{}
+	for range 3 {
+		data := text{"kv.get", "line\nline\nline"}
+		h := &host{program: program(data.bytes(), func(at uint64) []invoke {
+			return []invoke{
+				{"wait", args(0, buffer, 100)}, // forgets what drive.wat was answered itself
+				{"take", args(buffer, 100)},
+				{"random_get", args(buffer, 64)},
+				{"clock_time_get", args(1, 0, buffer+64)},
+				{"log", args(1, data.ref(at, 1))},
+				{"submit", args(data.ref(at, 0), 0, 0)},
+				{"wait", args(-1, buffer+128, 100)},
+			}
+		})}
+		_, err := c.drive.Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: h, Limits: runtime.Limits{LogLines: 3, Timeout: almost}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int64{negative(abi.ErrnoNotFound), negative(abi.ErrnoNotFound), 0, 0, 0, 1, 1<<32 | 2} {
+			if got := h.result(i); got != want {
+				t.Errorf("result %d = %#x, want %#x", i, got, want)
+			}
+		}
+		if random := h.at(buffer, 64); seen[random] {
+			t.Errorf("the same randomness twice: %x", random)
+		} else {
+			seen[random] = true
+		}
+		if clock := binary.LittleEndian.Uint64([]byte(h.at(buffer+64, 8))); clock < begin || clock > begin+almost {
+			t.Errorf("the steady clock begins at %d, want a second", clock)
+		}
+		if len(h.lines) != 3 {
+			t.Errorf("%d lines are logged, want 3", len(h.lines))
+		}
 	}
 }

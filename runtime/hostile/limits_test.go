@@ -3,6 +3,7 @@ package hostile_test
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,9 +25,10 @@ func never(ctx context.Context, _ *abi.Op, _ []byte) ([]byte, error) {
 // Texts of limits and traps.
 const (
 	outOfTime   = "time limit of 20ms reached (option [wasakari] task_timeout, or limits.timeout in the manifest)"
+	outOfUnits  = "cpu limit of 100000 units reached (option [wasakari] cpu_units, or limits.cpu in the manifest)"
 	outOfMemory = "memory limit of 1 MiB reached: growing to 1.1 MiB was refused (option [wasakari] memory_mib, or limits.memory_mib in the manifest)"
 	gaveUp      = "unreachable: the guest gave up, as compiled code does after a panic, an abort or a failed assertion"
-	tooDeep     = "stack overflow: the guest called too deep, most likely a recursion without end"
+	tooDeep     = "stack overflow; stack limit of 1 MiB reached: the guest called too deep, most likely a recursion without end (option [wasakari] stack_mib)"
 	outside     = "out of bounds memory access: the guest read or wrote outside its memory"
 	noEntry     = "invalid table access: the guest called through a function pointer that is null or out of range"
 )
@@ -35,6 +37,7 @@ const (
 var soon = runtime.Limits{Timeout: 20 * time.Millisecond}
 
 func limits() []attack {
+	little := runtime.Limits{CPU: 100_000}
 	small := runtime.Limits{MemoryBytes: 1 << 20}
 	return []attack{
 		{name: "loop", does: "loops without end", wasm: guest("loop"), limits: soon, want: limited(outOfTime)},
@@ -90,6 +93,16 @@ func limits() []attack {
 			},
 			want: limited(outOfTime),
 		},
+		{name: "computing", does: "computes more than it may", wasm: guest("loop"), limits: little, want: limited(outOfUnits)},
+		{name: "computing in calls", does: "computes more than it may in calls alone", wasm: guest("spin_ladder"), limits: little, want: limited(outOfUnits)},
+		{name: "computing in _initialize", does: "computes more than it may before run is called", wasm: guest("loop_in_initialize"), limits: little, want: limited(outOfUnits)},
+		{name: "computing in revert", does: "computes more than it may in revert", wasm: guest("spin_revert"), limits: little, revert: true, want: limited(outOfUnits)},
+		{name: "filling memory", does: "fills more memory than its computing pays for, in a few instructions", wasm: guest("spin_fill"), limits: little, want: limited(outOfUnits)},
+		{name: "filling tables", does: "fills more entries of tables than its computing pays for", wasm: guest("spin_table"), limits: little, want: limited(outOfUnits)},
+		{name: "calls of the host", does: "calls the host more often than its computing pays for", wasm: guest("yield_flood"), limits: little, want: limited(outOfUnits)},
+		{name: "randomness", does: "asks for more randomness than its computing pays for", limits: little, calls: func(uint64) []invoke {
+			return slices.Repeat([]invoke{{"random_get", args(buffer, 65536)}}, 60)
+		}, want: limited(outOfUnits)},
 		{name: "memory at the start", does: "declares more memory than it may have", wasm: guest("memory_minimum"), want: limited("memory limit of 64 MiB reached: the module starts with 128 MiB (option [wasakari] memory_mib, or limits.memory_mib in the manifest)")},
 		{name: "memory by growing", does: "grows its memory until it may not, and gives up", wasm: guest("memory_abort"), limits: small, want: trapped(gaveUp + "; memory limit of 1 MiB reached: growing to 1.1 MiB was refused (option [wasakari] memory_mib, or limits.memory_mib in the manifest)")},
 		{name: "page that was refused", does: "writes to the page behind its limit", wasm: guest("memory_step"), limits: small, want: trapped(outside + "; " + outOfMemory)},

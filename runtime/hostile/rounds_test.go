@@ -17,6 +17,8 @@ import (
 const (
 	fewest = 250
 	rounds = 1000
+	// compiled is how many of a quarter of them go through a compiler of their own.
+	compiled = 4
 )
 
 // A thousand attacks of all kinds leave nothing behind: no goroutine, no file,
@@ -32,8 +34,8 @@ func TestRounds(t *testing.T) {
 	// Every attack has its turn, and those of a kind do not follow one another.
 	const step = 7919 // prime, and so without a common divisor
 	next, cache := 0, t.TempDir()
-	round := func(t *testing.T, n int) {
-		c := newCell(t, cache)
+	round := func(t *testing.T, n int, compiler bool) {
+		c := newCellWith(t, runtime.Config{CacheDir: cache, CompileInProcess: !compiler})
 		for range n {
 			a := all[next*step%len(all)]
 			next++
@@ -44,10 +46,12 @@ func TestRounds(t *testing.T) {
 		c.wellMeant(t)
 		c.close(t)
 	}
-	round(t, len(all)) // what the first time costs, such as buffers of the logger, stays
+	round(t, len(all), false) // what the first time costs, such as buffers of the logger, stays
+	round(t, compiled, true)
 	before := measure()
 	for done := 0; done < rounds; done += rounds / 4 {
-		round(t, rounds/4)
+		round(t, rounds/4-compiled, false)
+		round(t, compiled, true)
 	}
 	// The collector unmaps compiled code and ends watchers in its own time.
 	var after usage
@@ -111,5 +115,25 @@ func (c *cell) close(t *testing.T) {
 	t.Helper()
 	if err := c.runtime.Close(context.Background()); err != nil {
 		t.Errorf("close: %v", err)
+	}
+}
+
+// Whatever lengths a guest passes, the host copies what it may need of them,
+// and not the guest's memory.
+func TestCopies(t *testing.T) {
+	c := newCell(t, t.TempDir())
+	m, err := c.runtime.Admit(t.Context(), "op_flood.wasm", guest("op_flood"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after goruntime.MemStats
+	goruntime.ReadMemStats(&before)
+	if _, err := m.Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}, Limits: runtime.Limits{LogLines: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	goruntime.ReadMemStats(&after)
+	const most = 64 << 20 // which is what a single copy would take
+	if got := after.TotalAlloc - before.TotalAlloc; got > most {
+		t.Errorf("100 calls with 64 MiB each made the host allocate %d bytes, want at most %d", got, most)
 	}
 }

@@ -67,7 +67,7 @@ func tickets() []attack {
 			s := invoke{abi.Submit, args(at, len(abi.OpKVGet), 0, 0)}
 			return []invoke{s, s, s}
 		}, want: want{kind: "error", text: "tickets left open: kv.get (ticket 1), kv.get (ticket 2); wait for each ticket before returning 0", results: []int64{1, 2, negative(abi.ErrnoQuota)}}},
-		{name: "answers that are not fetched", does: "hoards answers beyond its memory", data: text{abi.OpKVGet}, answer: say(strings.Repeat("x", 90_000)), limits: runtime.Limits{MemoryBytes: memorySize}, calls: func(at uint64) []invoke {
+		{name: "answers that are not fetched", does: "hoards answers beyond its memory", data: text{abi.OpKVGet}, answer: say(strings.Repeat("x", 90_000)), limits: runtime.Limits{MemoryBytes: memorySize, AnswerBytes: 100_000}, calls: func(at uint64) []invoke {
 			s := invoke{abi.Submit, args(at, len(abi.OpKVGet), 0, 0)}
 			w := invoke{abi.Wait, args(-1, 0, 0)}
 			return []invoke{s, s, w, w}

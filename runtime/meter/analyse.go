@@ -15,17 +15,19 @@ type function struct {
 	// calls are the calls to own functions, in analysis.calls.
 	callsFrom, callsTo uint32
 
-	indirect bool // it calls through a table
-	loops    bool
-	quiet    bool // it has a loop in which nothing is called, or that is seldom
-
 	jumps, sites int  // branches and the like; calls
+	indirect     bool // it calls through a table
+	loops        bool
+	quiet        bool // it has a loop in which nothing is called
 	helpers      bool // it fills or copies, as much as it finds out when it runs
 	copies       bool // memory, at that
 	cyclic       bool // it may come to call itself
-	// counts says that it counts its stack.
-	counts bool
+	counts       bool // it counts its stack
 }
+
+// local reports whether a function keeps the counter in a local: worth it
+// where loops run for long before anything is called.
+func (f *function) local() bool { return !f.tiny() && (f.quiet || f.loops && f.jumps >= 3*f.sites) }
 
 // tiny functions count no units: whoever calls them does, since what they
 // cost is known there.
@@ -488,12 +490,12 @@ func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]
 			if dead {
 				break
 			}
-			if i.op == opLoop {
+			switch before := now; i.op {
+			case opLoop:
 				finish()
 				begin(i.end, -1, true)
 				list[now].cost = costLoop
-			} else if i.op == opIf {
-				before := now
+			case opIf:
 				finish()
 				begin(i.end, before, false)
 			}

@@ -68,7 +68,6 @@ type writer struct {
 	operands uint32 // the first of three locals, for what is filled or copied
 	wrapped  bool   // all of it is in a block, after which there is something to do
 	depth    int    // of the innermost label, in the new code
-	unlooked bool
 }
 
 // get leaves the units that are left.
@@ -168,7 +167,7 @@ func (e *emitter) function(n int) error {
 	f := &e.analysis.functions[n]
 	e.out = e.out[:0]
 	tiny := f.tiny()
-	w := &writer{emitter: e, f: f, c: &e.out, local: !tiny && (f.quiet || f.loops && f.jumps >= 3*f.sites), counter: uint32(locals), operands: uint32(locals)}
+	w := &writer{emitter: e, f: f, c: &e.out, local: f.local(), counter: uint32(locals), operands: uint32(locals)}
 	w.wrapped = !tiny && (w.local || f.counts)
 
 	heads := &reader{b: r.b}
@@ -467,7 +466,7 @@ func (e *emitter) write(o Options) ([]byte, error) {
 		case sectionCode:
 			content = bodies
 		default:
-			if s := e.module.section[id]; s != nil {
+			if s := e.section[id]; s != nil {
 				content = s.b
 			}
 		}
@@ -502,7 +501,7 @@ func (e *emitter) code(most int) ([]byte, error) {
 
 // again gives a reader of a section, nil when there is none.
 func (e *emitter) again(id byte) *reader {
-	s := e.module.section[id]
+	s := e.section[id]
 	if s == nil {
 		return nil
 	}
@@ -570,7 +569,7 @@ func (e *emitter) elementSection() []byte {
 // tableSection gives every table a maximum. Those that the code grows share
 // what the others leave.
 func (e *emitter) tableSection(entries int) ([]byte, error) {
-	s := e.module.section[sectionTable]
+	s := e.section[sectionTable]
 	if s == nil {
 		return nil, nil
 	}

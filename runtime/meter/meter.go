@@ -1,6 +1,22 @@
 // Package meter rewrites WebAssembly modules so that they count what they do:
-// work in units, and the bytes of their call stack. It reads core 2.0 modules
-// and nothing newer.
+// work in units of about one simple instruction, and the bytes of their call
+// stack. It reads core 2.0 modules and nothing newer.
+//
+// Two hidden globals hold what is left of both. Each block of code takes its
+// units when it begins: an instruction counts one, division and the like more,
+// names of values, constants and marks of structure nothing; filling and
+// copying one more for four bytes. Never too little is taken, and up to 20 too
+// much where a short block is taken along with the one before it. At the heads
+// of loops, and of functions that may be called again and again without one, a
+// counter below zero makes the guest call [ImportRefill]. What a run takes does
+// not depend on how much it is given at once.
+//
+// Functions that may come to call themselves take the bound of their frame from
+// the stack, and give it back at their end; what may hang below without
+// counting is part of it. [ImportOverflow] is called when nothing is left.
+//
+// memory.fill, memory.copy and memory.init are done in pieces of at most 1 MiB,
+// each paid for first; a trap comes before anything is written, as it must.
 package meter
 
 import "errors"
@@ -47,6 +63,7 @@ func (o Options) maxBytes(wasm int) int {
 // What is refused although it is valid.
 var (
 	ErrTooLarge = errors.New("the code grows too much when it is metered")
+	ErrNewer    = errors.New("this is not WebAssembly 2.0")
 	ErrTables   = errors.New("the tables have more entries than allowed")
 )
 

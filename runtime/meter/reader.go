@@ -1,6 +1,9 @@
 package meter
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // An Error says what is wrong with a module's bytes, and where.
 type Error struct {
@@ -10,6 +13,11 @@ type Error struct {
 
 // Error gives reason and offset.
 func (e *Error) Error() string { return fmt.Sprintf("%s at byte %d", e.Reason, e.Offset) }
+
+// Is reports ErrNewer for what wazero may take and is not WebAssembly 2.0.
+func (e *Error) Is(target error) bool {
+	return target == ErrNewer && strings.HasSuffix(e.Reason, newer)
+}
 
 // reader decodes a part of a module. The first error sticks, and what is read
 // after it is zero, so loops have to look at err.
