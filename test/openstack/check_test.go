@@ -68,6 +68,9 @@ type want struct {
 	// posts are the server actions that the program has to send, by Nova's
 	// name for them.
 	posts map[string]int
+	// cut is set where Nova's API dies under requests: it may have recorded an
+	// action that it then did not do, and what leads to a state is asked for again.
+	cut bool
 }
 
 // moved is a server that was evacuated and did not need more.
@@ -165,6 +168,11 @@ func (l *lab) check(t *testing.T, r result, logFrom int64, before map[string]ser
 		did, err := l.actions(t.Context(), was.ID)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, again := range []string{"lock", "unlock", "resetState"} {
+			if w.cut && did[again] == w.posts[again]+1 {
+				did[again]-- // the request log has only the one that was answered
+			}
 		}
 		if !maps.Equal(did, w.posts) && len(did)+len(w.posts) > 0 {
 			t.Errorf("%s: Nova recorded the program's actions %v, want %v", name, did, w.posts)
