@@ -60,7 +60,6 @@ func decode(t *testing.T, text []byte) report {
 // want is what a server is to be after a recovery.
 type want struct {
 	vm     string // vm_state
-	task   string // beginning of its task_state, where Nova has lost an evacuation
 	host   string // "away" from the failed host, "stays" where it was, "gone", or a host's name
 	vmove  string // its status; empty: it has none
 	says   string // is part of the vmove's message
@@ -68,6 +67,8 @@ type want struct {
 	// posts are the server actions that the program has to send, by Nova's
 	// name for them.
 	posts map[string]int
+	// late is set where Nova may still be moving the server: it may be anywhere.
+	late bool
 	// cut is set where Nova's API dies under requests: it may have recorded an
 	// action that it then did not do, and what leads to a state is asked for again.
 	cut bool
@@ -242,6 +243,12 @@ func (w want) compare(was, s server, there bool) (wrong []string) {
 	if !there {
 		return []string{"it is gone"}
 	}
+	if s.Locked != w.locked {
+		wrong = append(wrong, fmt.Sprintf("locked = %v, want %v", s.Locked, w.locked))
+	}
+	if w.late {
+		return wrong
+	}
 	good := s.Host == w.host
 	switch w.host {
 	case "away":
@@ -252,11 +259,8 @@ func (w want) compare(was, s server, there bool) (wrong []string) {
 	if !good {
 		wrong = append(wrong, fmt.Sprintf("it is on %s, want %s (it was on %s)", s.Host, w.host, was.Host))
 	}
-	if s.VMState != w.vm || w.task == "" && s.Task != "" && s.Task != was.Task || !strings.HasPrefix(s.Task, w.task) {
+	if s.VMState != w.vm || s.Task != "" && s.Task != was.Task {
 		wrong = append(wrong, fmt.Sprintf("it is %s, task %q, want %s, none (%s)", s.VMState, s.Task, w.vm, s.Fault.Message))
-	}
-	if s.Locked != w.locked {
-		wrong = append(wrong, fmt.Sprintf("locked = %v, want %v", s.Locked, w.locked))
 	}
 	if w.vm == "stopped" && s.Power != 4 {
 		wrong = append(wrong, fmt.Sprintf("power_state = %d, want 4", s.Power))

@@ -270,9 +270,8 @@ func TestOutages(t *testing.T) {
 }
 
 // lostByNova changes what is wanted of servers whose evacuation Nova itself
-// has lost in an outage, or could not begin. Such a server stays where it was:
-// nobody may send a second evacuation while Nova shows the first. It returns
-// how many there are.
+// has lost in an outage, is late with, or could not begin. Nobody may send a
+// second evacuation while Nova shows the first. It returns how many there are.
 func (l *lab) lostByNova(t *testing.T, r result, wants map[string]want) int {
 	t.Helper()
 	now, n := l.mustServers(t), 0
@@ -283,11 +282,11 @@ func (l *lab) lostByNova(t *testing.T, r result, wants map[string]want) int {
 		n++
 		s := now[v.InstanceUUID]
 		w := want{
-			vm: s.VMState, host: "stays", vmove: "failed", task: "rebuild", says: "it may still complete the move",
+			vm: s.VMState, host: "stays", vmove: "failed", late: true, says: "it may still complete the move",
 			posts: map[string]int{"lock": 1, "evacuate": 1, "unlock": 1},
 		}
 		if s.VMState == "error" && s.Task == "" {
-			w.task, w.says = "", s.Fault.Message
+			w.late, w.says = false, s.Fault.Message
 		}
 		if wants[v.InstanceName].posts["resetState"] > 0 {
 			w = w.and("resetState")
