@@ -60,7 +60,6 @@ func decode(t *testing.T, text []byte) report {
 // want is what a server is to be after a recovery.
 type want struct {
 	vm     string // vm_state
-	task   string // beginning of its task_state, where Nova has lost an evacuation
 	host   string // "away" from the failed host, "stays" where it was, "gone", or a host's name
 	vmove  string // its status; empty: it has none
 	says   string // is part of the vmove's message
@@ -68,6 +67,11 @@ type want struct {
 	// posts are the server actions that the program has to send, by Nova's
 	// name for them.
 	posts map[string]int
+	// late is set where Nova may still be moving the server: it may be anywhere.
+	late bool
+	// cut is set where Nova's API dies under requests: it may have recorded an
+	// action that it then did not do, and what leads to a state is asked for again.
+	cut bool
 }
 
 // moved is a server that was evacuated and did not need more.
@@ -166,6 +170,11 @@ func (l *lab) check(t *testing.T, r result, logFrom int64, before map[string]ser
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, again := range []string{"lock", "unlock", "resetState"} {
+			if w.cut && did[again] == w.posts[again]+1 {
+				did[again]-- // the request log has only the one that was answered
+			}
+		}
 		if !maps.Equal(did, w.posts) && len(did)+len(w.posts) > 0 {
 			t.Errorf("%s: Nova recorded the program's actions %v, want %v", name, did, w.posts)
 		}
@@ -234,6 +243,12 @@ func (w want) compare(was, s server, there bool) (wrong []string) {
 	if !there {
 		return []string{"it is gone"}
 	}
+	if s.Locked != w.locked {
+		wrong = append(wrong, fmt.Sprintf("locked = %v, want %v", s.Locked, w.locked))
+	}
+	if w.late {
+		return wrong
+	}
 	good := s.Host == w.host
 	switch w.host {
 	case "away":
@@ -244,11 +259,8 @@ func (w want) compare(was, s server, there bool) (wrong []string) {
 	if !good {
 		wrong = append(wrong, fmt.Sprintf("it is on %s, want %s (it was on %s)", s.Host, w.host, was.Host))
 	}
-	if s.VMState != w.vm || w.task == "" && s.Task != "" && s.Task != was.Task || !strings.HasPrefix(s.Task, w.task) {
+	if s.VMState != w.vm || s.Task != "" && s.Task != was.Task {
 		wrong = append(wrong, fmt.Sprintf("it is %s, task %q, want %s, none (%s)", s.VMState, s.Task, w.vm, s.Fault.Message))
-	}
-	if s.Locked != w.locked {
-		wrong = append(wrong, fmt.Sprintf("locked = %v, want %v", s.Locked, w.locked))
 	}
 	if w.vm == "stopped" && s.Power != 4 {
 		wrong = append(wrong, fmt.Sprintf("power_state = %d, want 4", s.Power))
