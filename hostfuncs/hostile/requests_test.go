@@ -262,7 +262,7 @@ func addresses() []attack {
 		attack{
 			name: "network that carries another", does: "asks an address of NAT64, which is granted, that carries one that is not", as: as(rules("GET http://evil.example/*"), func(c *hostfuncs.TaskCall) { c.Networks = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")} }),
 			world: func(w *world) { w.lookups["evil.example"] = [][]string{{"64:ff9b::a9fe:a9fe"}} },
-			steps: []step{{op, request("GET", "http://evil.example/x", ""), "forbidden: http.request: evil.example: 64:ff9b::a9fe:a9fe is an address of the cloud's metadata; to allow it, the operator grants net:64:ff9b::a9fe:a9fe/128"}},
+			steps: []step{{op, request("GET", "http://evil.example/x", ""), "forbidden: http.request: evil.example: 64:ff9b::a9fe:a9fe is an address of the cloud's metadata; to allow it, the operator grants net:169.254.169.254/32"}},
 		},
 		attack{
 			name: "network of everything", does: "asks what no grant opens", as: as(rules("GET http://evil.example/*"), func(c *hostfuncs.TaskCall) { c.Networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }),
