@@ -14,6 +14,7 @@ func TestAddresses(t *testing.T) {
 		granted []string
 		what    string // empty: it is dialled
 		never   bool   // no grant is suggested
+		grant   string // that is suggested; empty: of the address itself
 	}{
 		{address: "198.41.0.4"},
 		{address: "2001:500:2::c"},
@@ -75,10 +76,10 @@ func TestAddresses(t *testing.T) {
 		{address: "127.0.0.2", granted: []string{"127.0.0.1/32"}, what: loopback},
 		{address: "fd00::1", granted: []string{"fd00::/8"}},
 		{address: "64:ff9b::c629:4", granted: []string{"64:ff9b::/96"}},
-		{address: "64:ff9b::7f00:1", granted: []string{"64:ff9b::/96"}, what: loopback},
+		{address: "64:ff9b::7f00:1", granted: []string{"64:ff9b::/96"}, what: loopback, grant: "127.0.0.1/32"},
 		{address: "64:ff9b::a00:1", granted: []string{"64:ff9b::/96", "10.0.0.0/8"}},
 		{address: "64:ff9b:1::c629:4", granted: []string{"64:ff9b:1::/48"}},
-		{address: "2002:a9fe:a9fe::1", granted: []string{"2002::/16"}, what: metadata},
+		{address: "2002:a9fe:a9fe::1", granted: []string{"2002::/16"}, what: metadata, grant: "169.254.169.254/32"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.address, func(t *testing.T) {
@@ -97,7 +98,10 @@ func TestAddresses(t *testing.T) {
 			}
 			want := "forbidden: http.request: api.example.com: " + tt.address + " is " + tt.what
 			if !tt.never {
-				want += "; to allow it, the operator grants net:" + netip.PrefixFrom(a, a.BitLen()).String()
+				if tt.grant == "" {
+					tt.grant = netip.PrefixFrom(a, a.BitLen()).String()
+				}
+				want += "; to allow it, the operator grants net:" + tt.grant
 			}
 			w.refused(want)
 			if len(w.dialled) != 0 {

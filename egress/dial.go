@@ -60,7 +60,11 @@ func (x *exchange) open(host string, found []netip.Addr) ([]netip.Addr, error) {
 		case refused == nil:
 			hint := ""
 			if !never {
-				hint = fmt.Sprintf("; to allow it, the operator grants net:%s", netip.PrefixFrom(a, a.BitLen()))
+				to := a
+				if v4, ok := carried(a); ok && holds(x.call.Networks, a) {
+					to = v4 // what is left to grant
+				}
+				hint = fmt.Sprintf("; to allow it, the operator grants net:%s", netip.PrefixFrom(to, to.BitLen()))
 			}
 			refused = abi.Errorf(abi.ErrnoForbidden, "%s: %s is %s%s", host, a, what, hint)
 		}

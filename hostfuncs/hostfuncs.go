@@ -268,6 +268,8 @@ type TaskHost struct {
 
 	progressBytes int // of the messages in progress
 
+	refusedRequests atomic.Int64 // of http.request
+
 	// keep counts bytes of staged values against the task's memory; nil: nobody
 	// counts.
 	keep func(bytes int64) error

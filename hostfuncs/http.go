@@ -39,8 +39,27 @@ type HTTPCall struct {
 	AnswerBytes int
 }
 
+// maxRefusedRequests bounds the requests of a task that are refused and each
+// written into a log.
+const maxRefusedRequests = 1000
+
 // httpRequest implements abi.OpHTTPRequest.
 func httpRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (json.RawMessage, error) {
+	if t.refusedRequests.Load() >= maxRefusedRequests {
+		return nil, fmt.Errorf("%d requests of the task were refused, no more are looked at: %w", maxRefusedRequests, recovery.ErrQuota)
+	}
+	ans, err := sendRequest(ctx, t, req)
+	if err != nil {
+		switch toError(abi.OpHTTPRequest, err).Code {
+		case abi.ErrnoInvalid, abi.ErrnoNotGranted, abi.ErrnoForbidden:
+			t.refusedRequests.Add(1)
+		}
+	}
+	return ans, err
+}
+
+// sendRequest sends a request, or says why not.
+func sendRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (json.RawMessage, error) {
 	u, err := abi.ParseHTTPURL(req.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, recovery.ErrInvalid)

@@ -262,7 +262,7 @@ func addresses() []attack {
 		attack{
 			name: "network that carries another", does: "asks an address of NAT64, which is granted, that carries one that is not", as: as(rules("GET http://evil.example/*"), func(c *hostfuncs.TaskCall) { c.Networks = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")} }),
 			world: func(w *world) { w.lookups["evil.example"] = [][]string{{"64:ff9b::a9fe:a9fe"}} },
-			steps: []step{{op, request("GET", "http://evil.example/x", ""), "forbidden: http.request: evil.example: 64:ff9b::a9fe:a9fe is an address of the cloud's metadata; to allow it, the operator grants net:64:ff9b::a9fe:a9fe/128"}},
+			steps: []step{{op, request("GET", "http://evil.example/x", ""), "forbidden: http.request: evil.example: 64:ff9b::a9fe:a9fe is an address of the cloud's metadata; to allow it, the operator grants net:169.254.169.254/32"}},
 		},
 		attack{
 			name: "network of everything", does: "asks what no grant opens", as: as(rules("GET http://evil.example/*"), func(c *hostfuncs.TaskCall) { c.Networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }),
@@ -281,14 +281,12 @@ func secrets() []attack {
 			c.Options = map[string]map[string]any{"acme": {"token": c.Secrets["acme.token"], "queue": "ops"}}
 		}
 	}
-	body := func(target string) string {
-		return request("POST", target, `,"body_json":{"token":{"$secret":"acme.token"}}`)
-	}
 	const (
 		here    = "http://api.example.com"
 		target  = here + "/v1/x"
 		notSent = "; the request was not sent"
 	)
+	body := request("POST", target, `,"body_json":{"token":{"$secret":"acme.token"}}`)
 	in := func(name, does string, as func(*hostfuncs.TaskCall), req, want string) attack {
 		return attack{name: name, does: does, as: as, steps: []step{{op, req, want}}}
 	}
@@ -311,12 +309,12 @@ func secrets() []attack {
 			abi.OpTaskInput, `{}`,
 			`{"key":"evil","flow":"host-auto","phase":"main","run_id":"run-7","notification_uuid":"note-1","attempt":1,"round":1,"idempotency_key":"idem","inputs":{"host_name":"compute-1"},"options":{"acme":{"queue":"ops","token":{"$secret":"acme.token"}}}}`,
 		}}},
-		in("unbound", "sends a secret that is bound to nothing", bound(""), body(target), "forbidden: http.request: secret acme.token: the operator did not bind it to an origin and a place; see [secrets]"+notSent),
+		in("unbound", "sends a secret that is bound to nothing", bound(""), body, "forbidden: http.request: secret acme.token: the operator did not bind it to an origin and a place; see [secrets]"+notSent),
 		in("of another library", "sends a secret that its manifest does not have", bound(here, "body"), request("POST", target, `,"body_json":{"$secret":"DEFAULT.os_privileged_user_password"}`), `forbidden: http.request: secret "DEFAULT.os_privileged_user_password": the task has no secret option of that name`+notSent),
 		in("name in another case", "names its secret in another case", bound(here, "body"), request("POST", target, `,"body_json":{"$secret":"ACME.TOKEN"}`), `forbidden: http.request: secret "ACME.TOKEN": the task has no secret option of that name`+notSent),
-		in("to another origin", "sends a secret to another origin", bound("https://api.example.com", "body"), body(target), "forbidden: http.request: secret acme.token: it is bound to https://api.example.com and not sent to http://api.example.com"+notSent),
-		in("to another port", "sends a secret to another port", bound("http://api.example.com:8080", "body"), body(target), "forbidden: http.request: secret acme.token: it is bound to http://api.example.com:8080 and not sent to http://api.example.com"+notSent),
-		in("in another place", "sends a secret in another place", bound(here, "basic"), body(target), "forbidden: http.request: secret acme.token: it is bound to basic and not put into body"+notSent),
+		in("to another origin", "sends a secret to another origin", bound("https://api.example.com", "body"), body, "forbidden: http.request: secret acme.token: it is bound to https://api.example.com and not sent to http://api.example.com"+notSent),
+		in("to another port", "sends a secret to another port", bound("http://api.example.com:8080", "body"), body, "forbidden: http.request: secret acme.token: it is bound to http://api.example.com:8080 and not sent to http://api.example.com"+notSent),
+		in("in another place", "sends a secret in another place", bound(here, "basic"), body, "forbidden: http.request: secret acme.token: it is bound to basic and not put into body"+notSent),
 		in("in another header", "sends a secret in another header", bound(here, "header:Authorization"), request("GET", target, `,"headers":{"X-Token":{"$secret":"acme.token"}}`), "forbidden: http.request: secret acme.token: it is bound to header:Authorization and not put into header:X-Token"),
 		in("as the user", "sends a secret as the user of basic", bound(here, "body"), request("GET", target, `,"basic":{"user":{"$secret":"acme.token"},"password":"x"}`), "forbidden: http.request: secret acme.token: it is bound to body and not put into basic"),
 		in("with more beside it", "puts a handle beside other keys, so that it is sent and something else is not seen", bound(here, "body"), request("POST", target, `,"body_json":{"$secret":"acme.token","x":1}`), "invalid: http.request: body_json: a handle has the key $secret alone, with a string"+notSent),
@@ -325,7 +323,7 @@ func secrets() []attack {
 		in("so often that it grows", "puts a secret into a body ten thousand times", as(bound(here, "body"), func(c *hostfuncs.TaskCall) {
 			c.Secrets["acme.token"] = recovery.Secret{Name: "acme.token", Value: strings.Repeat("hunter2", 100), Origin: here, Places: []string{"body"}}
 		}), request("POST", target, `,"body_json":[`+strings.TrimSuffix(strings.Repeat(`{"$secret":"acme.token"},`, 8000), ",")+`]`), "too_large: http.request: body: it has more than 1048576 bytes"+notSent),
-		{name: "echo of a body", does: "lets an honest server tell the body, in several encodings", as: bound(here, "body"), world: echo, steps: []step{{op, body(target), "*"}}, sent: []string{"POST api.example.com/v1/x"}},
+		{name: "echo of a body", does: "lets an honest server tell the body, in several encodings", as: bound(here, "body"), world: echo, steps: []step{{op, body, "*"}}, sent: []string{"POST api.example.com/v1/x"}},
 		{name: "echo of a header", does: "lets an honest server tell a header", as: as(bound(here, "header:X-Token"), func(c *hostfuncs.TaskCall) {
 			c.Secrets["acme.token"] = recovery.Secret{Name: "acme.token", Value: "hunter2-of-ascii", Origin: here, Places: []string{"header:X-Token"}}
 		}), world: echo, steps: []step{{op, request("POST", target, `,"headers":{"X-Token":{"$secret":"acme.token"}}`), "*"}}, sent: []string{"POST api.example.com/v1/x"}},

@@ -135,3 +135,30 @@ func TestVMoveFlood(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Requests that no rule allows fill no log.
+func TestRefusedRequestsFlood(t *testing.T) {
+	w := newWorld(t)
+	task := w.task(nil)
+	const most = 1000
+	ask := func(url string) string { return do(t.Context(), task, abi.OpHTTPRequest, request("GET", url, "")) }
+	for i := range most {
+		url := "http://evil.example/" // not granted, or allowed and not to be sent
+		if i%2 == 0 {
+			url = "http://api.example.com/v1/x"
+			w.lookups["api.example.com"] = [][]string{{"127.0.0.1"}}
+		}
+		if got := ask(url); !strings.HasPrefix(got, "not_granted: ") && !strings.HasPrefix(got, "forbidden: ") {
+			t.Fatalf("request %d: %s, want a refusal", i, got)
+		}
+	}
+	lines := w.logs.Len()
+	for range 10 {
+		if got, want := ask("http://evil.example/"), "quota: http.request: 1000 requests of the task were refused, no more are looked at"; got != want {
+			t.Errorf("error\n got %s\nwant %s", got, want)
+		}
+	}
+	if got := w.logs.Len(); got != lines || got > 2*most {
+		t.Errorf("%d log lines, %d before the last ten", got, lines)
+	}
+}

@@ -150,7 +150,6 @@ func pointers() []attack {
 
 // overlaps let the host read and write the same bytes.
 func overlaps() []attack {
-
 	clock := make([]byte, 2*48) // two subscriptions to clocks that expire at once, for users 1 and 2
 	for i := range 2 {
 		le.PutUint64(clock[48*i:], uint64(i+1))

@@ -87,30 +87,30 @@ func tickets() []attack {
 // documents are requests to the ops that the runtime serves itself; those of
 // the others are in hostfuncs/hostile.
 func documents() []attack {
-	one := func(name, does, op, req string, errno abi.Errno, message string) attack {
+	one := func(name, does, op, req, message string) attack {
 		d := text{op, req}
-		doc := `{"code":"` + errno.String() + `","message":"` + message + `"}`
+		doc := `{"code":"invalid","message":"` + message + `"}`
 		return attack{name: name, does: does, data: d, calls: func(at uint64) []invoke {
 			return []invoke{{abi.Call, args(d.ref(at, 0), d.ref(at, 1), 0, 0)}, {abi.Take, args(buffer, 1000)}}
-		}, want: want{kind: "ended well", results: []int64{negative(errno), int64(len(doc))}, memory: map[uint64]string{buffer: doc}}}
+		}, want: want{kind: "ended well", results: []int64{negative(abi.ErrnoInvalid), int64(len(doc))}, memory: map[uint64]string{buffer: doc}}}
 	}
 	deep := strings.Repeat("[", 30_000)
 	return []attack{
-		one("op that is none", "asks for an op that is none", "nova.server_delete", "{}", abi.ErrnoInvalid, `no op \"nova.server_delete\"; did you mean nova.server_get?`),
-		one("op with a zero", "asks for an op with a zero behind its name", "kv.get\x00", "{}", abi.ErrnoInvalid, `no op \"kv.get�\"; did you mean kv.get?`),
-		one("op in another case", "asks for an op in another case", "KV.GET", "{}", abi.ErrnoInvalid, `no op \"KV.GET\"; did you mean kv.get?`),
-		one("op of a group", "asks for a whole group", "kv.*", "{}", abi.ErrnoInvalid, `no op \"kv.*\"`),
-		one("op with cursor movements", "asks for an op whose name moves a terminal's cursor", "\x1b[2J\u009b2J\u202e", "{}", abi.ErrnoInvalid, `no op \"�[2J�2J�\"`),
-		one("endless op", "asks for an op of 60 000 characters", strings.Repeat("é", 30_000), "{}", abi.ErrnoInvalid, `no op \"`+strings.Repeat("é", 32)+`\"`),
-		one("no JSON", "sends what is no JSON", abi.OpTaskReason, "because", abi.ErrnoInvalid, "task.reason: the document is not JSON: invalid character 'b' looking for beginning of value, at byte 1"),
-		one("no UTF-8", "sends bytes that are no text", abi.OpTaskReason, `{"reason":"`+"\xff"+`"}`, abi.ErrnoInvalid, "task.reason: the document is not UTF-8"),
-		one("half a pair", "sends half of a surrogate pair", abi.OpTaskReason, `{"reason":"\ud800"}`, abi.ErrnoInvalid, "task.reason: reason: half of a surrogate pair stands for no character"),
-		one("depth", "nests arrays 30 000 deep", abi.OpTaskReason, `{"reason":`+deep, abi.ErrnoInvalid, "task.reason: the document is not JSON: invalid character '[' exceeded max depth, at byte 10010"),
-		one("key twice", "gives a key twice", abi.OpTaskReason, `{"reason":"a","re\u0061son":"b"}`, abi.ErrnoInvalid, "task.reason: reason: the key is given twice"),
-		one("key in another case", "writes a key in another case", abi.OpTaskReason, `{"Reason":"a"}`, abi.ErrnoInvalid, "task.reason: Reason: unknown key; did you mean reason?"),
-		one("more behind", "sends two documents in one", abi.OpTaskReason, `{"reason":"a"}{}`, abi.ErrnoInvalid, "task.reason: the document is not JSON: invalid character '{' after top-level value, at byte 15"),
-		one("null", "sends null for a string", abi.OpTaskReason, `{"reason":null}`, abi.ErrnoInvalid, "task.reason: reason: want a string, not null; leave the key out"),
-		one("nothing", "sends nothing where a key must be", abi.OpTaskReason, ``, abi.ErrnoInvalid, "task.reason: reason: the key is missing"),
-		one("huge number", "sends a number of 10 000 digits", abi.OpTaskCancel, `{"ticket":`+strings.Repeat("9", 10_000)+`}`, abi.ErrnoInvalid, "task.cancel: ticket: want an integer of 64 bits, without fraction and exponent"),
+		one("op that is none", "asks for an op that is none", "nova.server_delete", "{}", `no op \"nova.server_delete\"; did you mean nova.server_get?`),
+		one("op with a zero", "asks for an op with a zero behind its name", "kv.get\x00", "{}", `no op \"kv.get�\"; did you mean kv.get?`),
+		one("op in another case", "asks for an op in another case", "KV.GET", "{}", `no op \"KV.GET\"; did you mean kv.get?`),
+		one("op of a group", "asks for a whole group", "kv.*", "{}", `no op \"kv.*\"`),
+		one("op with cursor movements", "asks for an op whose name moves a terminal's cursor", "\x1b[2J\u009b2J\u202e", "{}", `no op \"�[2J�2J�\"`),
+		one("endless op", "asks for an op of 60 000 characters", strings.Repeat("é", 30_000), "{}", `no op \"`+strings.Repeat("é", 32)+`\"`),
+		one("no JSON", "sends what is no JSON", abi.OpTaskReason, "because", "task.reason: the document is not JSON: invalid character 'b' looking for beginning of value, at byte 1"),
+		one("no UTF-8", "sends bytes that are no text", abi.OpTaskReason, `{"reason":"`+"\xff"+`"}`, "task.reason: the document is not UTF-8"),
+		one("half a pair", "sends half of a surrogate pair", abi.OpTaskReason, `{"reason":"\ud800"}`, "task.reason: reason: half of a surrogate pair stands for no character"),
+		one("depth", "nests arrays 30 000 deep", abi.OpTaskReason, `{"reason":`+deep, "task.reason: the document is not JSON: invalid character '[' exceeded max depth, at byte 10010"),
+		one("key twice", "gives a key twice", abi.OpTaskReason, `{"reason":"a","re\u0061son":"b"}`, "task.reason: reason: the key is given twice"),
+		one("key in another case", "writes a key in another case", abi.OpTaskReason, `{"Reason":"a"}`, "task.reason: Reason: unknown key; did you mean reason?"),
+		one("more behind", "sends two documents in one", abi.OpTaskReason, `{"reason":"a"}{}`, "task.reason: the document is not JSON: invalid character '{' after top-level value, at byte 15"),
+		one("null", "sends null for a string", abi.OpTaskReason, `{"reason":null}`, "task.reason: reason: want a string, not null; leave the key out"),
+		one("nothing", "sends nothing where a key must be", abi.OpTaskReason, ``, "task.reason: reason: the key is missing"),
+		one("huge number", "sends a number of 10 000 digits", abi.OpTaskCancel, `{"ticket":`+strings.Repeat("9", 10_000)+`}`, "task.cancel: ticket: want an integer of 64 bits, without fraction and exponent"),
 	}
 }
