@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -208,6 +209,9 @@ func (l *loaded) close(ctx context.Context) error {
 	return errors.Join(l.compiled.Close(ctx), l.rt.Close(ctx), l.cache.Close(ctx))
 }
 
+// cacheMu: wazero finds out its own version on first use, unguarded.
+var cacheMu sync.Mutex
+
 // load loads the machine code of a rewritten module from the cache; it never
 // compiles. wazero looks into the cache before it looks at the context, and
 // with several workers it looks at the context before it compiles a function:
@@ -218,7 +222,9 @@ func (c *cache) load(code []byte, native int64) (*loaded, error) {
 	if err := checkNative(folder, native); err != nil {
 		return nil, err
 	}
+	cacheMu.Lock()
 	codes, err := wazero.NewCompilationCacheWithDir(folder)
+	cacheMu.Unlock()
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func TestFailures(t *testing.T) {
 		want  string // of the message, a regular expression
 	}{
 		{name: "unreachable", guest: "unreachable", want: `^unreachable: the guest gave up, .*; in \S+ < \S+ < run`},
-		{name: "stack overflow", guest: "recursion", want: `^stack overflow: the guest called too deep`},
+		{name: "stack overflow", guest: "recursion", want: `^stack overflow; stack limit of 1 MiB reached: the guest called too deep`},
 		{
 			name: "out of memory", guest: "memory_abort", task: abi.ManifestTask{Limits: abi.ManifestLimits{MemoryMiB: 4}},
 			want: `memory limit of 4 MiB reached: .*\(option \[wasakari\] memory_mib, or limits\.memory_mib in the manifest\)`,
