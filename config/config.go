@@ -202,7 +202,7 @@ type Wasakari struct {
 	TaskTimeoutMax     time.Duration `option:"task_timeout_max"`
 	ModuleMiB          int           `option:"module_mib"`
 	CompileMemoryMiB   int           `option:"compile_memory_mib"`
-	CompileSeconds     time.Duration `option:"compile_seconds"`
+	CompileTime        time.Duration `option:"compile_seconds"`
 	CacheMiB           int           `option:"cache_mib"`
 	Sandboxes          int           `option:"sandboxes"`
 	SandboxesTotal     int           `option:"sandboxes_total"`

@@ -50,8 +50,8 @@ func TestEveryOpIsDecidedForTenants(t *testing.T) {
 		t.Errorf("an op that is not known: may %v, decided %v, want neither", may, decided)
 	}
 	typ := reflect.TypeFor[recovery.Server]()
-	for i := range typ.NumField() {
-		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+	for field := range typ.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if _, decided := hostfuncs.TenantSees(name); !decided {
 			t.Errorf("field %s of a server: nobody decided whether tenants see it", name)
 		}
@@ -368,11 +368,18 @@ func TestTenantsKVApart(t *testing.T) {
 		{acme, "acme"},
 		{globex, "acme"},
 		{acme, "acme2"},
-		{acme + "/acme", "x"}, {acme, "acme/x"}, // one text when they are joined by a slash
-		{acme + "\x00acme", "x"}, {acme, "acme\x00x"}, // … by a zero byte
-		{"1", "1:1/x"}, {"1:1", "x"}, {"11", "1/x"},
-		{"..", "acme"}, {"a/..", "acme"}, {"a", "../acme"},
-		{"tenant", "acme"}, {"tenant/4:acme/", "acme"},
+		{acme + "/acme", "x"},
+		{acme, "acme/x"}, // one text when they are joined by a slash
+		{acme + "\x00acme", "x"},
+		{acme, "acme\x00x"}, // … by a zero byte
+		{"1", "1:1/x"},
+		{"1:1", "x"},
+		{"11", "1/x"},
+		{"..", "acme"},
+		{"a/..", "acme"},
+		{"a", "../acme"},
+		{"tenant", "acme"},
+		{"tenant/4:acme/", "acme"},
 	}
 	b := setup(t, newNova())
 	task := func(o owner) *hostfuncs.TaskHost {

@@ -44,7 +44,7 @@ func (g Guards) Host(next HostRecovery, size int, before []HostRecovery) error {
 	}
 	if g.Hosts > 0 {
 		if others := within(before, next, g.HostsPeriod, func(HostRecovery) bool { return true }); len(others) >= g.Hosts {
-			return held("hosts", g.Hosts, next, g.HostsPeriod, others,
+			return held("hosts", g.Hosts, g.HostsPeriod, others,
 				fmt.Sprintf("host %s would be number %d recovered within %s, at most %d ([guards] hosts)", next.Host, len(others)+1, g.HostsPeriod, g.Hosts))
 		}
 	}
@@ -54,7 +54,7 @@ func (g Guards) Host(next HostRecovery, size int, before []HostRecovery) error {
 	most := max(1, size*min(g.HostsPercent, 100)/100)
 	others := within(before, next, g.HostsPeriod, func(r HostRecovery) bool { return r.Segment == next.Segment })
 	if len(others) >= most {
-		return held("hosts_percent", most, next, g.HostsPeriod, others,
+		return held("hosts_percent", most, g.HostsPeriod, others,
 			fmt.Sprintf("host %s would be number %d of the %d in its segment recovered within %s, at most %d, which is %d %% ([guards] hosts_percent)",
 				next.Host, len(others)+1, size, g.HostsPeriod, most, g.HostsPercent))
 	}
@@ -97,7 +97,7 @@ func within(before []HostRecovery, next HostRecovery, period time.Duration, whic
 	return out
 }
 
-func held(guard string, limit int, next HostRecovery, period time.Duration, others []HostRecovery, text string) *HeldError {
+func held(guard string, limit int, period time.Duration, others []HostRecovery, text string) *HeldError {
 	const shown = 10
 	names := make([]string, 0, len(others))
 	for _, r := range others {

@@ -4,6 +4,7 @@ package runtime_test
 
 import (
 	"errors"
+	"maps"
 	goruntime "runtime"
 	"strings"
 	"testing"
@@ -46,9 +47,7 @@ func around(more map[byte]string) []byte {
 	parts := map[byte]string{
 		1: "\x01" + runType, 3: "\x01\x00", 5: "\x01\x00\x01", 7: exportsRun, 10: "\x01\x04\x00" + zero + end,
 	}
-	for id, body := range more {
-		parts[id] = body
-	}
+	maps.Copy(parts, more)
 	var sections []string
 	for _, id := range []byte{1, 2, 3, 4, 5, 6, 7, 9, 12, 10, 11, 0} {
 		if body, ok := parts[id]; ok {
@@ -235,11 +234,11 @@ func numbered(n int, what string) string {
 func kinds(n int) string {
 	var b strings.Builder
 	for i := range n {
-		params := ""
+		var params strings.Builder
 		for k := i; k > 0; k /= 4 {
-			params += string("\x7f\x7e\x7d\x7c"[k%4])
+			params.WriteString(string("\x7f\x7e\x7d\x7c"[k%4]))
 		}
-		b.WriteString("\x60" + leb(uint64(len(params))) + params + "\x01\x7f")
+		b.WriteString("\x60" + leb(uint64(len(params.String()))) + params.String() + "\x01\x7f")
 	}
 	return b.String()
 }

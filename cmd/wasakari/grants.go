@@ -197,14 +197,15 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 		}
 	}
 	for _, cells := range table {
-		line := " "
+		var line strings.Builder
+		line.WriteString(" ")
 		for i, cell := range cells {
-			line += " " + cell
+			line.WriteString(" " + cell)
 			if i < len(widths) {
-				line += strings.Repeat(" ", max(0, widths[i]+1-utf8.RuneCountInString(cell)))
+				line.WriteString(strings.Repeat(" ", max(0, widths[i]+1-utf8.RuneCountInString(cell))))
 			}
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
 	for _, h := range hints {
 		fmt.Fprintf(&b, "  %s\n", h)

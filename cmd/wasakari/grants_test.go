@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -297,9 +298,7 @@ func TestLibraries(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			files := map[string]string{"conf": instanceConf + tt.conf, "tasks/README": "", "more/README": "", "theirs/README": ""}
-			for name, text := range tt.files {
-				files[name] = text
-			}
+			maps.Copy(files, tt.files)
 			p := newPlace(t, files)
 			r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks", "--task-dir", "DIR/more", "--tenant-task-dir", "p1=DIR/theirs")
 			code, want := exitUsage, "wasakari: "+tt.want+"\n"
@@ -542,9 +541,7 @@ func TestSecretsAtCheck(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			files := map[string]string{"conf": conf + tt.conf, "tasks/x.wasm": string(x)}
-			for name, text := range tt.files {
-				files[name] = text
-			}
+			maps.Copy(files, tt.files)
 			p := newPlace(t, files)
 			r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
 			if r.code != tt.code || r.stderr != tt.want {

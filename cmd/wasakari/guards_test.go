@@ -73,13 +73,12 @@ func (k rack) counted() (hosts []string) {
 func TestGuardsOfHosts(t *testing.T) {
 	t.Parallel()
 	k := newRack(t)
-	goesOn := func(host string, args ...string) report {
+	goesOn := func(host string, args ...string) {
 		t.Helper()
 		r, doc := k.recover(host, args...)
 		if r.code != exitOK || doc.Status != "finished" || doc.Held != nil {
 			t.Fatalf("%s: exit code %d, %s %q\n%s", host, r.code, doc.Status, doc.Message, r.stderr)
 		}
-		return doc
 	}
 	isHeld := func(guard, host string, args ...string) report {
 		t.Helper()

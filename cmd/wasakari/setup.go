@@ -170,7 +170,7 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 		CacheDir:       cacheDir,
 		CacheBytes:     int64(o.CacheMiB) << 20,
 		CompileMemory:  int64(o.CompileMemoryMiB) << 20,
-		CompileTime:    o.CompileSeconds,
+		CompileTime:    o.CompileTime,
 		Sandboxes:      o.Sandboxes,
 		AllSandboxes:   o.SandboxesTotal,
 		Logger:         log.Named("runtime"),

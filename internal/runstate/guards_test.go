@@ -233,8 +233,10 @@ func TestChangedByARun(t *testing.T) {
 		t.Errorf("changed %q before anything", got)
 	}
 	for i, in := range []recovery.Intent{
-		{Op: "nova.server_stop", Target: "a"}, {Op: "nova.server_start", Target: "a"},
-		{Op: "nova.service_disable", Target: "h1/nova-compute"}, {Op: "nova.server_evacuate", Target: "b"},
+		{Op: "nova.server_stop", Target: "a"},
+		{Op: "nova.server_start", Target: "a"},
+		{Op: "nova.service_disable", Target: "h1/nova-compute"},
+		{Op: "nova.server_evacuate", Target: "b"},
 	} {
 		in.ID = fmt.Sprint(i)
 		check(t, r.BeginIntent(ctx, in))

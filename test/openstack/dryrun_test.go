@@ -34,8 +34,12 @@ func TestDryRun(t *testing.T) {
 		{
 			name: "a host with servers in mixed states",
 			fixtures: []fixture{
-				{name: "web", count: 3, tagged: true}, {name: "cold", state: "stopped"}, {name: "broken", state: "error"},
-				{name: "frozen", tagged: true, state: "paused"}, {name: "pinned", state: "locked"}, {name: "elsewhere", host: other},
+				{name: "web", count: 3, tagged: true},
+				{name: "cold", state: "stopped"},
+				{name: "broken", state: "error"},
+				{name: "frozen", tagged: true, state: "paused"},
+				{name: "pinned", state: "locked"},
+				{name: "elsewhere", host: other},
 			},
 			args: func(map[string]server) []string { return []string{"host-auto", "--input", "host_name=" + failed} },
 			wants: func(before map[string]server) map[string]want {

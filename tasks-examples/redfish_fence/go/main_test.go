@@ -135,23 +135,31 @@ func TestFenceFails(t *testing.T) {
 		{"not reached", controller{states: []string{"unavailable:connection refused"}}, "", nil, "http.request: unavailable: connection refused"},
 		{"not granted while waiting", controller{states: []string{"On", "not_granted:none of the requests"}}, "", nil, "http.request: not granted: none of the requests"},
 		{
-			"another host's controller", controller{states: []string{"On"}, system: map[string]any{"HostName": "compute-2"}}, "", nil,
+			"another host's controller",
+			controller{states: []string{"On"}, system: map[string]any{"HostName": "compute-2"}},
+			"", nil,
 			address + " is the system of host compute-2, not of compute-1: mend [redfish_fence] url or urls",
 		},
 		{"no system", controller{states: []string{""}}, "", nil, "GET " + address + ": the answer is no system of Redfish: it has no PowerState"},
 		{"no action", controller{states: []string{"On"}, system: map[string]any{"Actions": nil}}, "", nil, "GET " + address + ": the system has no action ComputerSystem.Reset"},
 		{
-			"an action elsewhere", controller{states: []string{"On"}, system: map[string]any{"Actions": map[string]any{"#ComputerSystem.Reset": map[string]any{"target": "//evil.example/x"}}}}, "", nil,
+			"an action elsewhere",
+			controller{states: []string{"On"}, system: map[string]any{"Actions": map[string]any{"#ComputerSystem.Reset": map[string]any{"target": "//evil.example/x"}}}},
+			"", nil,
 			"GET " + address + ": the system has no action ComputerSystem.Reset",
 		},
 		{
-			"no ForceOff", controller{states: []string{"On"}, system: map[string]any{"Actions": map[string]any{"#ComputerSystem.Reset": map[string]any{
+			"no ForceOff",
+			controller{states: []string{"On"}, system: map[string]any{"Actions": map[string]any{"#ComputerSystem.Reset": map[string]any{
 				"target": "/x", "ResetType@Redfish.AllowableValues": []string{"On", "Nmi"},
-			}}}}, "", nil,
+			}}}},
+			"", nil,
 			"GET " + address + ": the system knows no reset ForceOff, only On, Nmi",
 		},
 		{
-			"refused", controller{states: []string{"On"}, reset: answer(400, `{"error":{"message":"no","@Message.ExtendedInfo":[{"Message":"The account has no privilege."}]}}`)}, "", nil,
+			"refused",
+			controller{states: []string{"On"}, reset: answer(400, `{"error":{"message":"no","@Message.ExtendedInfo":[{"Message":"The account has no privilege."}]}}`)},
+			"", nil,
 			"POST " + address + "/Actions/ComputerSystem.Reset: answered with 400: The account has no privilege.",
 		},
 		{"wrong password", controller{states: []string{"On"}, reset: answer(401, "")}, "", nil, "POST " + address + "/Actions/ComputerSystem.Reset: answered with 401: user or password is wrong"},
