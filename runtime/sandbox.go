@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -185,6 +186,10 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	return 0, fmt.Errorf("%s returned %d; an outcome is 0 (succeeded), 1 (failed), 2 (nothing to do) or 3 (ignored)", function, exit)
 }
 
+// instanceConfig is that of every sandbox. Without a source of randomness, which
+// our WASI does not use, wazero would seed one for each: 5 KB and 10 µs.
+var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
+
 // instantiate makes the instance. wazero panics when an allocator fails.
 func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, err error) {
 	defer func() {
@@ -193,7 +198,7 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 		}
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, &s.memory)
-	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, instanceConfig)
 	if err != nil {
 		return nil, fmt.Errorf("instantiating: %w", err)
 	}
