@@ -80,13 +80,24 @@ type sandbox struct {
 	start     time.Time // zero of the guest's monotonic clock
 }
 
+// sandboxKey is the context key of the sandbox whose guest is running.
+type sandboxKey struct{}
+
 // sandboxContext carries the sandbox to the host functions.
 type sandboxContext struct {
 	context.Context
 	sandbox *sandbox
 }
 
-func (c sandboxContext) Value(key any) any {
+// sandboxOf gives the sandbox whose guest is running.
+func sandboxOf(ctx context.Context) *sandbox {
+	if c, ok := ctx.(*sandboxContext); ok { // always but during instantiation, and quicker
+		return c.sandbox
+	}
+	return ctx.Value(sandboxKey{}).(*sandbox)
+}
+
+func (c *sandboxContext) Value(key any) any {
 	if key == (sandboxKey{}) {
 		return c.sandbox
 	}
@@ -157,7 +168,7 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	if s.ctx.Err() != nil {
 		return 0, s.ended(s.ctx)
 	}
-	ctx := sandboxContext{s.ctx, s}
+	ctx := &sandboxContext{s.ctx, s}
 	defer s.memory.Free()
 	mod, err := s.instantiate(ctx, m)
 	if err != nil {
