@@ -58,8 +58,9 @@ type Result struct {
 type sandbox struct {
 	ctx    context.Context // ends with the run
 	host   Host
+	key    string // of the task
 	limits Limits
-	log    *zap.Logger
+	log    *zap.Logger // without the task
 	memory memory
 	ledger ledger
 	pace   pace
@@ -119,18 +120,19 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	if least := m.info.MemoryMin; least > limits.MemoryBytes {
 		return failed, fmt.Errorf("task %s: %w", call.Key, limits.memoryError("the module starts with "+size(least)))
 	}
+	var cancel context.CancelFunc
 	if limits.Timeout > 0 {
-		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limits.Timeout, limits.timeoutError())
-		defer cancel()
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
 	}
-	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &sandbox{
-		ctx:    runCtx,
+		ctx:    ctx,
+		key:    call.Key,
 		host:   call.Host,
 		limits: limits,
-		log:    m.runtime.log.With(zap.String("task", call.Key)),
+		log:    m.runtime.log,
 		memory: memory{limit: limits.MemoryBytes},
 		pace:   pace{perSecond: min(max(limits.HostCallsPerSecond, 1), int(time.Second))},
 		desk:   newDesk(),
@@ -147,7 +149,9 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	}
 	exit, err := s.enter(m, function)
 	cancel()
-	s.desk.drain(&m.stragglers, s.log)
+	if reads := s.desk.drain(&m.stragglers); reads > 0 {
+		s.log.Warn("reads go on although their task has ended", s.task(), zap.Int("reads", reads))
+	}
 	result := Result{
 		Exit:       exit,
 		Reason:     s.reason,
@@ -216,6 +220,9 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 	s.account.counters = mod.(experimental.InternalModule) // as wazero says that each is
 	return mod, nil
 }
+
+// task names the task in a message of the runtime.
+func (s *sandbox) task() zap.Field { return zap.String("task", s.key) }
 
 // held is what the guest's own goroutine has of the task's besides the ledger:
 // the answer kept, and what was logged.

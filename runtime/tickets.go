@@ -94,7 +94,7 @@ type outcome struct {
 func (s *sandbox) ask(ctx context.Context, op *abi.Op, req []byte) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("host panicked", zap.String("op", op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			s.log.Error("host panicked", s.task(), zap.String("op", op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			o = outcome{err: errors.New("internal error of the host, see its log")}
 		}
 	}()
@@ -276,14 +276,15 @@ func (d *desk) unfinished() error {
 
 // drain waits for what is in flight, after the run's context was cancelled:
 // for changes to their end, for reads a moment. Reads that do not heed their
-// context are left to the module, whose Close waits for them.
-func (d *desk) drain(stragglers *sync.WaitGroup, log *zap.Logger) {
+// context are left to the module, whose Close waits for them; it gives how many
+// there were.
+func (d *desk) drain(stragglers *sync.WaitGroup) int {
 	d.changes.Wait()
 	d.mu.Lock()
 	reading := d.reading
 	d.mu.Unlock()
 	if reading == 0 {
-		return
+		return 0
 	}
 	idle := make(chan struct{})
 	stragglers.Go(func() {
@@ -294,7 +295,8 @@ func (d *desk) drain(stragglers *sync.WaitGroup, log *zap.Logger) {
 	defer timer.Stop()
 	select {
 	case <-idle:
+		return 0
 	case <-timer.C:
-		log.Warn("reads go on although their task has ended", zap.Int("reads", reading))
+		return reading
 	}
 }
