@@ -149,7 +149,13 @@ type Op struct {
 	Kind Kind
 	// Free ops need no mention in a manifest.
 	Free bool
+
+	place int // in Ops, from 1
 }
+
+// Index gives the op's place in Ops, and a negative number for an Op that is
+// not from there.
+func (o *Op) Index() int { return o.place - 1 }
 
 // KindOf returns the kind of one request of the op: http.request with method
 // GET or HEAD is a Read. A request that is malformed has the op's own kind.

@@ -15,7 +15,8 @@ func (e Errno) String() string {
 // opsByName is filled once, before anything can look.
 var opsByName = func() map[string]*Op {
 	m := make(map[string]*Op, len(ops))
-	for _, o := range ops {
+	for i, o := range ops {
+		o.place = i + 1
 		m[o.Name] = o
 	}
 	return m

@@ -50,6 +50,9 @@ func TestOps(t *testing.T) {
 		if got.Name != want.Name || got.Kind != kinds[want.Kind] {
 			t.Errorf("op %+v, want %+v", *got, want)
 		}
+		if got.Index() != i {
+			t.Errorf("%s: index = %d, want %d", got.Name, got.Index(), i)
+		}
 		if got.Free != (got.Group() == "task") {
 			t.Errorf("%s: free = %v", got.Name, got.Free)
 		}
@@ -58,6 +61,12 @@ func TestOps(t *testing.T) {
 		if got := abi.LookupOp([]byte(name)); got != nil {
 			t.Errorf("LookupOp(%q) = %v, want nil", name, got)
 		}
+	}
+}
+
+func TestOpsOfOthersHaveNoIndex(t *testing.T) {
+	if got := (&abi.Op{Name: abi.OpTaskInput}).Index(); got >= 0 {
+		t.Errorf("index = %d, want a negative number", got)
 	}
 }
 

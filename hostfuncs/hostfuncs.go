@@ -247,13 +247,13 @@ func (c TaskCall) place() string {
 // TaskHost serves one execution of one task. It has the methods that the
 // runtime asks of a host and is safe for concurrent use.
 type TaskHost struct {
-	h      *Hatch
-	call   TaskCall
-	place  string
-	reads  map[string]bool       // names readable in scope run
-	writes map[string]bool       // names that may be put in scope run
-	allow  map[string]*abi.Error // by op; nil: allowed
-	record recovery.TaskRecord
+	h       *Hatch
+	call    TaskCall
+	place   string
+	reads   map[string]bool // names readable in scope run
+	writes  map[string]bool // names that may be put in scope run
+	refused []*abi.Error    // by abi.Op.Index; nil: allowed
+	record  recovery.TaskRecord
 
 	inputMu sync.Mutex
 	input   []byte // encoded, of an operator's task
@@ -290,8 +290,8 @@ func (h *Hatch) Task(c TaskCall) *TaskHost {
 	t := &TaskHost{
 		h: h, call: c, place: c.place(),
 		reads: map[string]bool{}, writes: map[string]bool{},
-		allow:  make(map[string]*abi.Error, len(table)),
-		staged: map[string]stagedValue{}, written: map[string]int{},
+		refused: make([]*abi.Error, len(rows)),
+		staged:  map[string]stagedValue{}, written: map[string]int{},
 		record: recovery.TaskRecord{
 			Seq: c.Seq, Flow: c.Flow, Key: c.Task.Key, Class: c.Task.Class, Phase: c.Phase, Index: c.Index,
 			Round: c.Round, Attempt: c.Attempt, ReservedHost: c.ReservedHost,
@@ -306,8 +306,8 @@ func (h *Hatch) Task(c TaskCall) *TaskHost {
 	for _, n := range c.Task.Provides {
 		t.writes[n] = true
 	}
-	for _, op := range abi.Ops() {
-		t.allow[op.Name] = c.refusal(op)
+	for i, op := range abi.Ops() {
+		t.refused[i] = c.refusal(op)
 	}
 	return t
 }
@@ -332,12 +332,11 @@ func (c TaskCall) refusal(op *abi.Op) *abi.Error {
 // Do serves one op. Refusals and failures are *abi.Error; the answer is JSON
 // and must not be changed. req is not kept.
 func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
-	refused, known := t.allow[op.Name]
-	serve := table[op.Name]
-	if !known || serve == nil {
+	i := op.Index()
+	if i < 0 || rows[i] == nil {
 		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", cut(op.Name, 64))
 	}
-	if refused != nil {
+	if refused := t.refused[i]; refused != nil {
 		return nil, refused
 	}
 	if len(req) > maxRequest {
@@ -346,7 +345,7 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 	if ctx.Err() != nil {
 		return nil, toError(op.Name, endOf(ctx))
 	}
-	ans, err := serve(ctx, t, req)
+	ans, err := rows[i](ctx, t, req)
 	if err != nil {
 		t.noteHeld(err)
 		if t.tenant() != "" {

@@ -14,12 +14,12 @@ const maxRequest = maxValue + 4<<10
 
 type serveFunc func(ctx context.Context, t *TaskHost, req []byte) ([]byte, error)
 
-// table has one row for each op. task.reason and task.cancel are the runtime's
-// and have none.
-var table map[string]serveFunc
+// rows has one row for each op, by abi.Op.Index. task.reason and task.cancel are
+// the runtime's and have none.
+var rows []serveFunc
 
 func init() {
-	table = map[string]serveFunc{
+	table := map[string]serveFunc{
 		abi.OpTaskInput:  row(abi.OpTaskInput, taskInput),
 		abi.OpTaskScript: row(abi.OpTaskScript, taskScript),
 		abi.OpTaskSleep:  row(abi.OpTaskSleep, taskSleep),
@@ -62,6 +62,9 @@ func init() {
 		abi.OpHAVMovePut:   row(abi.OpHAVMovePut, vmovePut),
 
 		abi.OpHTTPRequest: row(abi.OpHTTPRequest, httpRequest),
+	}
+	for _, op := range abi.Ops() {
+		rows = append(rows, table[op.Name])
 	}
 }
 

@@ -120,7 +120,7 @@ func BenchmarkCall(b *testing.B) {
 			b.SetBytes(int64(n))
 			h := answers{binary.LittleEndian.AppendUint64(nil, uint64(b.N)), bytes.Repeat([]byte("x"), n)}
 			b.ResetTimer()
-			res, err := m.Run(b.Context(), runtime.Call{Key: testwasm.Key, Host: h, Limits: runtime.Limits{HostCallsPerSecond: unlimited}})
+			res, err := m.Run(b.Context(), runtime.Call{Key: testwasm.Key, Host: h, Limits: runtime.Limits{HostCallsPerSecond: unlimited, CPU: 1e15}})
 			if err != nil || res.Exit != abi.ExitSucceeded {
 				b.Fatal(res, err)
 			}

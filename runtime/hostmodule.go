@@ -22,7 +22,7 @@ import (
 type hostFunction struct {
 	name      string
 	signature string
-	do        func(s *sandbox, mem api.Memory, stack []uint64)
+	do        func(s *sandbox, mem []byte, stack []uint64)
 }
 
 // abiFunctions implement the six imports of package abi, where their contracts
@@ -36,25 +36,32 @@ var abiFunctions = []hostFunction{
 	{abi.SetProgress, "iii:", abiProgress},
 }
 
-// sandboxKey is the context key of the sandbox whose guest is running.
-type sandboxKey struct{}
+// hostCall is a host function as wazero calls it.
+type hostCall struct {
+	do    func(s *sandbox, mem []byte, stack []uint64)
+	units int
+}
+
+// Call implements api.GoModuleFunction. The guest's memory is looked at as the
+// sandbox allocated it, which is quicker than to ask wazero for it.
+func (c *hostCall) Call(ctx context.Context, _ api.Module, stack []uint64) {
+	s := sandboxOf(ctx)
+	if c.units > 0 {
+		s.charge(c.units)
+	}
+	c.do(s, s.memory.bytes, stack)
+}
 
 // provide instantiates a host module, once in each wazero.Runtime.
 func provide(ctx context.Context, rt wazero.Runtime, name string, functions []hostFunction) error {
 	b := rt.NewHostModuleBuilder(name)
 	for _, f := range functions {
 		params, results := valueTypes(f.signature)
-		do, units := f.do, unitsCall
+		call := &hostCall{f.do, unitsCall}
 		if name == meter.ImportModule {
-			units = 0
+			call.units = 0
 		}
-		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
-			s := ctx.Value(sandboxKey{}).(*sandbox)
-			if units > 0 {
-				s.charge(units)
-			}
-			do(s, mod.Memory(), stack)
-		}), params, results).Export(f.name)
+		b.NewFunctionBuilder().WithGoModuleFunction(call, params, results).Export(f.name)
 	}
 	_, err := b.Instantiate(ctx)
 	return err
@@ -77,16 +84,16 @@ func valueTypes(signature string) (params, results []api.ValueType) {
 
 // view gives the guest's bytes at ptr, without copying. Anything outside its
 // memory is a trap that names import and argument.
-func view(mem api.Memory, function, argument string, ptr, n uint64) []byte {
-	b, ok := mem.Read(api.DecodeU32(ptr), api.DecodeU32(n))
-	if !ok {
-		panic(violation(fmt.Sprintf("%s: %s pointer 0x%x + %d bytes is outside memory, which has %d bytes",
-			function, argument, api.DecodeU32(ptr), api.DecodeU32(n), mem.Size())))
+func view(mem []byte, function, argument string, ptr, n uint64) []byte {
+	from, length := api.DecodeU32(ptr), api.DecodeU32(n)
+	to := uint64(from) + uint64(length)
+	if to > uint64(len(mem)) {
+		panic(violation(fmt.Sprintf("%s: %s pointer 0x%x + %d bytes is outside memory, which has %d bytes", function, argument, from, length, len(mem))))
 	}
-	return b
+	return mem[from:to:to]
 }
 
-func abiCall(s *sandbox, mem api.Memory, stack []uint64) {
+func abiCall(s *sandbox, mem []byte, stack []uint64) {
 	name := view(mem, abi.Call, "op", stack[0], stack[1])
 	req := view(mem, abi.Call, "request", stack[2], stack[3])
 	out := view(mem, abi.Call, "answer", stack[4], stack[5])
@@ -101,7 +108,7 @@ func abiCall(s *sandbox, mem api.Memory, stack []uint64) {
 	stack[0] = api.EncodeI64(s.handOver(out))
 }
 
-func abiTake(s *sandbox, mem api.Memory, stack []uint64) {
+func abiTake(s *sandbox, mem []byte, stack []uint64) {
 	out := view(mem, abi.Take, "answer", stack[0], stack[1])
 	if !s.keeps {
 		stack[0] = api.EncodeI64(-int64(abi.ErrnoNotFound))
@@ -118,7 +125,7 @@ func (s *sandbox) handOver(out []byte) int64 {
 	return int64(len(s.kept))
 }
 
-func abiSubmit(s *sandbox, mem api.Memory, stack []uint64) {
+func abiSubmit(s *sandbox, mem []byte, stack []uint64) {
 	name := view(mem, abi.Submit, "op", stack[0], stack[1])
 	req := view(mem, abi.Submit, "request", stack[2], stack[3])
 	ticket, refusal := s.submit(name, req)
@@ -131,7 +138,7 @@ func abiSubmit(s *sandbox, mem api.Memory, stack []uint64) {
 	stack[0] = uint64(ticket)
 }
 
-func abiWait(s *sandbox, mem api.Memory, stack []uint64) {
+func abiWait(s *sandbox, mem []byte, stack []uint64) {
 	timeout := time.Duration(-1)
 	if ms := api.DecodeI32(stack[0]); ms >= 0 {
 		timeout = time.Duration(ms) * time.Millisecond
@@ -152,7 +159,7 @@ func abiWait(s *sandbox, mem api.Memory, stack []uint64) {
 	stack[0] = api.EncodeI64(int64(t.id)<<32 | low)
 }
 
-func abiLog(s *sandbox, mem api.Memory, stack []uint64) {
+func abiLog(s *sandbox, mem []byte, stack []uint64) {
 	level := abi.Level(api.DecodeI32(stack[0]))
 	if level < abi.LevelDebug || level > abi.LevelError {
 		level = abi.LevelInfo
@@ -162,7 +169,7 @@ func abiLog(s *sandbox, mem api.Memory, stack []uint64) {
 	s.logLines(level, clip(msg, s.logRoom()))
 }
 
-func abiProgress(s *sandbox, mem api.Memory, stack []uint64) {
+func abiProgress(s *sandbox, mem []byte, stack []uint64) {
 	permille := int(api.DecodeI32(stack[0]))
 	msg := view(mem, abi.SetProgress, "message", stack[1], stack[2])
 	s.throttle()
@@ -176,14 +183,15 @@ const maxText = 4096
 // the error document.
 func (s *sandbox) call(name, req []byte) ([]byte, abi.Errno) {
 	s.hostCalls++
-	s.charge(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
+	s.spend(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
 	s.throttle()
 	op, refusal := s.admit(name, req)
 	if refusal != nil {
 		return document(refusal)
 	}
 	if op.Kind == abi.Local {
-		return s.conclude(op, s.local(op, req))
+		answer, err := s.local(op, req)
+		return s.conclude(op, answer, err)
 	}
 	t := s.begin(op, req)
 	s.park(-1, t.done)
@@ -215,21 +223,15 @@ func (s *sandbox) admit(name, req []byte) (*abi.Op, *abi.Error) {
 	return op, nil
 }
 
-type outcome struct {
-	answer []byte
-	err    error
-}
-
 // local does a Local op: what the runtime serves itself, or the host, at once.
-func (s *sandbox) local(op *abi.Op, req []byte) outcome {
+func (s *sandbox) local(op *abi.Op, req []byte) ([]byte, error) {
 	switch op {
 	case opCancel:
 		return s.cancelTicket(req)
 	case opReason:
 		return s.setReason(req)
 	}
-	answer, err := s.host.Do(s.ctx, op, req)
-	return outcome{answer, err}
+	return s.host.Do(s.ctx, op, req)
 }
 
 // The ops that the runtime serves itself.
@@ -240,24 +242,24 @@ var (
 
 var emptyAnswer = []byte("{}")
 
-func (s *sandbox) setReason(req []byte) outcome {
+func (s *sandbox) setReason(req []byte) ([]byte, error) {
 	var r abi.TaskReasonRequest
 	if err := abi.DecodeRequest(abi.OpTaskReason, req, &r); err != nil {
-		return outcome{err: err}
+		return nil, err
 	}
 	s.reason = printableLines(clip([]byte(r.Reason), maxText))
-	return outcome{answer: emptyAnswer}
+	return emptyAnswer, nil
 }
 
 // conclude turns what the host said into an answer or an error document.
-func (s *sandbox) conclude(op *abi.Op, o outcome) ([]byte, abi.Errno) {
-	if o.err != nil {
-		return document(refusalOf(op, o.err))
+func (s *sandbox) conclude(op *abi.Op, answer []byte, err error) ([]byte, abi.Errno) {
+	if err != nil {
+		return document(refusalOf(op, err))
 	}
-	if len(o.answer) > s.limits.AnswerBytes {
-		return document(abi.Errorf(abi.ErrnoTooLarge, "%s: %v", op.Name, s.limits.answerError(len(o.answer))))
+	if len(answer) > s.limits.AnswerBytes {
+		return document(abi.Errorf(abi.ErrnoTooLarge, "%s: %v", op.Name, s.limits.answerError(len(answer))))
 	}
-	return o.answer, abi.ErrnoOK
+	return answer, abi.ErrnoOK
 }
 
 // refusalOf gives the error in the words of the ABI.

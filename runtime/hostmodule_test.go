@@ -185,6 +185,15 @@ func (d driven) text(address uint64) string {
 	return s
 }
 
+func TestCallAfterGrowth(t *testing.T) {
+	h := &host{do: func(context.Context, *abi.Op, []byte) ([]byte, error) { return []byte(`{"v": 1}`), nil }}
+	_, err := run(t, "call_grown", h, runtime.Limits{})
+	const want = "task task: call: answer pointer 0x1fff9 + 8 bytes is outside memory, which has 131072 bytes; in wasakari_v1.call < get < run"
+	if got := fmt.Sprint(err); got != want {
+		t.Errorf("error\n got %v\nwant %s", got, want)
+	}
+}
+
 func TestTakeNothing(t *testing.T) {
 	data := text{abi.OpKVGet}
 	got, _, err := drive(t, &host{}, runtime.Limits{}, data.bytes(), func(at uint64) []invoke {

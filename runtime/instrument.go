@@ -94,7 +94,7 @@ func (a *account) settle() {
 
 // meterRefill gives the guest its next slice, unless its time is up or it has
 // used all it may.
-func meterRefill(s *sandbox, _ api.Memory, stack []uint64) {
+func meterRefill(s *sandbox, _ []byte, stack []uint64) {
 	s.pause()
 	a := &s.account
 	left := s.limits.CPU - a.granted - a.hosted
@@ -131,7 +131,7 @@ func (s *sandbox) pause() {
 }
 
 // meterOverflow gives the guest its stack, once.
-func meterOverflow(s *sandbox, _ api.Memory, stack []uint64) {
+func meterOverflow(s *sandbox, _ []byte, stack []uint64) {
 	if s.account.stacked {
 		panic(errDeep)
 	}
@@ -147,6 +147,17 @@ func (s *sandbox) bill(units int) { s.account.hosted += int64(units) }
 func (s *sandbox) charge(units int) {
 	s.bill(units)
 	s.check()
+	s.afford()
+}
+
+// spend is charge for what begins as soon as the call itself was charged.
+func (s *sandbox) spend(units int) {
+	s.bill(units)
+	s.afford()
+}
+
+// afford stops the guest when it has used too many units.
+func (s *sandbox) afford() {
 	// The counter is read only when it can matter.
 	if a := &s.account; a.granted+a.hosted > s.limits.CPU && a.used() > s.limits.CPU {
 		panic(errSpent)

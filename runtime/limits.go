@@ -217,6 +217,12 @@ func (p *pace) take() time.Duration {
 		p.tokens--
 		return 0
 	}
+	return p.fill()
+}
+
+// fill puts in what has come since and takes one of it. It is apart from take,
+// so that this can be inlined.
+func (p *pace) fill() time.Duration {
 	now := time.Now()
 	each := time.Second / time.Duration(p.perSecond)
 	since := time.Second

@@ -22,7 +22,8 @@ type memory struct {
 	// refused is the size that the guest last asked for in vain, 0 when it
 	// never did.
 	refused int64
-	started bool // it has its first size
+	started bool   // it has its first size
+	bytes   []byte // all of it, as the guest sees it
 	area    area
 }
 
@@ -62,13 +63,16 @@ func (m *memory) Reallocate(newSize uint64) []byte {
 		m.started = true
 		m.ledger.used.Add(n)
 	}
-	m.size = n
+	m.size, m.bytes = n, buf
 	return buf
 }
 
 // Free implements experimental.LinearMemory. It may be called again: wazero
 // forgets to when a guest traps after its time is up, so the sandbox does too.
-func (m *memory) Free() { m.area.release() }
+func (m *memory) Free() {
+	m.bytes = nil
+	m.area.release()
+}
 
 // signed gives a number of bytes, which is at most 4 GiB.
 func signed(n uint64) int64 {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -57,8 +58,9 @@ type Result struct {
 type sandbox struct {
 	ctx    context.Context // ends with the run
 	host   Host
+	key    string // of the task
 	limits Limits
-	log    *zap.Logger
+	log    *zap.Logger // without the task
 	memory memory
 	ledger ledger
 	pace   pace
@@ -79,13 +81,24 @@ type sandbox struct {
 	start     time.Time // zero of the guest's monotonic clock
 }
 
+// sandboxKey is the context key of the sandbox whose guest is running.
+type sandboxKey struct{}
+
 // sandboxContext carries the sandbox to the host functions.
 type sandboxContext struct {
 	context.Context
 	sandbox *sandbox
 }
 
-func (c sandboxContext) Value(key any) any {
+// sandboxOf gives the sandbox whose guest is running.
+func sandboxOf(ctx context.Context) *sandbox {
+	if c, ok := ctx.(*sandboxContext); ok { // always but during instantiation, and quicker
+		return c.sandbox
+	}
+	return ctx.Value(sandboxKey{}).(*sandbox)
+}
+
+func (c *sandboxContext) Value(key any) any {
 	if key == (sandboxKey{}) {
 		return c.sandbox
 	}
@@ -107,18 +120,19 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	if least := m.info.MemoryMin; least > limits.MemoryBytes {
 		return failed, fmt.Errorf("task %s: %w", call.Key, limits.memoryError("the module starts with "+size(least)))
 	}
+	var cancel context.CancelFunc
 	if limits.Timeout > 0 {
-		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limits.Timeout, limits.timeoutError())
-		defer cancel()
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
 	}
-	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &sandbox{
-		ctx:    runCtx,
+		ctx:    ctx,
+		key:    call.Key,
 		host:   call.Host,
 		limits: limits,
-		log:    m.runtime.log.With(zap.String("task", call.Key)),
+		log:    m.runtime.log,
 		memory: memory{limit: limits.MemoryBytes},
 		pace:   pace{perSecond: min(max(limits.HostCallsPerSecond, 1), int(time.Second))},
 		desk:   newDesk(),
@@ -135,7 +149,9 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	}
 	exit, err := s.enter(m, function)
 	cancel()
-	s.desk.drain(&m.stragglers, s.log)
+	if reads := s.desk.drain(&m.stragglers); reads > 0 {
+		s.log.Warn("reads go on although their task has ended", s.task(), zap.Int("reads", reads))
+	}
 	result := Result{
 		Exit:       exit,
 		Reason:     s.reason,
@@ -156,7 +172,7 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	if s.ctx.Err() != nil {
 		return 0, s.ended(s.ctx)
 	}
-	ctx := sandboxContext{s.ctx, s}
+	ctx := &sandboxContext{s.ctx, s}
 	defer s.memory.Free()
 	mod, err := s.instantiate(ctx, m)
 	if err != nil {
@@ -185,6 +201,10 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	return 0, fmt.Errorf("%s returned %d; an outcome is 0 (succeeded), 1 (failed), 2 (nothing to do) or 3 (ignored)", function, exit)
 }
 
+// instanceConfig is that of every sandbox. Without a source of randomness, which
+// our WASI does not use, wazero would seed one for each: 5 KB and 10 µs.
+var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
+
 // instantiate makes the instance. wazero panics when an allocator fails.
 func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, err error) {
 	defer func() {
@@ -193,13 +213,16 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 		}
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, &s.memory)
-	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, instanceConfig)
 	if err != nil {
 		return nil, fmt.Errorf("instantiating: %w", err)
 	}
 	s.account.counters = mod.(experimental.InternalModule) // as wazero says that each is
 	return mod, nil
 }
+
+// task names the task in a message of the runtime.
+func (s *sandbox) task() zap.Field { return zap.String("task", s.key) }
 
 // held is what the guest's own goroutine has of the task's besides the ledger:
 // the answer kept, and what was logged.

@@ -83,12 +83,18 @@ func (s *sandbox) run(t *ticket, req []byte) {
 	})
 }
 
+// outcome is what the host said.
+type outcome struct {
+	answer []byte
+	err    error
+}
+
 // ask lets the host do an op. A panic of the host, which here would end the
 // process, becomes an error.
 func (s *sandbox) ask(ctx context.Context, op *abi.Op, req []byte) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("host panicked", zap.String("op", op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			s.log.Error("host panicked", s.task(), zap.String("op", op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			o = outcome{err: errors.New("internal error of the host, see its log")}
 		}
 	}()
@@ -98,7 +104,7 @@ func (s *sandbox) ask(ctx context.Context, op *abi.Op, req []byte) (o outcome) {
 
 // settle notes the outcome of a ticket. The first one holds.
 func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
-	answer, errno := s.conclude(t.op, o)
+	answer, errno := s.conclude(t.op, o.answer, o.err)
 	d := &s.desk
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,7 +143,7 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 // submit starts an op and returns its ticket.
 func (s *sandbox) submit(name, req []byte) (uint32, *abi.Error) {
 	s.hostCalls++
-	s.charge(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
+	s.spend(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
 	s.throttle()
 	op, refusal := s.admit(name, req)
 	if refusal != nil {
@@ -159,7 +165,8 @@ func (s *sandbox) submit(name, req []byte) (uint32, *abi.Error) {
 	d.open[t.id] = t
 	d.mu.Unlock()
 	if op.Kind == abi.Local {
-		s.settle(t, s.local(op, req), false)
+		answer, err := s.local(op, req)
+		s.settle(t, outcome{answer, err}, false)
 	} else {
 		s.run(t, req)
 	}
@@ -215,10 +222,10 @@ func (d *desk) next() (*ticket, int) {
 
 // cancelTicket gives up waiting for a ticket: a read is cancelled, a change
 // goes on. What is done already is delivered as it is.
-func (s *sandbox) cancelTicket(req []byte) outcome {
+func (s *sandbox) cancelTicket(req []byte) ([]byte, error) {
 	var r abi.TaskCancelRequest
 	if err := abi.DecodeRequest(abi.OpTaskCancel, req, &r); err != nil {
-		return outcome{err: err}
+		return nil, err
 	}
 	d := &s.desk
 	var t *ticket
@@ -231,7 +238,7 @@ func (s *sandbox) cancelTicket(req []byte) outcome {
 		d.mu.Unlock()
 	}
 	if t == nil {
-		return outcome{err: abi.Errorf(abi.ErrnoNotFound, "no ticket %d is open", r.Ticket)}
+		return nil, abi.Errorf(abi.ErrnoNotFound, "no ticket %d is open", r.Ticket)
 	}
 	if !settled {
 		s.settle(t, outcome{err: abi.Errorf(abi.ErrnoCanceled, "%s: the task gave up waiting", t.op.Name)}, true)
@@ -239,7 +246,7 @@ func (s *sandbox) cancelTicket(req []byte) outcome {
 			t.cancel()
 		}
 	}
-	return outcome{answer: emptyAnswer}
+	return emptyAnswer, nil
 }
 
 // unfinished says which tickets the guest neither waited for nor cancelled.
@@ -269,14 +276,15 @@ func (d *desk) unfinished() error {
 
 // drain waits for what is in flight, after the run's context was cancelled:
 // for changes to their end, for reads a moment. Reads that do not heed their
-// context are left to the module, whose Close waits for them.
-func (d *desk) drain(stragglers *sync.WaitGroup, log *zap.Logger) {
+// context are left to the module, whose Close waits for them; it gives how many
+// there were.
+func (d *desk) drain(stragglers *sync.WaitGroup) int {
 	d.changes.Wait()
 	d.mu.Lock()
 	reading := d.reading
 	d.mu.Unlock()
 	if reading == 0 {
-		return
+		return 0
 	}
 	idle := make(chan struct{})
 	stragglers.Go(func() {
@@ -287,7 +295,8 @@ func (d *desk) drain(stragglers *sync.WaitGroup, log *zap.Logger) {
 	defer timer.Stop()
 	select {
 	case <-idle:
+		return 0
 	case <-timer.C:
-		log.Warn("reads go on although their task has ended", zap.Int("reads", reading))
+		return reading
 	}
 }

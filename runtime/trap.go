@@ -157,7 +157,7 @@ func (s *sandbox) failure(ctx context.Context, err error) error {
 	case errors.Is(err, errDeep):
 		trap.Reason, trap.Err = "stack overflow", s.limits.stackError()
 	case internal:
-		s.log.Error("host function panicked", zap.String("panic", text), zap.String("stack", goStack))
+		s.log.Error("host function panicked", s.task(), zap.String("panic", text), zap.String("stack", goStack))
 		trap.Reason = "internal error of the host, see its log"
 	default:
 		trap.Reason = reasonOf(strings.TrimPrefix(text, wasmPrefix))

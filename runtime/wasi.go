@@ -84,14 +84,14 @@ var wasiFunctions = []hostFunction{
 }
 
 // wasiNothing answers with an error number and touches nothing.
-func wasiNothing(errno uint64) func(*sandbox, api.Memory, []uint64) {
-	return func(_ *sandbox, _ api.Memory, stack []uint64) { stack[0] = errno }
+func wasiNothing(errno uint64) func(*sandbox, []byte, []uint64) {
+	return func(_ *sandbox, _ []byte, stack []uint64) { stack[0] = errno }
 }
 
 // wasiStandard answers so for the three standard streams, which are all that
 // is open.
-func wasiStandard(errno uint64) func(*sandbox, api.Memory, []uint64) {
-	return func(_ *sandbox, _ api.Memory, stack []uint64) {
+func wasiStandard(errno uint64) func(*sandbox, []byte, []uint64) {
+	return func(_ *sandbox, _ []byte, stack []uint64) {
 		if api.DecodeU32(stack[0]) > 2 {
 			stack[0] = wasiBadf
 			return
@@ -101,8 +101,8 @@ func wasiStandard(errno uint64) func(*sandbox, api.Memory, []uint64) {
 }
 
 // wasiSizes answers that there are no strings of no bytes.
-func wasiSizes(function string) func(*sandbox, api.Memory, []uint64) {
-	return func(_ *sandbox, mem api.Memory, stack []uint64) {
+func wasiSizes(function string) func(*sandbox, []byte, []uint64) {
+	return func(_ *sandbox, mem []byte, stack []uint64) {
 		clear(view(mem, function, "count", stack[0], 4))
 		clear(view(mem, function, "size", stack[1], 4))
 		stack[0] = wasiOK
@@ -138,7 +138,7 @@ func (s *sandbox) resolution() int64 {
 	return 1
 }
 
-func wasiClockRes(s *sandbox, mem api.Memory, stack []uint64) {
+func wasiClockRes(s *sandbox, mem []byte, stack []uint64) {
 	out := view(mem, "clock_res_get", "resolution", stack[1], 8)
 	if api.DecodeU32(stack[0]) > clockMonotonic {
 		stack[0] = wasiInval
@@ -148,7 +148,7 @@ func wasiClockRes(s *sandbox, mem api.Memory, stack []uint64) {
 	stack[0] = wasiOK
 }
 
-func wasiClockTime(s *sandbox, mem api.Memory, stack []uint64) {
+func wasiClockTime(s *sandbox, mem []byte, stack []uint64) {
 	out := view(mem, "clock_time_get", "time", stack[2], 8)
 	now, ok := s.clock(api.DecodeU32(stack[0]))
 	if !ok {
@@ -159,7 +159,7 @@ func wasiClockTime(s *sandbox, mem api.Memory, stack []uint64) {
 	stack[0] = wasiOK
 }
 
-func wasiRandom(s *sandbox, mem api.Memory, stack []uint64) {
+func wasiRandom(s *sandbox, mem []byte, stack []uint64) {
 	out := view(mem, "random_get", "buffer", stack[0], stack[1])
 	for len(out) > 0 { // in pieces, so that a big buffer does not outlast the deadline
 		n := min(len(out), maxRandomPiece)
@@ -170,17 +170,17 @@ func wasiRandom(s *sandbox, mem api.Memory, stack []uint64) {
 	stack[0] = wasiOK
 }
 
-func wasiYield(s *sandbox, _ api.Memory, stack []uint64) {
+func wasiYield(s *sandbox, _ []byte, stack []uint64) {
 	s.check()
 	stack[0] = wasiOK
 }
 
-func wasiExit(_ *sandbox, _ api.Memory, stack []uint64) {
+func wasiExit(_ *sandbox, _ []byte, stack []uint64) {
 	panic(&ExitError{Code: api.DecodeU32(stack[0])})
 }
 
 // wasiWrite logs what is written to standard output and error.
-func wasiWrite(s *sandbox, mem api.Memory, stack []uint64) {
+func wasiWrite(s *sandbox, mem []byte, stack []uint64) {
 	fd := api.DecodeU32(stack[0])
 	count := min(api.DecodeU32(stack[2]), maxVectors)
 	vectors := view(mem, "fd_write", "vectors", stack[1], uint64(count)*8)
@@ -206,7 +206,7 @@ func wasiWrite(s *sandbox, mem api.Memory, stack []uint64) {
 }
 
 // wasiRead answers end of file on standard input.
-func wasiRead(_ *sandbox, mem api.Memory, stack []uint64) {
+func wasiRead(_ *sandbox, mem []byte, stack []uint64) {
 	read := view(mem, "fd_read", "read", stack[3], 4)
 	if api.DecodeU32(stack[0]) != 0 {
 		stack[0] = wasiBadf
@@ -219,7 +219,7 @@ func wasiRead(_ *sandbox, mem api.Memory, stack []uint64) {
 // characterDevice is the file type of the standard streams.
 const characterDevice = 2
 
-func wasiFdstat(_ *sandbox, mem api.Memory, stack []uint64) {
+func wasiFdstat(_ *sandbox, mem []byte, stack []uint64) {
 	out := view(mem, "fd_fdstat_get", "stat", stack[1], 24)
 	fd := api.DecodeU32(stack[0])
 	if fd > 2 {
@@ -236,7 +236,7 @@ func wasiFdstat(_ *sandbox, mem api.Memory, stack []uint64) {
 	stack[0] = wasiOK
 }
 
-func wasiFilestat(_ *sandbox, mem api.Memory, stack []uint64) {
+func wasiFilestat(_ *sandbox, mem []byte, stack []uint64) {
 	out := view(mem, "fd_filestat_get", "stat", stack[1], 64)
 	if api.DecodeU32(stack[0]) > 2 {
 		stack[0] = wasiBadf
@@ -261,7 +261,7 @@ const (
 // early when a ticket was settled, and then says that the first clock to
 // expire has expired: callers in several languages take no event for a broken
 // host. Reading and writing the standard streams is always ready.
-func wasiPoll(s *sandbox, mem api.Memory, stack []uint64) {
+func wasiPoll(s *sandbox, mem []byte, stack []uint64) {
 	count := api.DecodeU32(stack[2])
 	if count == 0 || count > maxSubscriptions {
 		stack[0] = wasiInval
