@@ -34,15 +34,18 @@ func TestLimitsFor(t *testing.T) {
 	}{
 		{"library", recovery.Task{Library: "acme", Key: "page"}, "[limits] acme cpu_units=1000000000 2:23, [limits] acme memory_mib=32 2:8, [limits] acme task_timeout=90 3:3"},
 		{
-			"key before library", recovery.Task{Library: "acme", Key: "fence"},
+			"key before library",
+			recovery.Task{Library: "acme", Key: "fence"},
 			"[limits] acme memory_mib=32 2:8, [limits] acme task_timeout=90 3:3, [limits] acme/fence cpu_units=600000000000 4:14, [limits] acme/fence log_lines=0 4:41",
 		},
 		{
-			"library before tenant, none of the operator's", recovery.Task{Library: "acme", Key: "page", Tenant: "p1"},
+			"library before tenant, none of the operator's",
+			recovery.Task{Library: "acme", Key: "page", Tenant: "p1"},
 			"[limits] @p1 sandboxes=3 5:33, [limits] @p1 tickets=2 5:22, [limits] acme@p1 kv_library_mib=1 6:25, [limits] acme@p1 memory_mib=8 6:11",
 		},
 		{
-			"tenant's key", recovery.Task{Library: "acme", Key: "fence", Tenant: "p1"},
+			"tenant's key",
+			recovery.Task{Library: "acme", Key: "fence", Tenant: "p1"},
 			"[limits] @p1 sandboxes=3 5:33, [limits] acme/fence@p1 task_timeout=21600 7:31, [limits] acme/fence@p1 tickets=1024 7:17, " +
 				"[limits] acme@p1 kv_library_mib=1 6:25, [limits] acme@p1 memory_mib=8 6:11",
 		},

@@ -122,7 +122,8 @@ func TestTenantGivesUp(t *testing.T) {
 	}{
 		{"own bound", "A", nil, "task task: waiting for a sandbox: context canceled\nsandbox limit of 1 of one tenant reached (option [wasakari] sandboxes)"},
 		{
-			"a tenant's own", "A", map[string]int{"A": 1, "B": 5},
+			"a tenant's own", "A",
+			map[string]int{"A": 1, "B": 5},
 			"task task: waiting for a sandbox: context canceled\nsandbox limit of 1 of one tenant reached (option [limits] @A sandboxes)",
 		},
 		{"sum", "B", nil, "task task: waiting for a sandbox: context canceled\nsandbox limit of 1 in all reached (option [wasakari] sandboxes_total)"},
