@@ -65,6 +65,7 @@ type Config struct {
 	files       []string
 	warnings    []Warning
 	grants      map[string]*Grants
+	limits      map[string][]Limit // by line
 	libraries   map[string]Registration
 	bindings    map[key]Binding
 }
@@ -346,6 +347,7 @@ func (c *Config) fill() []*recovery.ConfigError {
 		values[k] = v
 	}
 	errs = append(errs, c.readGrants()...)
+	errs = append(errs, c.readLimits()...)
 	errs = append(errs, c.readLibraries()...)
 	errs = append(errs, c.readBindings()...)
 	errs = append(errs, c.check(values)...)

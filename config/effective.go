@@ -72,7 +72,7 @@ func shownText(s string) string {
 }
 
 // Effective lists the value of every option that is known, of those that tasks
-// declare, and of sections [grants], [libraries] and [secrets]: the table's
+// declare, and of sections [grants], [limits], [libraries] and [secrets]: the table's
 // first, in its order. An option
 // that two tasks describe differently stands once for each description. All
 // values that are not of their option's type are told at once, each a
@@ -99,6 +99,13 @@ func (c *Config) Effective(tasks ...recovery.Task) ([]Setting, error) {
 	}
 	for _, a := range c.lines(grantsGroup) {
 		out = append(out, line(a, grantsGroup, c.grants[a.name].Items()))
+	}
+	for _, a := range c.lines(limitsGroup) {
+		items := []string{}
+		for _, l := range c.limits[a.name] {
+			items = append(items, l.text)
+		}
+		out = append(out, line(a, limitsGroup, items))
 	}
 	for _, a := range c.lines(librariesGroup) {
 		r := c.libraries[a.name]

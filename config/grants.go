@@ -52,6 +52,7 @@ const (
 	wantGrant = "a grant: an op such as nova.server_list, a group such as kv.*, provides:NAME, options:GROUP, " +
 		"http:METHOD:URL or net:CIDR"
 	wantLibrary = "a library has lower-case letters, digits and . _ -"
+	wantTenant  = "behind the @ stands the id of a project"
 )
 
 // TenantID reports whether s can be the id of a project.
@@ -68,7 +69,7 @@ func grantName(name string) (taskKey, hint string) {
 	case ofKey && !keyForm.MatchString(taskKey):
 		hint = "behind the / stands the key of a task"
 	case ofTenant && !tenantForm.MatchString(tenant):
-		hint = "behind the @ stands the id of a project"
+		hint = wantTenant
 	}
 	return taskKey, hint
 }

@@ -65,7 +65,7 @@ var libraryGroups = []string{
 // known finds a row of the table; ownGroups holds its sections.
 var (
 	known     = map[key]option{}
-	ownGroups = map[string]bool{grantsGroup: true, librariesGroup: true, secretsGroup: true}
+	ownGroups = map[string]bool{grantsGroup: true, limitsGroup: true, librariesGroup: true, secretsGroup: true}
 )
 
 func init() {
@@ -416,6 +416,7 @@ var table = rows(
 const (
 	ownGroup       = "wasakari"
 	grantsGroup    = "grants"
+	limitsGroup    = "limits"
 	librariesGroup = "libraries"
 	secretsGroup   = "secrets"
 )

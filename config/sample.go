@@ -34,6 +34,9 @@ var sampleSections = []struct{ group, about string }{
 		"provides:NAME for a value that standard tasks rely on. A library without a line here may do nothing but log; LIBRARY/KEY is " +
 		"a line for one task instead of its library's, LIBRARY@PROJECT one for the library of a tenant. wasakari check shows for " +
 		"each task what it asks for, what it is granted, what is missing, and the line to write."},
+	{limitsGroup, "Limits of the tasks of a library, instead of those of [wasakari] and of what its tasks ask for, as NAME=VALUE with the names of " +
+		"[wasakari]. LIBRARY/KEY is a line for one task, LIBRARY@PROJECT one for the library of a tenant, @PROJECT one for all libraries of " +
+		"a tenant; what LIBRARY/KEY leaves out is as in LIBRARY, then as in @PROJECT. wasakari check shows for each task the limits that hold."},
 	{librariesGroup, "Which libraries you know, and what their modules are told by: sha256: and the digest of a module, or ed25519: and the " +
 		"public key of who signs them (wasakari task sign). A line without either takes any module that says it is of the library. " +
 		"As soon as there is a line, modules of libraries without a line are refused. LIBRARY@PROJECT is the library of a tenant."},
@@ -137,6 +140,11 @@ func (s *sample) section(name, about string, entries []*entry, tasks []recovery.
 		}
 	case grantsGroup:
 		s.grants(tasks)
+	case limitsGroup:
+		s.b.WriteString("\n# <library> = <list: " + strings.Join(limitNames[:3], "=, ") + "=, ...>\n")
+		for _, name := range limitNames {
+			s.prose(limitForm(name))
+		}
 	case librariesGroup:
 		s.b.WriteString("\n# <library> = <list: sha256:DIGEST, ed25519:KEY>\n")
 	case secretsGroup:

@@ -224,7 +224,7 @@ func TestSampleLines(t *testing.T) {
 	}
 	want := []string{
 		"[DEFAULT]", "[taskflow_driver_recovery_flows]", "[host_failure]", "[instance_failure]", "[process_failure]", "[wasakari]", "[guards]", "[http]", "[grants]",
-		"[libraries]", "[secrets]", "[acme]", "[keystone_authtoken]", "[coordination]", "[wsgi]", "[oslo_middleware]",
+		"[limits]", "[libraries]", "[secrets]", "[acme]", "[keystone_authtoken]", "[coordination]", "[wsgi]", "[oslo_middleware]",
 	}
 	if !slices.Equal(sections, want) {
 		t.Errorf("sections %q\nwant     %q", sections, want)

@@ -32,7 +32,7 @@ func (c *Config) warn(p recovery.Position, msg string) {
 // OpenStack's libraries. No value is shown.
 func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 	names := map[string][]string{} // by group
-	sections := map[string]bool{grantsGroup: true, librariesGroup: true, secretsGroup: true}
+	sections := map[string]bool{grantsGroup: true, limitsGroup: true, librariesGroup: true, secretsGroup: true}
 	for _, o := range table {
 		g := groupKey(o.Group)
 		names[g] = append(names[g], o.Name)
@@ -88,7 +88,7 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 // lineGroup holds for the sections whose lines have names of the operator's
 // choice.
 func lineGroup(group string) bool {
-	return group == grantsGroup || group == librariesGroup || group == secretsGroup
+	return group == grantsGroup || group == limitsGroup || group == librariesGroup || group == secretsGroup
 }
 
 // inGroup reports whether an assignment names one of the options; the

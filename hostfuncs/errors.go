@@ -67,8 +67,8 @@ func asCloudError(err error) (*recovery.CloudError, bool) {
 	return errors.AsType[*recovery.CloudError](err)
 }
 
-func tooLong(op string, limit int) *abi.Error {
-	return abi.Errorf(abi.ErrnoTooLarge, "%s: answer larger than %d bytes; ask for less, or for fewer fields", op, limit)
+func (t *TaskHost) tooLong(op string) *abi.Error {
+	return abi.Errorf(abi.ErrnoTooLarge, "%s: answer larger than %d bytes (option %s); ask for less, or for fewer fields", op, t.call.AnswerBytes, t.call.AnswerOption)
 }
 
 // passing reports whether a read that ended with err may work the next time:

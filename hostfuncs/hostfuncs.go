@@ -8,6 +8,7 @@
 package hostfuncs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/netip"
@@ -231,6 +232,12 @@ type TaskCall struct {
 
 	// AnswerBytes bounds one answer. Defaults to 1 MiB.
 	AnswerBytes int
+	// KVTaskBytes and KVLibraryBytes are those of this task; zero: those of
+	// Options.
+	KVTaskBytes, KVLibraryBytes int
+	// AnswerOption, KVTaskOption and KVLibraryOption name, for errors, what raises
+	// these limits. They default to the options of [wasakari].
+	AnswerOption, KVTaskOption, KVLibraryOption string
 }
 
 func (c TaskCall) place() string {
@@ -286,6 +293,10 @@ func (h *Hatch) Task(c TaskCall) *TaskHost {
 	if c.AnswerBytes <= 0 {
 		c.AnswerBytes = 1 << 20
 	}
+	c.KVTaskBytes, c.KVLibraryBytes = cmp.Or(c.KVTaskBytes, h.opt.KVTaskBytes), cmp.Or(c.KVLibraryBytes, h.opt.KVLibraryBytes)
+	c.AnswerOption = cmp.Or(c.AnswerOption, "[wasakari] answer_mib")
+	c.KVTaskOption = cmp.Or(c.KVTaskOption, "[wasakari] kv_task_kib")
+	c.KVLibraryOption = cmp.Or(c.KVLibraryOption, "[wasakari] kv_library_mib")
 	c.Attempt, c.Round = max(c.Attempt, 1), max(c.Round, 1)
 	t := &TaskHost{
 		h: h, call: c, place: c.place(),
@@ -354,7 +365,7 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 		return nil, toError(op.Name, err)
 	}
 	if len(ans) > t.call.AnswerBytes {
-		return nil, tooLong(op.Name, t.call.AnswerBytes)
+		return nil, t.tooLong(op.Name)
 	}
 	return ans, nil
 }

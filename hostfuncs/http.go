@@ -96,8 +96,8 @@ func sendRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (
 		return nil, fmt.Errorf("encoding the answer: %w", err)
 	}
 	if len(b) > t.call.AnswerBytes {
-		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: %s was answered with %d, in more than %d bytes; ask for less",
-			abi.OpHTTPRequest, req.Method, ans.Status, t.call.AnswerBytes)
+		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: %s was answered with %d, in more than %d bytes (option %s); ask for less",
+			abi.OpHTTPRequest, req.Method, ans.Status, t.call.AnswerBytes, t.call.AnswerOption)
 	}
 	return b, nil
 }

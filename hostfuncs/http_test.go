@@ -152,7 +152,7 @@ func TestHTTPErrors(t *testing.T) {
 		},
 		{name: "nobody sends", wantErr: "unavailable: http.request: nobody sends requests here", change: func(b *bench) { b.deps.HTTP = nil }},
 		{
-			name: "answer too large", wantErr: "too_large: http.request: POST was answered with 201, in more than 1048576 bytes; ask for less", sent: 1,
+			name: "answer too large", wantErr: "too_large: http.request: POST was answered with 201, in more than 1048576 bytes (option [wasakari] answer_mib); ask for less", sent: 1,
 			change: func(b *bench) { b.http.body = strings.Repeat("\x01", 1<<20) },
 		},
 	}

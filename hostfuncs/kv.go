@@ -207,8 +207,8 @@ func (t *TaskHost) charge(v recovery.KVValue, inRun bool) (undo func(), err erro
 			names++
 		}
 	}
-	if most := t.h.opt.KVTaskBytes; total > most {
-		return nil, fmt.Errorf("%q: the task would have written %d bytes, at most %d (option [wasakari] kv_task_kib): %w", v.Name, total, most, recovery.ErrQuota)
+	if most := t.call.KVTaskBytes; total > most {
+		return nil, fmt.Errorf("%q: the task would have written %d bytes, at most %d (option %s): %w", v.Name, total, most, t.call.KVTaskOption, recovery.ErrQuota)
 	}
 	if inRun && !had && names >= maxRunNames {
 		return nil, fmt.Errorf("%q: the task has written %d names already, no more are allowed: %w", v.Name, maxRunNames, recovery.ErrQuota)
@@ -235,7 +235,7 @@ func (t *TaskHost) putLibrary(ctx context.Context, v recovery.KVValue, ifVersion
 	l := &t.h.libSize
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	size, most := len(v.Name)+len(v.Value), t.h.opt.KVLibraryBytes
+	size, most := len(v.Name)+len(v.Value), t.call.KVLibraryBytes
 	if l.bytes[lib] == nil || l.total(lib)-l.bytes[lib][v.Name]+size > most {
 		if err := l.count(ctx, t.h.library, lib); err != nil {
 			undo()
@@ -244,8 +244,8 @@ func (t *TaskHost) putLibrary(ctx context.Context, v recovery.KVValue, ifVersion
 	}
 	if n := l.total(lib) - l.bytes[lib][v.Name] + size; n > most {
 		undo()
-		return 0, fmt.Errorf("%q: library %s would hold %d bytes, at most %d (option [wasakari] kv_library_mib): %w",
-			v.Name, t.call.Task.Library, n, most, recovery.ErrQuota)
+		return 0, fmt.Errorf("%q: library %s would hold %d bytes, at most %d (option %s): %w",
+			v.Name, t.call.Task.Library, n, most, t.call.KVLibraryOption, recovery.ErrQuota)
 	}
 	version, err := t.h.library.Put(ctx, lib, v.Name, v, ifVersion)
 	if err != nil {

@@ -269,7 +269,7 @@ func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest)
 				return err
 			}
 			if len(out)+2 > t.call.AnswerBytes {
-				return tooLong(abi.OpNovaServerList, t.call.AnswerBytes)
+				return t.tooLong(abi.OpNovaServerList)
 			}
 		}
 		return ctx.Err()

@@ -322,12 +322,12 @@ func TestServerListStopsWhenTheAnswerIsTooLarge(t *testing.T) {
 	want(t, got, err, `{"servers":[{"id":"s1"},{"id":"s2"},{"id":"s3"}]}`, "")
 	b.cloud.reset()
 	got, err = do(t.Context(), b.task(small), abi.OpNovaServerList, `{}`)
-	want(t, got, err, "", "too_large: nova.server_list: answer larger than 60 bytes; ask for less, or for fewer fields")
+	want(t, got, err, "", "too_large: nova.server_list: answer larger than 60 bytes (option [wasakari] answer_mib); ask for less, or for fewer fields")
 	if got := b.cloud.count("page"); got != 0 {
 		t.Errorf("%d pages were fetched after the first, want 0", got)
 	}
 	got, err = do(t.Context(), b.task(small), abi.OpTaskInput, `{}`)
-	want(t, got, err, "", "too_large: task.input: answer larger than 60 bytes; ask for less, or for fewer fields")
+	want(t, got, err, "", "too_large: task.input: answer larger than 60 bytes (option [wasakari] answer_mib); ask for less, or for fewer fields")
 }
 
 func TestBadTargetsAreRefusedBeforeNovaIsAsked(t *testing.T) {

@@ -365,6 +365,15 @@ func (t *TaskHost) owner(name string) (string, error) {
 	return name, nil
 }
 
+// LibraryOwner is the name under which the values of a library are kept beyond a
+// run; the tenant is empty for the operator's.
+func LibraryOwner(tenant, library string) string {
+	if tenant == "" {
+		return library
+	}
+	return ownerOf(tenant, library)
+}
+
 func ownerOf(tenant, name string) string {
 	return fmt.Sprintf("tenant/%d:%s/%s", len(tenant), tenant, name)
 }

@@ -430,6 +430,25 @@ func TestTenantsKVQuotasApart(t *testing.T) {
 	want(t, "", put(acme, "b", 200), "", `quota: kv.put: "b": library acme would hold 1100 bytes, at most 1000 (option [wasakari] kv_library_mib)`)
 	_, err := do(t.Context(), b.task(ofAcme), abi.OpKVPut, fmt.Sprintf(`{"name":"answer","value":%q}`, strings.Repeat("x", 1600)))
 	want(t, "", err, "", `quota: kv.put: "answer": the task would have written 1608 bytes, at most 1500 (option [wasakari] kv_task_kib)`)
+
+	// What is set for one task counts instead, and is named.
+	own := func(c *hostfuncs.TaskCall) {
+		c.Task.Tenant = globex
+		c.KVTaskBytes, c.KVTaskOption = 400, "[limits] @globex kv_task_kib"
+		c.KVLibraryBytes, c.KVLibraryOption = 1100, "[limits] acme@globex kv_library_mib"
+		c.AnswerBytes, c.AnswerOption = 10, "[limits] @globex answer_mib"
+	}
+	set := func(name string, n int) error {
+		_, err := do(t.Context(), b.task(own), abi.OpKVPut, fmt.Sprintf(`{"scope":"library","name":%q,"value":%q}`, name, strings.Repeat("x", n-2-len(name))))
+		return err
+	}
+	want(t, "", set("b", 401), "", `quota: kv.put: "b": the task would have written 401 bytes, at most 400 (option [limits] @globex kv_task_kib)`)
+	want(t, "", set("b", 300), "", `quota: kv.put: "b": library acme would hold 1200 bytes, at most 1100 (option [limits] acme@globex kv_library_mib)`)
+	if err := set("b", 199); code(err) == abi.ErrnoQuota {
+		t.Errorf("error = %v, though that is more than others have and less than its own", err)
+	}
+	_, err = do(t.Context(), b.task(own), abi.OpKVGet, `{"scope":"library","name":"a"}`)
+	want(t, "", err, "", `too_large: kv.get: answer larger than 10 bytes (option [limits] @globex answer_mib); ask for less, or for fewer fields`)
 }
 
 // inputOf gives what a task is told.

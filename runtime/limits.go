@@ -42,6 +42,23 @@ type Limits struct {
 	// one warning says so.
 	LogLines int
 	LogBytes int
+	// Options names, for errors, what raises these limits where that is not an
+	// option of [wasakari]. It must not change.
+	Options *LimitOptions
+}
+
+// LimitOptions names what raises each limit, such as "[limits] acme memory_mib".
+// An empty name stands for the option of [wasakari].
+type LimitOptions struct {
+	Memory, Stack, CPU, Timeout, Tickets, Request, Answer, LogLines, LogBytes string
+}
+
+// options gives the names as they were given.
+func (l Limits) options() LimitOptions {
+	if l.Options == nil {
+		return LimitOptions{}
+	}
+	return *l.Options
 }
 
 // DefaultLimits returns the limits of a task that asks for none.
@@ -127,11 +144,14 @@ func (e *LimitError) Error() string {
 
 // Unwrap gives context.DeadlineExceeded for the limit of time.
 func (e *LimitError) Unwrap() error {
-	if e.Option == optionTimeout {
+	if e.Limit == limitTime {
 		return context.DeadlineExceeded
 	}
 	return nil
 }
+
+// limitTime is the name of the limit of time.
+const limitTime = "time"
 
 // What sets the limits.
 const (
@@ -153,40 +173,48 @@ const (
 )
 
 func (l Limits) memoryError(detail string) *LimitError {
-	return &LimitError{Limit: "memory", Value: size(l.MemoryBytes), Detail: detail, Option: optionMemory}
+	return &LimitError{Limit: "memory", Value: size(l.MemoryBytes), Detail: detail, Option: cmp.Or(l.options().Memory, optionMemory)}
 }
 
 func (l Limits) stackError() *LimitError {
-	return &LimitError{Limit: "stack", Value: size(l.Stack), Detail: "the guest called too deep, most likely a recursion without end", Option: optionStack}
+	return &LimitError{Limit: "stack", Value: size(l.Stack), Detail: "the guest called too deep, most likely a recursion without end", Option: cmp.Or(l.options().Stack, optionStack)}
 }
 
 func (l Limits) cpuError() *LimitError {
-	return &LimitError{Limit: "cpu", Value: fmt.Sprintf("%d units", l.CPU), Option: optionCPU}
+	return &LimitError{Limit: "cpu", Value: fmt.Sprintf("%d units", l.CPU), Option: cmp.Or(l.options().CPU, optionCPU)}
 }
 
 func (l Limits) timeoutError() *LimitError {
-	return &LimitError{Limit: "time", Value: l.Timeout.String(), Option: optionTimeout}
+	return &LimitError{Limit: limitTime, Value: l.Timeout.String(), Option: cmp.Or(l.options().Timeout, optionTimeout)}
 }
 
 func (l Limits) ticketsError(open int) *LimitError {
 	return &LimitError{
 		Limit: "ticket", Value: fmt.Sprintf("%d open", l.Tickets),
-		Detail: fmt.Sprintf("%d ops are in flight", open), Option: optionTickets,
+		Detail: fmt.Sprintf("%d ops are in flight", open), Option: cmp.Or(l.options().Tickets, optionTickets),
 	}
 }
 
 func (l Limits) requestError(n int) *LimitError {
 	return &LimitError{
 		Limit: "request", Value: size(int64(l.RequestBytes)),
-		Detail: fmt.Sprintf("the request has %d bytes", n), Option: optionRequest,
+		Detail: fmt.Sprintf("the request has %d bytes", n), Option: cmp.Or(l.options().Request, optionRequest),
 	}
 }
 
 func (l Limits) answerError(n int) *LimitError {
 	return &LimitError{
 		Limit: "answer", Value: size(int64(l.AnswerBytes)),
-		Detail: fmt.Sprintf("the answer has %d bytes; ask for fewer fields or rows", n), Option: optionAnswer,
+		Detail: fmt.Sprintf("the answer has %d bytes; ask for fewer fields or rows", n), Option: cmp.Or(l.options().Answer, optionAnswer),
 	}
+}
+
+// logError says which of the limits of the log was reached.
+func (l Limits) logError(lines bool) *LimitError {
+	if lines {
+		return &LimitError{Limit: "log", Value: fmt.Sprintf("%d lines", max(l.LogLines, 0)), Option: cmp.Or(l.options().LogLines, optionLines)}
+	}
+	return &LimitError{Limit: "log", Value: size(int64(max(l.LogBytes, 0))), Option: cmp.Or(l.options().LogBytes, optionLog)}
 }
 
 // size writes a number of bytes for a person.

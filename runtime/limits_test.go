@@ -146,3 +146,59 @@ func TestLimits(t *testing.T) {
 		}
 	})
 }
+
+// TestLimitOptions: an error names what sets the limit, where that is not an
+// option of [wasakari].
+func TestLimitOptions(t *testing.T) {
+	const page = 64 << 10
+	o := &runtime.LimitOptions{
+		Memory: "M", Stack: "S", CPU: "C", Timeout: "T", Tickets: "I", Request: "R", Answer: "A", LogLines: "L", LogBytes: "B",
+	}
+	tests := []struct {
+		guest  string
+		limits runtime.Limits
+		want   string
+	}{
+		{"memory_abort", runtime.Limits{MemoryBytes: 1 << 20}, "memory limit of 1 MiB reached: growing to 1.1 MiB was refused (option M)"},
+		{"recursion", runtime.Limits{Stack: 128 << 10}, "called too deep, most likely a recursion without end (option S)"},
+		{"loop", runtime.Limits{CPU: 1e6}, "cpu limit of 1000000 units reached (option C)"},
+		{"loop", runtime.Limits{Timeout: 20 * time.Millisecond}, "time limit of 20ms reached (option T)"},
+		{"log_flood", runtime.Limits{LogLines: 3, Timeout: time.Minute, CPU: 1e6}, "log limit of 3 lines reached (option L); further lines are dropped"},
+		{"log_flood", runtime.Limits{LogBytes: 3, Timeout: time.Minute, CPU: 1e6}, "log limit of 3 bytes reached (option B); further lines are dropped"},
+	}
+	r := newRuntime(t, runtime.Config{})
+	for _, tt := range tests {
+		t.Run(tt.want, func(t *testing.T) {
+			h := &host{}
+			tt.limits.Options = o
+			_, err := admit(t, r, tt.guest).Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: h, Limits: tt.limits})
+			if said := fmt.Sprint(err, h.logs); !strings.Contains(said, tt.want) {
+				t.Errorf("no %q in %.500s", tt.want, said)
+			}
+			if strings.HasPrefix(tt.want, "time") && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error = %v, want one that is DeadlineExceeded", err)
+			}
+		})
+	}
+	h := &host{do: func(context.Context, *abi.Op, []byte) ([]byte, error) {
+		return []byte(`"` + strings.Repeat("x", page) + `"`), nil
+	}}
+	data := text{abi.OpNovaServerGet}
+	limits := runtime.Limits{RequestBytes: page, AnswerBytes: page, Tickets: 1, Options: o}
+	for name, calls := range map[string]func(at uint64) []invoke{
+		"the request has 65537 bytes (option R)":                              func(at uint64) []invoke { return []invoke{{abi.Call, args(data.ref(at, 0), int(at), page+1, 0, 0)}} },
+		"the answer has 65538 bytes; ask for fewer fields or rows (option A)": func(at uint64) []invoke { return []invoke{{abi.Call, args(data.ref(at, 0), 0, 0, 0, 0)}} },
+		"1 ops are in flight (option I)": func(at uint64) []invoke {
+			submit := invoke{abi.Submit, args(data.ref(at, 0), 0, 0)}
+			return []invoke{submit, submit, {abi.Wait, args(-1, 0, 0)}}
+		},
+	} {
+		got, _, err := drive(t, h, limits, data.bytes(), func(at uint64) []invoke { return append(calls(at), invoke{abi.Take, args(buffer, 1000)}) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := fmt.Sprint(got.text(buffer), h.logs); !strings.Contains(said, name) {
+			t.Errorf("no %q in %.500s", name, said)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -16,6 +17,7 @@ import (
 // not stand behind the tasks of tenants.
 type queue struct {
 	each, all int
+	own       map[string]int // of one tenant instead of each
 
 	mu      sync.Mutex
 	running int // of everybody
@@ -29,8 +31,16 @@ type line struct {
 	waiting []chan struct{} // closed when it is their turn, in that order
 }
 
-func newQueue(each, all int) *queue {
-	return &queue{each: each, all: all, lines: map[string]*line{}}
+func newQueue(each int, own map[string]int, all int) *queue {
+	return &queue{each: each, own: maps.Clone(own), all: all, lines: map[string]*line{}}
+}
+
+// bound is how many of a tenant may run at once.
+func (q *queue) bound(tenant string) int {
+	if n, ok := q.own[tenant]; ok {
+		return n
+	}
+	return q.each
 }
 
 // enter waits until a tenant, "" being the operator, may start a sandbox. The
@@ -53,7 +63,7 @@ func (q *queue) enter(ctx context.Context, tenant string) error {
 		q.turns = append(q.turns, tenant)
 	}
 	q.advance()
-	full := q.fullError(l)
+	full := q.fullError(tenant, l)
 	q.mu.Unlock()
 	select {
 	case <-turn:
@@ -97,7 +107,7 @@ func (q *queue) advance() {
 	for i := 0; i < len(q.turns) && q.running < q.all; {
 		tenant := q.turns[i]
 		l := q.lines[tenant]
-		if l.running >= q.each {
+		if l.running >= q.bound(tenant) {
 			i++ // waits for itself, not for others
 			continue
 		}
@@ -115,9 +125,13 @@ func (q *queue) advance() {
 }
 
 // fullError says which bound a tenant waits for.
-func (q *queue) fullError(l *line) *LimitError {
-	if l.running >= q.each {
-		return &LimitError{Limit: "sandbox", Value: fmt.Sprintf("%d of one tenant", q.each), Option: optionSandboxes}
+func (q *queue) fullError(tenant string, l *line) *LimitError {
+	if n := q.bound(tenant); l.running >= n {
+		e := &LimitError{Limit: "sandbox", Value: fmt.Sprintf("%d of one tenant", n), Option: optionSandboxes}
+		if _, own := q.own[tenant]; own {
+			e.Option = "[limits] @" + tenant + " sandboxes"
+		}
+		return e
 	}
 	return &LimitError{Limit: "sandbox", Value: fmt.Sprintf("%d in all", q.all), Option: optionAllSandboxes}
 }

@@ -117,15 +117,22 @@ func TestTenantGivesUp(t *testing.T) {
 	tests := []struct {
 		name    string
 		running string
+		own     map[string]int
 		want    string
 	}{
-		{"own bound", "A", "task task: waiting for a sandbox: context canceled\nsandbox limit of 1 of one tenant reached (option [wasakari] sandboxes)"},
-		{"sum", "B", "task task: waiting for a sandbox: context canceled\nsandbox limit of 1 in all reached (option [wasakari] sandboxes_total)"},
+		{"own bound", "A", nil, "task task: waiting for a sandbox: context canceled\nsandbox limit of 1 of one tenant reached (option [wasakari] sandboxes)"},
+		{
+			"a tenant's own", "A",
+			map[string]int{"A": 1, "B": 5},
+			"task task: waiting for a sandbox: context canceled\nsandbox limit of 1 of one tenant reached (option [limits] @A sandboxes)",
+		},
+		{"sum", "B", nil, "task task: waiting for a sandbox: context canceled\nsandbox limit of 1 in all reached (option [wasakari] sandboxes_total)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			first, third := tt.running+"1", tt.running+"3"
-			l := newLobby(t, runtime.Config{Sandboxes: 1, AllSandboxes: 1}, first, "A2", third)
+			bound := max(1, 9*len(tt.own)) // a tenant's own is reached first
+			l := newLobby(t, runtime.Config{Sandboxes: bound, TenantSandboxes: tt.own, AllSandboxes: bound}, first, "A2", third)
 			l.start(t.Context(), first)
 			l.sees(first)
 			ctx, cancel := context.WithCancel(t.Context())

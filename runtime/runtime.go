@@ -71,6 +71,10 @@ type Config struct {
 	// DefaultSandboxes, 16.
 	Sandboxes int
 
+	// TenantSandboxes bounds those of single tenants instead, by tenant: what
+	// stands in lines @PROJECT of section [limits].
+	TenantSandboxes map[string]int
+
 	// AllSandboxes bounds those of all together: tenants wait while there are so
 	// many, the operator's tasks, which count too, never do. Defaults to
 	// DefaultAllSandboxes, 64.
@@ -136,7 +140,7 @@ func New(cfg Config) (*Runtime, error) {
 			Seconds: int64((cmp.Or(cfg.CompileTime, DefaultCompileTime) + time.Second - 1) / time.Second),
 		},
 		inProcess: cfg.CompileInProcess || !canStart,
-		queue:     newQueue(cmp.Or(cfg.Sandboxes, DefaultSandboxes), cmp.Or(cfg.AllSandboxes, DefaultAllSandboxes)),
+		queue:     newQueue(cmp.Or(cfg.Sandboxes, DefaultSandboxes), cfg.TenantSandboxes, cmp.Or(cfg.AllSandboxes, DefaultAllSandboxes)),
 		compilers: make(chan struct{}, maxCompilers),
 		modules:   map[*Module]struct{}{},
 	}

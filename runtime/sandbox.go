@@ -250,11 +250,7 @@ func (s *sandbox) logLines(level abi.Level, text string) {
 		line = printable(strings.TrimSuffix(line, "\r"))
 		if s.logs.lines < 1 || s.logs.bytes < len(line) {
 			s.logs.full = true
-			limit := &LimitError{Limit: "log", Value: fmt.Sprintf("%d lines", max(s.limits.LogLines, 0)), Option: optionLines}
-			if s.logs.lines > 0 {
-				limit.Value, limit.Option = size(int64(max(s.limits.LogBytes, 0))), optionLog
-			}
-			s.host.Log(abi.LevelWarn, limit.Error()+"; further lines are dropped")
+			s.host.Log(abi.LevelWarn, s.limits.logError(s.logs.lines < 1).Error()+"; further lines are dropped")
 			return
 		}
 		s.logs.lines--

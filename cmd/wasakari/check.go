@@ -23,7 +23,8 @@ required option set. Nothing is ever dropped in silence: what is wrong is told
 with file, line and column, and the exit code is 2.
 
 For each task that is not a standard one it shows what it asks for, where that
-was granted ([grants]), and what is missing, with the line to write.`,
+was granted ([grants]), and what is missing, with the line to write, and
+the limits that hold for it, with where they come from ([limits]).`,
 		Example: "  wasakari check --config-file custom-recovery-methods.conf --task-dir tasks/",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,11 +67,12 @@ type checkDoc struct {
 	// Flows holds the keys of each flow by phase.
 	Flows  map[recovery.FlowKind]map[recovery.Phase][]string `json:"flows"`
 	Grants []taskGrants                                      `json:"grants"`
+	Limits []taskLimits                                      `json:"limits"`
 }
 
 func (l *loaded) checkDocument(good bool) checkDoc {
 	doc := checkDoc{
-		Good: good, Files: append([]string{}, l.cfg.Files()...), Grants: []taskGrants{},
+		Good: good, Files: append([]string{}, l.cfg.Files()...), Grants: []taskGrants{}, Limits: l.shownLimits(),
 		Flows: map[recovery.FlowKind]map[recovery.Phase][]string{},
 	}
 	for kind, f := range l.cfg.Flows {
@@ -121,6 +123,7 @@ func printCheck(out io.Writer, l *loaded) error {
 	}
 	grants, _ := l.grantsText()
 	b.WriteString(grants)
+	b.WriteString(l.limitsText())
 	b.WriteString("\nall four flows are good\n")
 	return printLines(out, b.String())
 }

@@ -242,7 +242,8 @@ func TestCheck(t *testing.T) {
 			"  main  confirm_compute_node_disabled_task   standard\n  post  (none)\n\ngrants\n  task              library        asks for\n",
 		"\n  custom_pre_task   guide-library  kv.put                 granted at " + guideConf + ":15:17\n" +
 			"                                   options:guide_library  granted at " + guideConf + ":15:25\n" +
-			"  my_noop_task      my-noop        (nothing)\n\nall four flows are good\n",
+			"  my_noop_task      my-noop        (nothing)\n\nlimits\n",
+		"\n  my_noop_task: memory 64 MiB, stack 1 MiB, time 5m0s, cpu 1e+10 units\n\nall four flows are good\n",
 	} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("standard output =\n%s\nwant in it\n%s", r.stdout, want)
@@ -280,7 +281,7 @@ tasks:
 		"  library  acme 1.2.3\n  summary  Tickets\n  digest   sha256:",
 		"\n  task open_ticket: Opens a ticket\n    requires  host_name\n    provides  ticket_id\n    uses      kv.put\n",
 		"    option    [acme] queue (string, default \"ops\"): Queue of the ticket\n    option    [acme] token (string, required, secret)\n",
-		"    limits    memory 2 MiB, time 5s\n    effective memory 2 MiB, stack 1 MiB, time 5s, cpu 1e+10 units\n    interrupt fail\n",
+		"    limits    memory 2 MiB, time 5s\n    effective memory 2 MiB (manifest), stack 1 MiB, time 5s (manifest), cpu 1e+10 units\n    interrupt fail\n",
 		"  exports\n", "    run () -> i32\n", "    memory\n", `custom "wasakari.task"`,
 	} {
 		if !strings.Contains(r.stdout, want) {

@@ -93,7 +93,7 @@ func (l *loaded) loose() []string {
 
 // lineSection holds for the sections that say what libraries are and may do.
 func lineSection(group string) bool {
-	return strings.EqualFold(group, "grants") || strings.EqualFold(group, "libraries") || strings.EqualFold(group, "secrets")
+	return slices.ContainsFunc([]string{"grants", "limits", "libraries", "secrets"}, func(s string) bool { return strings.EqualFold(group, s) })
 }
 
 // taskGrants is what one task asks for, and what of it was granted.

@@ -188,12 +188,16 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
 }
 
-// scratchBytes is what a task may keep under scratch/.
-func scratchBytes(cfg *config.Config) int64 { return int64(cfg.Wasakari.KVTaskKiB) << 10 }
-
 // library is the store of what libraries keep.
 func (l *loaded) library() *runstate.Library {
-	return runstate.NewLibrary(l.stateDir).Allow(int64(l.cfg.Wasakari.KVLibraryMiB) << 20)
+	store := runstate.NewLibrary(l.stateDir).Allow(int64(l.cfg.Wasakari.KVLibraryMiB) << 20)
+	for _, key := range l.catalog.Keys() {
+		task, _ := l.catalog.Task(key)
+		if line, ok := l.cfg.LimitsFor(task)["kv_library_mib"]; ok {
+			store.AllowOne(hostfuncs.LibraryOwner(task.Tenant, task.Library), line.Value<<20, line.Option())
+		}
+	}
+	return store
 }
 
 // prepare reads inputs, configuration and modules and checks the flows of a

@@ -62,8 +62,8 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 	if err != nil {
 		return recovery.Outcome{Status: recovery.TaskFailed, Message: err.Error()}
 	}
-	limit := limits(module, call.Task, r.cfg.Wasakari)
-	host := &witness{TaskHost: r.hatch.Task(hostfuncs.TaskCall{
+	limit := boundsOf(r.cfg, call.Task, module.Limits(call.Task.Key))
+	hatchCall := hostfuncs.TaskCall{
 		Task: call.Task, Flow: call.Flow, Phase: call.Phase, Index: call.Index, Seq: call.Seq,
 		Attempt: call.Attempt, Round: call.Round,
 		IdempotencyKey: call.IdempotencyKey, Values: call.Values, Options: options, Script: module.Script(),
@@ -73,9 +73,10 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 			tenant, ok := r.providers[call.Flow][name]
 			return tenant, ok
 		},
-		AnswerBytes: limit.AnswerBytes,
-	})}
-	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limit, Tenant: call.Task.Tenant, CoarseClock: call.Task.Tenant != ""})
+	}
+	limit.give(&hatchCall)
+	host := &witness{TaskHost: r.hatch.Task(hatchCall)}
+	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limit.Limits, Tenant: call.Task.Tenant, CoarseClock: call.Task.Tenant != ""})
 	out := outcomeOf(ctx, result, err)
 	out.Progress = host.ProgressLog()
 	if out.Status == recovery.TaskFailed && out.Message == "" {
@@ -113,24 +114,6 @@ func heldBack(out recovery.Outcome, held *recovery.HeldError) recovery.Outcome {
 
 // stopped begins the message of a task whose time was up.
 const stopped = "stopped: "
-
-// standardAnswerBytes lets the standard tasks recover hosts with thousands of
-// servers, whatever is allowed to others.
-const standardAnswerBytes = 16 << 20
-
-// limits are what the task asks for, within the operator's ceilings. Standard
-// tasks have no wall limit: the flow's own waits bound them; and they may
-// compute as much as anyone may ask for.
-func limits(m *runtime.Module, t recovery.Task, o config.Wasakari) runtime.Limits {
-	l := m.Limits(t.Key)
-	l.AnswerBytes = o.AnswerMiB << 20
-	if t.Standard {
-		l.Timeout = 0
-		l.CPU = max(l.CPU, o.CPUUnitsMax)
-		l.AnswerBytes = max(l.AnswerBytes, standardAnswerBytes)
-	}
-	return l
-}
 
 // outcomeOf says in recovery's words how a sandbox ended.
 func outcomeOf(ctx context.Context, result runtime.Result, err error) recovery.Outcome {

@@ -166,23 +166,32 @@ func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime,
 
 func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime.Config {
 	o := cfg.Wasakari
+	limits, ceilings := sandboxLimits(cfg)
 	return runtime.Config{
-		CacheDir:       cacheDir,
-		CacheBytes:     int64(o.CacheMiB) << 20,
-		CompileMemory:  int64(o.CompileMemoryMiB) << 20,
-		CompileTime:    o.CompileTime,
-		Sandboxes:      o.Sandboxes,
-		AllSandboxes:   o.SandboxesTotal,
-		Logger:         log.Named("runtime"),
-		MaxModuleBytes: max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
-		Limits: runtime.Limits{
-			MemoryBytes: int64(o.MemoryMiB) << 20, Stack: int64(o.StackMiB) << 20, CPU: o.CPUUnits, Timeout: o.TaskTimeout,
-			HostCallsPerSecond: o.HostCallsPerSecond, Tickets: o.Tickets,
-			RequestBytes: o.RequestKiB << 10, AnswerBytes: o.AnswerMiB << 20,
-			LogLines: noneIfZero(o.LogLines), LogBytes: noneIfZero(o.LogKiB << 10),
-		},
-		Ceilings: runtime.Limits{MemoryBytes: int64(o.MemoryMiBMax) << 20, CPU: o.CPUUnitsMax, Timeout: o.TaskTimeoutMax},
+		CacheDir:        cacheDir,
+		CacheBytes:      int64(o.CacheMiB) << 20,
+		CompileMemory:   int64(o.CompileMemoryMiB) << 20,
+		CompileTime:     o.CompileTime,
+		Sandboxes:       o.Sandboxes,
+		AllSandboxes:    o.SandboxesTotal,
+		TenantSandboxes: cfg.TenantSandboxes(),
+		Logger:          log.Named("runtime"),
+		MaxModuleBytes:  max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
+		Limits:          limits,
+		Ceilings:        ceilings,
 	}
+}
+
+// sandboxLimits gives the limits of a task that asks for none, and the most that
+// one may ask for.
+func sandboxLimits(cfg *config.Config) (limits, ceilings runtime.Limits) {
+	o := cfg.Wasakari
+	return runtime.Limits{
+		MemoryBytes: int64(o.MemoryMiB) << 20, Stack: int64(o.StackMiB) << 20, CPU: o.CPUUnits, Timeout: o.TaskTimeout,
+		HostCallsPerSecond: o.HostCallsPerSecond, Tickets: o.Tickets,
+		RequestBytes: o.RequestKiB << 10, AnswerBytes: o.AnswerMiB << 20,
+		LogLines: noneIfZero(o.LogLines), LogBytes: noneIfZero(o.LogKiB << 10),
+	}, runtime.Limits{MemoryBytes: int64(o.MemoryMiBMax) << 20, CPU: o.CPUUnitsMax, Timeout: o.TaskTimeoutMax}
 }
 
 // noneIfZero says in the runtime's way that an operator allows nothing: there,
@@ -294,7 +303,7 @@ func (l *loaded) taskOptions() []recovery.OptionSpec {
 // a wrong use.
 func (l *loaded) warn(w world) error {
 	var errs []error
-	for _, text := range slices.Concat(l.catalog.aside, l.loose()) {
+	for _, text := range slices.Concat(l.catalog.aside, l.loose(), l.idleLimits()) {
 		fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(text))
 	}
 	for _, warning := range l.cfg.Warnings(l.taskOptions()...) {

@@ -64,7 +64,8 @@ signed it.
 
 With --config-file it shows as well whether the configuration takes the module
 ([libraries]), and for each task what it asks for, what it is granted and what
-is missing ([grants]).`,
+is missing ([grants]), and
+which limits hold for it and where they come from ([limits]).`,
 		Example: `  wasakari task inspect tasks/custom_pre_task.wasm
   wasakari task inspect tasks/custom_pre_task.wasm --config-file custom-recovery-methods.conf`,
 		Args: cobra.ExactArgs(1),
@@ -83,24 +84,26 @@ is missing ([grants]).`,
 			if err != nil {
 				return &usageError{err}
 			}
-			in := inspection{Info: info, Limits: effectiveLimits(info.Manifest, nil)}
+			in := inspection{Info: info}
 			switch key, err := abi.ReadSignature(wasm); {
 			case err != nil:
 				in.SignatureProblem = err.Error()
 			case key != nil:
 				in.SignedBy = config.PublicKey(key)
 			}
-			if len(s.configFiles)+len(s.configDirs) > 0 {
-				src, err := s.sources(w)
-				if err != nil {
+			src, held := config.Sources{}, len(s.configFiles)+len(s.configDirs) > 0
+			if held {
+				if src, err = s.sources(w); err != nil {
 					return err
 				}
 				src.Discover = false
-				cfg, err := config.Load(src)
-				if err != nil {
-					return &usageError{err}
-				}
-				in.Limits = effectiveLimits(info.Manifest, cfg)
+			}
+			cfg, err := config.Load(src)
+			if err != nil {
+				return &usageError{err}
+			}
+			in.Limits = effectiveLimits(info.Manifest, cfg, tenant)
+			if held {
 				in.hold(cfg, moduleFile{args[0], tenant}, wasm)
 			}
 			if output == "json" {

@@ -262,6 +262,11 @@ func TestQuotasOfTheOperator(t *testing.T) {
 		t.Errorf("error = %v, want %s", err, want)
 	}
 	must(l.Put(ctx, "another", "b", big, nil))(t)
+	l.AllowOne("less", 500, "[limits] less kv_library_mib")
+	_, err = l.Put(ctx, "less", "b", big, nil)
+	if want := `values of libraries: key "b": quota exceeded: 767 bytes in all, at most 500 (option [limits] less kv_library_mib)`; err == nil || err.Error() != want {
+		t.Errorf("error = %v, want %s", err, want)
+	}
 	r := must(runstate.Create(dir, newRun("r1"), runstate.Options{NoSync: true, ScratchBytes: 1000}))(t)
 	must(r.Scratch().Put(ctx, "o", "a", big, nil))(t)
 	if _, err := r.Scratch().Put(ctx, "o", "b", big, nil); !errors.Is(err, recovery.ErrQuota) {

@@ -39,11 +39,16 @@ type Scratch struct{ r *Run }
 // Scratch returns the scratch store of the run.
 func (r *Run) Scratch() Scratch { return Scratch{r} }
 
+// kv is what a place keeps.
+func (s Scratch) kv(tx *bbolt.Tx, place string) kv {
+	return kv{tx.Bucket(bucketScratch), place, quota{s.r.scratchQuota, "[wasakari] kv_task_kib"}}
+}
+
 // Get reads a value of a place.
 func (s Scratch) Get(ctx context.Context, place, name string) (recovery.KVValue, error) {
 	var v recovery.KVValue
 	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
-		v, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.get(name)
+		v, err = s.kv(tx, place).get(name)
 		return err
 	})
 	return v, err
@@ -53,7 +58,7 @@ func (s Scratch) Get(ctx context.Context, place, name string) (recovery.KVValue,
 func (s Scratch) Put(ctx context.Context, place, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
 	var version int64
 	err := s.r.update(ctx, func(tx *bbolt.Tx) (err error) {
-		version, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.put(name, v, ifVersion)
+		version, err = s.kv(tx, place).put(name, v, ifVersion)
 		return err
 	})
 	return version, err
@@ -62,7 +67,7 @@ func (s Scratch) Put(ctx context.Context, place, name string, v recovery.KVValue
 // Delete removes a value of a place.
 func (s Scratch) Delete(ctx context.Context, place, name string, ifVersion *int64) error {
 	return s.r.update(ctx, func(tx *bbolt.Tx) error {
-		return kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.remove(name, ifVersion)
+		return s.kv(tx, place).remove(name, ifVersion)
 	})
 }
 
@@ -70,7 +75,7 @@ func (s Scratch) Delete(ctx context.Context, place, name string, ifVersion *int6
 func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVValue, error) {
 	var out []recovery.KVValue
 	err := s.r.view(ctx, func(tx *bbolt.Tx) (err error) {
-		out, err = kv{tx.Bucket(bucketScratch), place, s.r.scratchQuota, "kv_task_kib"}.list(prefix)
+		out, err = s.kv(tx, place).list(prefix)
 		return err
 	})
 	return out, err
@@ -86,27 +91,49 @@ func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVV
 // for more than 5 s.
 type Library struct {
 	shared
-	quota int64
+	quota quota            // of each library
+	own   map[string]quota // of one instead, by its name
+}
+
+// quota is how many bytes may be kept, and the option that says so.
+type quota struct {
+	bytes  int64
+	option string
 }
 
 // NewLibrary returns the store in the state folder dir. Nothing is made before
 // something is written.
 func NewLibrary(dir string) *Library {
-	return &Library{shared: newShared(dir, "library.db", "values of libraries", bucketLibraries), quota: libraryQuota}
+	return &Library{shared: newShared(dir, "library.db", "values of libraries", bucketLibraries), quota: quota{libraryQuota, "[wasakari] kv_library_mib"}, own: map[string]quota{}}
 }
 
 // Allow sets how many bytes one library may keep, instead of 10 MiB, and
 // returns l. It must be called before l is used.
 func (l *Library) Allow(bytes int64) *Library {
-	l.quota = bytes
+	l.quota.bytes = bytes
 	return l
+}
+
+// AllowOne sets how many bytes one library may keep, and names the option that
+// says so. It must be called before l is used.
+func (l *Library) AllowOne(library string, bytes int64, option string) {
+	l.own[library] = quota{bytes, option}
+}
+
+// kv is what a library keeps.
+func (l *Library) kv(tx *bbolt.Tx, library string) kv {
+	q, ok := l.own[library]
+	if !ok {
+		q = l.quota
+	}
+	return kv{libraries(tx), library, q}
 }
 
 // Get reads a value.
 func (l *Library) Get(ctx context.Context, library, name string) (recovery.KVValue, error) {
 	var v recovery.KVValue
 	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
-		v, err = kv{libraries(tx), library, l.quota, "kv_library_mib"}.get(name)
+		v, err = l.kv(tx, library).get(name)
 		return err
 	})
 	return v, err
@@ -118,7 +145,7 @@ func (l *Library) Get(ctx context.Context, library, name string) (recovery.KVVal
 func (l *Library) Put(ctx context.Context, library, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
 	var version int64
 	err := l.write(ctx, func(tx *bbolt.Tx) (err error) {
-		version, err = kv{libraries(tx), library, l.quota, "kv_library_mib"}.put(name, v, ifVersion)
+		version, err = l.kv(tx, library).put(name, v, ifVersion)
 		return err
 	})
 	return version, err
@@ -127,7 +154,7 @@ func (l *Library) Put(ctx context.Context, library, name string, v recovery.KVVa
 // Delete removes a value, with ifVersion only when it has that version.
 func (l *Library) Delete(ctx context.Context, library, name string, ifVersion *int64) error {
 	return l.write(ctx, func(tx *bbolt.Tx) error {
-		return kv{libraries(tx), library, l.quota, "kv_library_mib"}.remove(name, ifVersion)
+		return l.kv(tx, library).remove(name, ifVersion)
 	})
 }
 
@@ -135,7 +162,7 @@ func (l *Library) Delete(ctx context.Context, library, name string, ifVersion *i
 func (l *Library) List(ctx context.Context, library, prefix string) ([]recovery.KVValue, error) {
 	var out []recovery.KVValue
 	err := l.read(ctx, func(tx *bbolt.Tx) (err error) {
-		out, err = kv{libraries(tx), library, l.quota, "kv_library_mib"}.list(prefix)
+		out, err = l.kv(tx, library).list(prefix)
 		return err
 	})
 	return out, err
@@ -151,10 +178,9 @@ func libraries(tx *bbolt.Tx) *bbolt.Bucket {
 
 // kv is the entries of one owner: a library, or a place in a run.
 type kv struct {
-	root   *bbolt.Bucket // nil: empty
-	owner  string
-	quota  int64
-	option string // of the operator, for the quota
+	root  *bbolt.Bucket // nil: empty
+	owner string
+	quota quota
 }
 
 // An entry is its version and expiry (nanoseconds since 1970; 0: never), 8
@@ -279,15 +305,15 @@ func (k kv) put(name string, v recovery.KVValue, ifVersion *int64) (int64, error
 		used -= cost(old)
 		v.Version = old.Version + 1
 	}
-	if used+cost(v) > k.quota {
+	if used+cost(v) > k.quota.bytes {
 		freed, err := purge(own, entries, name)
 		if err != nil {
 			return 0, err
 		}
 		used -= freed
 	}
-	if used += cost(v); used > k.quota {
-		return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d (option [wasakari] %s)", name, recovery.ErrQuota, used, k.quota, k.option)
+	if used += cost(v); used > k.quota.bytes {
+		return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d (option %s)", name, recovery.ErrQuota, used, k.quota.bytes, k.quota.option)
 	}
 	return v.Version, errors.Join(entries.Put([]byte(name), encodeEntry(v)), own.Put(keyUsed, encodeInt(used)))
 }
