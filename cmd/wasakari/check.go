@@ -30,7 +30,7 @@ was granted ([grants]), and what is missing, with the line to write.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			l, err := s.load(cmd.Context(), w)
+			l, err := s.load(cmd.Context(), w, nil)
 			if err != nil {
 				return err
 			}
