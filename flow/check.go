@@ -25,6 +25,9 @@ type CheckOptions struct {
 	// Nearest suggests the known name that the operator may have meant. Defaults
 	// to no suggestions.
 	Nearest func(name string, known []string) (string, bool)
+	// Absent says why there is no task of a key, and what to do, when more is
+	// known than that. Defaults to nothing more.
+	Absent func(key string) (reason, hint string)
 	// Options checks that the options of a task are set and of their types. It
 	// is called once for each task that has any. Defaults to no check.
 	Options func(specs []recovery.OptionSpec) error
@@ -107,6 +110,12 @@ func (k *checker) resolve() {
 				s.Task = t
 				k.steps = append(k.steps, s)
 				continue
+			}
+			if k.o.Absent != nil {
+				if reason, hint := k.o.Absent(ref.Key); reason != "" {
+					k.report(s, hint, "%s", reason)
+					continue
+				}
 			}
 			hint := fmt.Sprintf("put %s.wasm into a task directory, or mend the name", ref.Key)
 			if near, ok := k.nearest(ref.Key, k.catalog.Keys()); ok {

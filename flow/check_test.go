@@ -112,6 +112,17 @@ func TestCheck(t *testing.T) {
 			want: `f.conf:1:5: flow host-auto: main: unknown task "xyz"; put xyz.wasm into a task directory, or mend the name`,
 		},
 		{
+			name: "a task of which more is known", kind: recovery.HostAuto, flow: "plain plan|xyz|",
+			o: flow.CheckOptions{Nearest: nearest, Absent: func(key string) (reason, hint string) {
+				if key == "xyz" {
+					return "task xyz is in two modules", "remove one"
+				}
+				return "", ""
+			}},
+			want: `f.conf:2:5: flow host-auto: pre: unknown task "plan"; did you mean "plain"?` + "\n" +
+				`f.conf:3:5: flow host-auto: main: task xyz is in two modules; remove one`,
+		},
+		{
 			name: "misspelt task, and what it would provide is not missed", kind: recovery.HostAuto, flow: "plain ticked|use_ticket|",
 			o:    flow.CheckOptions{Nearest: nearest},
 			want: `f.conf:2:5: flow host-auto: pre: unknown task "ticked"; did you mean "ticket"?`,

@@ -39,14 +39,21 @@ type catalog struct {
 	// refused says what is wrong with the modules of tenants. Those do not keep
 	// the operator's flows from running: their tasks are not there.
 	refused []error
-	// contested are keys that tenants' modules have twice: neither has it.
-	contested map[string]bool
+	// claims are the tasks of tenants, by their keys, until settle.
+	claims map[string][]claim
+	// contested are keys that several modules of tenants have: none has it.
+	contested map[string]contest
+	// unnamed are tasks of tenants that were left out, as no flow at hand names
+	// them. They only say which options are secrets.
+	unnamed []recovery.Task
+	// partly is true when modules of tenants were left out, or not looked at.
+	partly bool
 }
 
 func newCatalog() *catalog {
 	return &catalog{
 		tasks: map[string]recovery.Task{}, modules: map[string]*runtime.Module{},
-		libraries: map[string]string{}, contested: map[string]bool{},
+		libraries: map[string]string{}, claims: map[string][]claim{}, contested: map[string]contest{},
 	}
 }
 
@@ -72,11 +79,57 @@ type candidate struct {
 	tenant   string
 	standard bool
 	pinned   bool // by its digest, in [libraries]
+	unnamed  []recovery.Task
 }
 
-// loadCatalog admits the standard tasks and every module of the folders. All
-// mistakes are told at once; those of tenants are in the catalog.
-func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, folders []taskFolder) (*catalog, error) {
+// named are the keys of tenants' tasks that flows name; nil stands for all.
+type named map[string]bool
+
+// namedIn lists the keys that may be those of tenants' tasks in flows. The keys
+// of standard tasks are nobody else's.
+func namedIn(flows []recovery.Flow) (named, error) {
+	m, err := abi.ReadManifest(standardtasks.Module())
+	if err != nil {
+		return nil, err // a test would not let it pass
+	}
+	keys := named{}
+	for _, f := range flows {
+		if !tenantsIn(f.Kind) {
+			continue
+		}
+		for _, phase := range recovery.Phases() {
+			for _, ref := range f.Tasks(phase) {
+				if m.Task(ref.Key) == nil {
+					keys[ref.Key] = true
+				}
+			}
+		}
+	}
+	return keys, nil
+}
+
+// leavesOut reports whether a tenant's module is none that flows name. One
+// without a manifest that can be read counts by the name of its file.
+func (n named) leavesOut(f moduleFile, m *abi.Manifest) bool {
+	if n == nil || f.tenant == "" || n[keyOf(f)] {
+		return false
+	}
+	return m == nil || !slices.ContainsFunc(m.Tasks, func(t abi.ManifestTask) bool { return n[t.Key] })
+}
+
+// keyOf is the key that a module's file is named after.
+func keyOf(f moduleFile) string { return strings.TrimSuffix(filepath.Base(f.path), ".wasm") }
+
+// loadCatalog admits the standard tasks and every module of the folders, of
+// those of tenants the ones that are named: nobody's flows wait for the others
+// to be compiled. All mistakes are told at once; those of tenants are in the
+// catalog.
+func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, folders []taskFolder, keys named) (*catalog, error) {
+	ofTenants := func(f taskFolder) bool { return f.tenant != "" }
+	partly := keys != nil && slices.ContainsFunc(folders, ofTenants)
+	if keys != nil && len(keys) == 0 {
+		folders = slices.DeleteFunc(slices.Clone(folders), ofTenants)
+	}
 	files, refused, err := moduleFiles(folders)
 	if err != nil {
 		return nil, err
@@ -92,13 +145,13 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f
 	})
 	for i, file := range files {
 		group.Go(func() error {
-			modules[i+1], problems[i+1] = admitFile(ctx, rt, cfg, file)
+			modules[i+1], problems[i+1] = admitFile(ctx, rt, cfg, file, keys)
 			return nil
 		})
 	}
 	_ = group.Wait() // the problems are kept in order instead
 	c := newCatalog()
-	c.refused = refused
+	c.refused, c.partly = refused, partly
 	var errs []error
 	problem := func(tenant string, err error) {
 		if tenant != "" && err != nil && ctx.Err() == nil {
@@ -109,6 +162,7 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f
 	}
 	for i, m := range modules {
 		problem(m.tenant, problems[i])
+		c.unnamed = append(c.unnamed, m.unnamed...)
 	}
 	modules = slices.DeleteFunc(modules, func(m candidate) bool { return m.Module == nil })
 	// Tenants come last: who else has a key or a library is known then. A module
@@ -119,6 +173,7 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f
 	for _, m := range modules {
 		problem(m.tenant, c.add(cfg, m))
 	}
+	c.settle(cfg)
 	c.shareSecrets(cfg, problem)
 	return c, errors.Join(errs...)
 }
@@ -171,9 +226,13 @@ func moduleFiles(folders []taskFolder) (files []moduleFile, refused []error, err
 	return files, refused, errors.Join(errs...)
 }
 
-func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f moduleFile) (candidate, error) {
+// admitFile admits a module, or gives none of a tenant's that is not named.
+func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f moduleFile, keys named) (candidate, error) {
 	c := candidate{tenant: f.tenant}
 	wasm, err := readFile(f.path, int64(cfg.Wasakari.ModuleMiB)<<20)
+	if err != nil && keys.leavesOut(f, nil) {
+		return c, nil
+	}
 	if errors.Is(err, recovery.ErrTooLarge) {
 		return c, fmt.Errorf("%w; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib", err)
 	}
@@ -182,26 +241,52 @@ func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f m
 	}
 	// A stranger's module is not even compiled. What has no manifest that could
 	// say whose it is, admission refuses.
-	if m, err := abi.ReadManifest(wasm); err == nil {
+	m, err := abi.ReadManifest(wasm)
+	if keys.leavesOut(f, m) {
+		c.unnamed = secretive(cfg, m, f, wasm)
+		return c, nil
+	}
+	if err == nil {
 		if c.pinned, err = identify(cfg, m.Library, f, wasm); err != nil {
 			return c, err
 		}
 	}
-	m, err := rt.Admit(ctx, f.path, wasm)
+	admitted, err := rt.Admit(ctx, f.path, wasm)
 	if err != nil {
 		return c, located(f.path, err)
 	}
-	key := strings.TrimSuffix(filepath.Base(f.path), ".wasm")
-	if m.Manifest().Task(key) == nil {
-		var keys []string
-		for _, t := range m.Manifest().Tasks {
-			keys = append(keys, t.Key)
+	if key := keyOf(f); admitted.Manifest().Task(key) == nil {
+		var others []string
+		for _, t := range admitted.Manifest().Tasks {
+			others = append(others, t.Key)
 		}
 		return c, fmt.Errorf("%s: its manifest has no task %q, but %s; name the file after one of them, or mend task.yaml",
-			f.path, key, strings.Join(keys, ", "))
+			f.path, key, strings.Join(others, ", "))
 	}
-	c.Module = m
+	c.Module = admitted
 	return c, nil
+}
+
+// secretive gives those tasks of a module that may read options which they call
+// secrets.
+func secretive(cfg *config.Config, m *abi.Manifest, f moduleFile, wasm []byte) []recovery.Task {
+	if m == nil {
+		return nil
+	}
+	var tasks []recovery.Task
+	for _, mt := range m.Tasks {
+		task := taskOf(m, mt, f.path, false)
+		task.Tenant = f.tenant
+		if slices.ContainsFunc(task.Options, func(o recovery.OptionSpec) bool { return o.Secret && readable(cfg, task, o.Group) }) {
+			tasks = append(tasks, task)
+		}
+	}
+	if len(tasks) > 0 {
+		if _, err := identify(cfg, m.Library, f, wasm); err != nil {
+			return nil
+		}
+	}
+	return tasks
 }
 
 // identify holds a module against what the operator registered of the library
@@ -281,30 +366,32 @@ func (c *catalog) add(cfg *config.Config, m candidate) error {
 			default:
 				errs = append(errs, fmt.Errorf("%s: task %s is in %s too; remove one of them, or pin one in [libraries], such as %s = sha256:%s",
 					task.Source, task.Key, other.Source, libraryLine(task), task.Digest))
-				if other.Tenant != "" {
-					c.drop(task.Key) // whose it is would be a matter of luck
-				}
 			}
-			continue
-		}
-		if c.contested[mt.Key] {
 			continue
 		}
 		if err := errors.Join(ownOptions(task), notForTenants(task)); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		c.tasks[mt.Key] = task
-		c.modules[mt.Key] = m.Module
+		if cl := (claim{task, m}); m.tenant != "" {
+			c.claim(cl)
+		} else {
+			c.enter(cl)
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// drop takes a task out, for good.
+// enter puts a task in.
+func (c *catalog) enter(cl claim) {
+	c.tasks[cl.task.Key] = cl.task
+	c.modules[cl.task.Key] = cl.module.Module
+}
+
+// drop takes a task out.
 func (c *catalog) drop(key string) {
 	delete(c.tasks, key)
 	delete(c.modules, key)
-	c.contested[key] = true
 }
 
 // digestPinned reports whether the module of a task is pinned by its digest.
@@ -357,6 +444,13 @@ func (c *catalog) shareSecrets(cfg *config.Config, problem func(tenant string, e
 		secret[name(b.Group, b.Name)] = true
 	}
 	for _, t := range c.tasks {
+		for _, o := range t.Options {
+			if o.Secret && readable(cfg, t, o.Group) {
+				secret[name(o.Group, o.Name)] = true
+			}
+		}
+	}
+	for _, t := range c.unnamed {
 		for _, o := range t.Options {
 			if o.Secret && readable(cfg, t, o.Group) {
 				secret[name(o.Group, o.Name)] = true

@@ -31,7 +31,7 @@ the limits that hold for it, with where they come from ([limits]).`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			l, err := s.load(cmd.Context(), w)
+			l, err := s.load(cmd.Context(), w, nil)
 			if err != nil {
 				return err
 			}

@@ -82,7 +82,7 @@ func (l *loaded) loose() []string {
 		names[name] = true
 	}
 	for _, b := range l.cfg.Bindings() {
-		if l.secrets != nil && !slices.ContainsFunc(l.taskOptions(), func(o recovery.OptionSpec) bool {
+		if l.secrets != nil && !l.catalog.partly && !slices.ContainsFunc(l.taskOptions(), func(o recovery.OptionSpec) bool {
 			return o.Secret && strings.EqualFold(o.Group, b.Group) && o.Name == b.Name
 		}) {
 			texts = append(texts, fmt.Sprintf("%s: no task at hand has the option [%s] %s", b.Pos, b.Group, b.Name))
@@ -108,6 +108,8 @@ type taskGrants struct {
 	Asked   []string       `json:"asked"`
 	Granted []grantedThing `json:"granted"`
 	Missing []string       `json:"missing"`
+	// Hint tells of lines that are for tenants' libraries of the same name.
+	Hint string `json:"hint,omitempty"`
 	// Write is what to write so that nothing is missing.
 	Write string `json:"write,omitempty"`
 }
@@ -138,8 +140,31 @@ func askedOf(cfg *config.Config, task recovery.Task) taskGrants {
 	}
 	if len(t.Missing) > 0 {
 		t.Write = grantLine(cfg, task, t.Missing)
+		if g.Pos.File == "" {
+			t.Hint = tenantHint(cfg, task)
+		}
 	}
 	return t
+}
+
+// tenantHint tells whoever looks at a tenant's module as if it were the
+// operator's how to look at it.
+func tenantHint(cfg *config.Config, task recovery.Task) string {
+	if task.Tenant != "" {
+		return ""
+	}
+	var tenants []string
+	for name := range cfg.Grants() {
+		of, tenant, ok := strings.Cut(name, "@")
+		if ok && (of == task.Library || of == task.Library+"/"+task.Key) && !slices.Contains(tenants, tenant) {
+			tenants = append(tenants, tenant)
+		}
+	}
+	if len(tenants) == 0 {
+		return ""
+	}
+	slices.Sort(tenants)
+	return fmt.Sprintf("[grants] has lines of library %s for tenants only; look at a tenant's module with --tenant %s", task.Library, strings.Join(tenants, ", or --tenant "))
 }
 
 // rows lists what is asked for, and for each what grants it.

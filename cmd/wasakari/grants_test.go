@@ -341,7 +341,9 @@ func TestTenantsFlow(t *testing.T) {
 }
 
 // TestTenantsCannotStop: what is wrong with a tenant's module is told, by check
-// as a mistake, and keeps no flow of the operator's from running.
+// as a mistake, and keeps no flow of the operator's from running. Where no task
+// of tenants may stand, their modules are not looked at; where one may, those
+// that the flow names are.
 func TestTenantsCannotStop(t *testing.T) {
 	t.Parallel()
 	task := abi.ManifestTask{Key: "x"}
@@ -360,7 +362,8 @@ func TestTenantsCannotStop(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			own := abi.ManifestTask{Key: "x", Options: []abi.ManifestOption{{Group: "acme", Name: "queue", Type: "list"}}}
 			p := newPlace(t, map[string]string{
-				"conf":              "[taskflow_driver_recovery_flows]\nprocess_failure_recovery_tasks = pre:['x'],main:[],post:[]\n[grants]\nacme = options:acme\n[acme]\nqueue = a,b\n",
+				"conf": "[taskflow_driver_recovery_flows]\nprocess_failure_recovery_tasks = pre:['x'],main:[],post:[]\n" +
+					"instance_failure_recovery_tasks = pre:['x'],main:[],post:[]\n[grants]\nacme = options:acme\n[acme]\nqueue = a,b\n",
 				"tasks/x.wasm":      string(packed(t, guest("noop"), own)),
 				"theirs/" + tt.file: string(tt.wasm),
 			})
@@ -376,34 +379,193 @@ func TestTenantsCannotStop(t *testing.T) {
 			}
 			_, p.environ = startCloud(t, quickCloud, novasim.Options{})
 			r = p.run(t.Context(), t, append([]string{"run", "process", "--input", "process_name=nova-compute", "--input", "host_name=compute-2"}, flags...)...)
-			if refused != "" {
+			if r.code != exitOK || r.stderr != "" {
+				t.Errorf("run process: exit code %d\n%s", r.code, r.stderr)
+			}
+			want = ""
+			if tt.file == "x.wasm" {
 				want = "warning: left aside: " + refused + "\n"
 			}
+			r = p.run(t.Context(), t, append([]string{"run", "instance", "--input", "instance_uuid=1"}, flags...)...)
 			if r.code != exitOK || r.stderr != want {
-				t.Errorf("run: exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+				t.Errorf("run instance: exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
 			}
 		})
 	}
 }
 
-// TestTenantsKeys: a key that two tenants have is neither's, unless it is
-// pinned.
+// TestTenantsCannotStopHosts: the flow for a server names a tenant's task. That
+// keeps the flows for hosts from nothing, and tells them of the operator's own
+// mistakes only.
+func TestTenantsCannotStopHosts(t *testing.T) {
+	t.Parallel()
+	own := packedAs(t, guest("noop"), "ours", abi.ManifestTask{Key: "own", Uses: []string{"kv.get"}})
+	tests := []struct {
+		name string
+		flow string
+		wasm string // of the tenant's hello_task; empty: there is not even the folder
+		own  bool   // there is no tenant
+		code int
+		want string
+		// check is what check tells, on its first line.
+		check string
+	}{
+		{
+			name: "a good module", flow: "pre:['hello_task'],main:[],post:[]", wasm: string(packed(t, guest("noop"), abi.ManifestTask{Key: "hello_task"})),
+		},
+		{
+			name: "no module", flow: "pre:['hello_task'],main:[],post:[]", wasm: "hello",
+			check: "wasakari: DIR/theirs/hello_task.wasm: not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file",
+		},
+		{
+			name: "no folder", flow: "pre:['hello_task'],main:[],post:[]",
+			check: "wasakari: task folder DIR/theirs: no such file or directory; check --tenant-task-dir",
+		},
+		{
+			name: "an option of a secret that cannot be read", flow: "pre:['hello_task'],main:[],post:[]",
+			wasm: string(packed(t, guest("noop"), abi.ManifestTask{
+				Key: "hello_task", Options: []abi.ManifestOption{{Group: "hello", Name: "token", Type: "string", Secret: true}},
+			})),
+			check: "wasakari: DIR/conf:6:9: option [hello] token: its file cannot be read: no such file or directory; want file: and the absolute path of a file that holds the value alone",
+		},
+		{
+			name: "a mistake beside it", flow: "pre:['hello_task'],main:['own'],post:[]", wasm: string(packed(t, guest("noop"), abi.ManifestTask{Key: "hello_task"})),
+			want:  "warning: DIR/conf:2:60: flow instance: main: task \"own\" asks for kv.get, which library ours is not granted; write below [grants]: ours = kv.get\n",
+			check: "wasakari: DIR/conf:2:60: flow instance: main: task \"own\" asks for kv.get, which library ours is not granted; write below [grants]: ours = kv.get",
+		},
+		{
+			name: "a mistake of the operator's own", flow: "pre:['own'],main:[],post:[]", code: exitUsage, wasm: "hello",
+			want:  "wasakari: DIR/conf:2:40: flow instance: pre: task \"own\" asks for kv.get, which library ours is not granted; write below [grants]: ours = kv.get\n",
+			check: "wasakari: DIR/theirs/hello_task.wasm: not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file",
+		},
+		{
+			name: "an unknown task where there are no tenants", flow: "pre:['hello_task'],main:[],post:[]", own: true, code: exitUsage,
+			want:  "wasakari: DIR/conf:2:40: flow instance: pre: unknown task \"hello_task\"; put hello_task.wasm into a task directory, or mend the name\n",
+			check: "wasakari: DIR/conf:2:40: flow instance: pre: unknown task \"hello_task\"; put hello_task.wasm into a task directory, or mend the name",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			files := map[string]string{
+				"conf":           "[taskflow_driver_recovery_flows]\ninstance_failure_recovery_tasks = " + tt.flow + "\n[grants]\nacme@p1 = options:hello\n[hello]\ntoken = file:/nonexistent/secret\n[secrets]\nhello.token = https://t.example.com body\n",
+				"tasks/own.wasm": string(own),
+			}
+			if tt.wasm != "" {
+				files["theirs/hello_task.wasm"] = tt.wasm
+			}
+			if !strings.Contains(tt.name, "secret") {
+				files["conf"], _, _ = strings.Cut(files["conf"], "[grants]")
+			}
+			p := newPlace(t, files)
+			flags := strings.Fields("--config-file DIR/conf --task-dir DIR/tasks --tenant-task-dir p1=DIR/theirs")
+			if tt.own {
+				flags = flags[:4]
+			}
+			r := p.run(t.Context(), t, append([]string{"check"}, flags...)...)
+			if first, _, _ := strings.Cut(r.stderr, "\n"); first != tt.check || (r.code == exitOK) != (tt.check == "") {
+				t.Errorf("check: exit code %d\n%s\nwant\n%s", r.code, r.stderr, tt.check)
+			}
+			_, p.environ = startCloud(t, quickCloud, novasim.Options{})
+			for _, command := range []string{
+				"run host-auto --dry-run --input host_name=compute-1",
+				"run host-rh --dry-run --input host_name=compute-1 --input reserved_host_list=compute-4",
+				"run process --dry-run --input process_name=nova-compute --input host_name=compute-2",
+				"plan host compute-1",
+			} {
+				r := p.run(t.Context(), t, append(strings.Fields(command), flags...)...)
+				if (r.code == exitUsage) != (tt.code == exitUsage) || (r.stdout == "") != (tt.code == exitUsage) || r.stderr != tt.want {
+					t.Errorf("%s: exit code %d\n%s\nwant %d\n%s", command, r.code, r.stderr, tt.code, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// TestTenantsKeys: of two tenants' tasks with one key the one that could be run
+// has it, else the one that is pinned, else the one whose library the operator
+// knows; else it is neither's.
 func TestTenantsKeys(t *testing.T) {
 	t.Parallel()
-	one, two := packedAs(t, guest("noop"), "one", abi.ManifestTask{Key: "x"}), packedAs(t, guest("noop"), "two", abi.ManifestTask{Key: "x"})
-	p := newPlace(t, map[string]string{"conf": instanceConf, "one/x.wasm": string(one), "two/x.wasm": string(two)})
-	_, p.environ = startCloud(t, quickCloud, novasim.Options{})
-	args := strings.Fields("run instance --config-file DIR/conf --tenant-task-dir p1=DIR/one --tenant-task-dir p2=DIR/two --input instance_uuid=1")
-	r := p.run(t.Context(), t, args...)
-	want := "warning: left aside: DIR/two/x.wasm: task x is in DIR/one/x.wasm too; remove one of them, or pin one in [libraries], such as two@p2 = " + pin(two) + "\n" +
-		"wasakari: DIR/conf:2:40: flow instance: pre: unknown task \"x\"; put x.wasm into a task directory, or mend the name\n"
-	if r.code != exitUsage || r.stderr != want || len(p.runs(t)) > 0 {
-		t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+	x := abi.ManifestTask{Key: "x"}
+	forbidden, foreign := x, x
+	forbidden.Uses = []string{"nova.service_disable"}
+	foreign.Options = []abi.ManifestOption{{Group: "DEFAULT", Name: "a", Type: "string"}}
+	one, two := packedAs(t, guest("noop"), "one", x), packedAs(t, guest("noop"), "two", x)
+	const flow = "[taskflow_driver_recovery_flows]\ninstance_failure_recovery_tasks = pre:['x'],main:[],post:[]\n"
+	tests := []struct {
+		name, conf string
+		two        []byte
+		more       map[string]string
+		want       string // on standard error; that the key is p1's, or else nobody's
+		nobodys    bool
+	}{
+		{
+			name: "two like one", nobodys: true,
+			want: "warning: left aside: task x is contested by tenants p1 (DIR/one/x.wasm) and p2 (DIR/two/x.wasm); remove all but one, or pin one in [libraries], such as two@p2 = " + pin(two) + "\n" +
+				"wasakari: DIR/conf:2:40: flow instance: pre: task x is contested by tenants p1 (DIR/one/x.wasm) and p2 (DIR/two/x.wasm); remove all but one, or pin one in [libraries], such as two@p2 = " + pin(two) + "\n",
+		},
+		{
+			name: "one tenant's own two", nobodys: true, two: []byte("hello"), more: map[string]string{"one/y.wasm": string(packedAs(t, guest("noop"), "one", x, abi.ManifestTask{Key: "y"}))},
+			want: "task x of tenant p1 is in DIR/one/x.wasm and in DIR/one/y.wasm",
+		},
+		{
+			name: "one of no use", two: packedAs(t, guest("noop"), "two", forbidden),
+			want: "warning: left aside: DIR/two/x.wasm: task x uses nova.service_disable, which is not for tenants; take it out of task.yaml\n",
+		},
+		{
+			name: "one that asks for another's options", two: packedAs(t, guest("noop"), "two", foreign),
+			want: "warning: left aside: DIR/two/x.wasm: task x asks for option [DEFAULT] a: that section belongs to Wasakari, Masakari or an OpenStack library; " +
+				"give its options a section of their own in task.yaml, such as [two]\n",
+		},
+		{
+			name: "one granted", conf: "[grants]\none@p1 = kv.get\ntwo@p3 = kv.get\ntwo = kv.get\n",
+			want: "warning: task x of DIR/two/x.wasm is left aside: the operator knows the library of DIR/one/x.wasm\n",
+		},
+		{
+			name: "one granted for the key", conf: "[grants]\none/x@p1 = kv.get\ntwo/y@p2 = kv.get\n",
+			want: "warning: task x of DIR/two/x.wasm is left aside: the operator knows the library of DIR/one/x.wasm\n",
+		},
+		{name: "both granted", conf: "[grants]\none@p1 = kv.get\ntwo@p2 = kv.get\n", nobodys: true, want: "task x is contested by tenants p1 (DIR/one/x.wasm) and p2 (DIR/two/x.wasm)"},
+		{
+			name: "one pinned", conf: "[libraries]\none@p1 = " + pin(one) + "\ntwo@p2 =\n[grants]\ntwo@p2 = kv.get\n",
+			want: "warning: task x of DIR/two/x.wasm is left aside: [libraries] pins that of DIR/one/x.wasm\n",
+		},
+		{
+			name: "one that is not named and no module", more: map[string]string{"two/y.wasm": "hello", "one/z.wasm": string(packedAs(t, []byte(wasmHead+"\x01\x01\x7f"), "one", abi.ManifestTask{Key: "z"}))},
+			conf: "[grants]\none@p1 = kv.get\n", want: "warning: task x of DIR/two/x.wasm is left aside: the operator knows the library of DIR/one/x.wasm\n",
+		},
 	}
-	p.write(t, "conf", instanceConf+"[libraries]\none@p1 = "+pin(one)+"\ntwo@p2 =\n")
-	r = p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--tenant-task-dir", "p2=DIR/two", "--tenant-task-dir", "p1=DIR/one")
-	if want := "warning: task x of DIR/two/x.wasm is left aside: [libraries] pins that of DIR/one/x.wasm\n"; r.code != exitOK || r.stderr != want || !strings.Contains(r.stdout, "one@p1") {
-		t.Errorf("exit code %d\n%s%s\nwant\n%s", r.code, r.stderr, r.stdout, want)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.two == nil {
+				tt.two = two
+			}
+			files := map[string]string{"conf": flow + tt.conf, "one/x.wasm": string(one), "two/x.wasm": string(tt.two)}
+			maps.Copy(files, tt.more)
+			p := newPlace(t, files)
+			_, p.environ = startCloud(t, quickCloud, novasim.Options{})
+			folders := []string{"--tenant-task-dir", "p1=DIR/one", "--tenant-task-dir", "p2=DIR/two"}
+			for range 2 {
+				args := append(strings.Fields("run instance --config-file DIR/conf --input instance_uuid=1"), folders...)
+				r := p.run(t.Context(), t, args...)
+				if tt.nobodys {
+					if r.code != exitUsage || !strings.Contains(r.stderr, tt.want) || len(p.runs(t)) > 0 {
+						t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, tt.want)
+					}
+					return
+				}
+				if r.code != exitOK || r.stderr != tt.want {
+					t.Fatalf("%v: exit code %d\n%s\nwant\n%s", folders, r.code, r.stderr, tt.want)
+				}
+				slices.Reverse(folders) // nobody's place among the folders counts
+				folders[0], folders[1], folders[2], folders[3] = folders[1], folders[0], folders[3], folders[2]
+			}
+			for _, run := range p.runs(t) {
+				if got := "sha256:" + run.Modules["x"]; got != pin(one) {
+					t.Errorf("the run had module %s, want that of p1", got)
+				}
+			}
+		})
 	}
 }
 
@@ -459,6 +621,11 @@ func TestSign(t *testing.T) {
 		if !strings.Contains(strings.ReplaceAll(r.stdout, p.dir, "DIR"), want) {
 			t.Errorf("standard output =\n%s%s\nwant in it\n%s", r.stdout, r.stderr, want)
 		}
+	}
+	p.write(t, "tenants", "[grants]\nacme@p1 = kv.*\nacme/x@p2 = kv.get\nacme/y@p3 = kv.get\nother@p4 = kv.get\n")
+	r = p.run(t.Context(), t, "task", "inspect", "DIR/tasks/x.wasm", "--config-file", "DIR/tenants")
+	if want := "\n    [grants] has lines of library acme for tenants only; look at a tenant's module with --tenant p1, or --tenant p2\n    write below [grants]: acme = kv.get, kv.put\n"; !strings.Contains(r.stdout, want) {
+		t.Errorf("standard output =\n%s%s\nwant in it\n%s", r.stdout, r.stderr, want)
 	}
 	r = p.run(t.Context(), t, "task", "inspect", "DIR/tasks/x.wasm", "--config-file", "DIR/conf", "--tenant", "p1", "--output", "json")
 	var doc struct {

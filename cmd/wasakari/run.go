@@ -217,7 +217,17 @@ func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind)
 	if err := seed(in, method, kind, time.Now()); err != nil {
 		return refused(err)
 	}
-	l, err := f.load(ctx, w)
+	l, err := f.load(ctx, w, func(cfg *config.Config) ([]recovery.Flow, error) {
+		var flows []recovery.Flow
+		for _, k := range kinds {
+			f, err := cfg.Flow(k)
+			if err != nil {
+				return nil, err
+			}
+			flows = append(flows, f)
+		}
+		return flows, nil
+	})
 	if err != nil {
 		return refused(err)
 	}
@@ -230,7 +240,7 @@ func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind)
 	if err := l.warn(w); err != nil {
 		return refused(err)
 	}
-	if err := l.checkAll(); err != nil {
+	if err := l.checkFor(w, kinds); err != nil {
 		return refused(err)
 	}
 	id, err := uuid.NewV7()
@@ -336,7 +346,9 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	if err := f.recall(run); err != nil {
 		return err
 	}
-	l, err := f.load(ctx, w)
+	l, err := f.load(ctx, w, func(*config.Config) ([]recovery.Flow, error) {
+		return slices.Collect(maps.Values(run.Plans)), nil
+	})
 	if err != nil {
 		return err
 	}

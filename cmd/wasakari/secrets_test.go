@@ -204,7 +204,7 @@ func (p *place) lookOn(t *testing.T, key string) *onlooker {
 	t.Helper()
 	w := world{stdout: io.Discard, stderr: io.Discard, home: filepath.Join(p.dir, "home"), root: filepath.Join(p.dir, "root"), environ: append([]string{"XDG_CACHE_HOME=" + sharedCache(t)}, p.environ...)}
 	s := settings{configFiles: []string{filepath.Join(p.dir, "conf")}, taskDirs: []string{filepath.Join(p.dir, "tasks")}, logLevel: "warn"}
-	l, err := s.load(t.Context(), w)
+	l, err := s.load(t.Context(), w, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,9 +87,10 @@ func (s *settings) sources(w world) (config.Sources, error) {
 	return src, nil
 }
 
-// load reads the configuration and admits every module. Whatever is wrong is
-// told at once, and nothing was started.
-func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
+// load reads the configuration and admits every module, of tenants' modules
+// those alone that are named in flows that are to be run; nil stands for all.
+// Whatever is wrong is told at once, and nothing was started.
+func (s *settings) load(ctx context.Context, w world, flows func(*config.Config) ([]recovery.Flow, error)) (*loaded, error) {
 	log, err := newLogger(w, s.logLevel)
 	if err != nil {
 		return nil, err
@@ -116,7 +117,17 @@ func (s *settings) load(ctx context.Context, w world) (*loaded, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders); err != nil {
+	var keys named
+	if flows != nil {
+		list, err := flows(cfg)
+		if err == nil {
+			keys, err = namedIn(list)
+		}
+		if err != nil {
+			return nil, errors.Join(&usageError{err}, l.close())
+		}
+	}
+	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, keys); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	if l.secrets, err = cfg.Secrets(l.catalog.secretOptions(cfg)); err != nil {
@@ -243,6 +254,10 @@ func (l *loaded) check(kind recovery.FlowKind, in inputs) (*flow.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return l.checkFlow(f, in)
+}
+
+func (l *loaded) checkFlow(f recovery.Flow, in inputs) (*flow.Plan, error) {
 	p, err := flow.Check(f, l.catalog, l.checkOptions(in))
 	if err == nil {
 		err = withheld(l.catalog, f)
@@ -251,15 +266,28 @@ func (l *loaded) check(kind recovery.FlowKind, in inputs) (*flow.Plan, error) {
 }
 
 func (l *loaded) checkOptions(in inputs) flow.CheckOptions {
-	return flow.CheckOptions{Inputs: in, Granted: l.granted, GrantHint: l.grantHint, Nearest: config.Nearest, Options: l.options}
+	return flow.CheckOptions{
+		Inputs: in, Granted: l.granted, GrantHint: l.grantHint, Nearest: config.Nearest, Options: l.options,
+		Absent: func(key string) (reason, hint string) {
+			return l.catalog.contested[key].reason, l.catalog.contested[key].hint
+		},
+	}
 }
 
-// checkAll checks all four flows; every mistake is told at once.
+// checkAll checks all four flows.
 func (l *loaded) checkAll() error {
+	return l.checkFlows(func(kind recovery.FlowKind) error {
+		_, err := l.check(kind, nil)
+		return err
+	})
+}
+
+// checkFlows calls check for all four flows; every mistake is told at once.
+func (l *loaded) checkFlows(check func(recovery.FlowKind) error) error {
 	var errs []error
 	said := map[string]bool{}
 	for _, kind := range recovery.FlowKinds() {
-		_, err := l.check(kind, nil)
+		err := check(kind)
 		if err != nil && !said[err.Error()] { // an option that two flows need
 			said[err.Error()] = true
 			errs = append(errs, err)
@@ -269,6 +297,30 @@ func (l *loaded) checkAll() error {
 		return &usageError{err}
 	}
 	return nil
+}
+
+// checkFor checks all four flows for a run of some. What a tenant has a part in
+// does not keep the others from running: of a flow that is not to be run, and
+// in which tenants' tasks stand that were not looked at, the rest is checked,
+// and what is wrong there is a warning.
+func (l *loaded) checkFor(w world, kinds []recovery.FlowKind) error {
+	return l.checkFlows(func(kind recovery.FlowKind) error {
+		f, err := l.cfg.Flow(kind)
+		if err != nil {
+			return err
+		}
+		whole := true
+		if l.catalog.partly && tenantsIn(kind) && !slices.Contains(kinds, kind) {
+			f, whole = ownPart(l.catalog, f)
+		}
+		if _, err = l.checkFlow(f, nil); err == nil || whole {
+			return err
+		}
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintf(w.stderr, "warning: %s\n", oneLine(line))
+		}
+		return nil
+	})
 }
 
 // lasting gives those of --set that a journal may hold: options that are known

@@ -198,6 +198,9 @@ func printInfo(out io.Writer, file string, info inspection) error {
 			for _, row := range g.rows() {
 				fmt.Fprintf(&b, "    asks for  %-28s %s\n", row[0], row[1])
 			}
+			if g.Hint != "" {
+				fmt.Fprintf(&b, "    %s\n", g.Hint)
+			}
 			if g.Write != "" {
 				fmt.Fprintf(&b, "    %s\n", g.Write)
 			}
