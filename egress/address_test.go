@@ -1,9 +1,13 @@
 package egress_test
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -180,10 +184,58 @@ func TestSeveralAddresses(t *testing.T) {
 	w.dialled = nil
 	w.names["api.example.com"] = [][]string{{"198.41.1.1", "198.41.1.2", "198.41.1.3", "198.41.1.4", "198.41.1.5"}}
 	w.call.Request.Method = "POST"
-	w.refused("unavailable: http.request: connecting to api.example.com: connection refused; connection refused; connection refused; connection refused; the request was not sent")
+	w.refused("unavailable: http.request: connecting to api.example.com: connection refused; the request was not sent")
 	if len(w.dialled) != 4 {
 		t.Errorf("dialled %v, want 4", w.dialled)
 	}
+}
+
+// A tenant is told of addresses inside nothing but that they are: with a rule
+// for many names it would find out what they stand for. The log has it all.
+func TestTenantsHearNoAddress(t *testing.T) {
+	const inside = "forbidden: http.request: api.example.com has an address that is not public and was not granted"
+	tests := []struct{ name, address, granted, want, logged string }{
+		{name: "private", address: "10.0.0.1", want: inside, logged: "10.0.0.1 is a private address; to allow it, the operator grants net:10.0.0.1/32"},
+		{name: "loopback", address: "::1", want: inside, logged: "::1 is a loopback address; to allow it, the operator grants net:::1/128"},
+		{name: "metadata", address: "169.254.169.254", want: inside, logged: "169.254.169.254 is an address of the cloud's metadata"},
+		{name: "never to be granted", address: "0.0.0.0", want: inside, logged: "0.0.0.0 is an address of this network"},
+		{name: "beside what is granted", address: "10.2.0.1", granted: "10.1.0.0/16", want: inside, logged: "10.2.0.1 is a private address"},
+		{name: "granted", address: "10.1.0.1", granted: "10.1.0.0/16", want: "unavailable: http.request: connecting to api.example.com: connection refused", logged: "dial tcp 10.1.0.1:443: connection refused"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.cfg.Dial = func(_ context.Context, network, address string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)), Err: errors.New("connection refused")}
+			}
+			w.names["api.example.com"] = [][]string{{tt.address}}
+			if tt.granted != "" {
+				w.call.Networks = []netip.Prefix{netip.MustParsePrefix(tt.granted)}
+			}
+			w.call.Tenant = "p1"
+			w.refused(tt.want)
+			if got := w.logged(); !strings.Contains(got, tt.logged) {
+				t.Errorf("log = %s, want %q in it", got, tt.logged)
+			}
+		})
+	}
+}
+
+// Where the name server is, no one is told.
+func TestNameServerIsNotTold(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Resolver = deaf{}
+	w.refused("unavailable: http.request: looking up api.example.com: the name server gave no answer")
+	if got := w.logged(); !strings.Contains(got, "read udp 10.9.9.8:4711->10.9.9.9:53: connection refused") {
+		t.Errorf("log = %s, want the reason in it", got)
+	}
+}
+
+// deaf is a resolver without its server.
+type deaf struct{}
+
+func (deaf) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "read udp 10.9.9.8:4711->10.9.9.9:53: connection refused", Name: host, Server: "10.9.9.9:53"}
 }
 
 func TestNoAddress(t *testing.T) {

@@ -34,18 +34,19 @@ func (x *exchange) addresses(ctx context.Context, host string) ([]netip.Addr, er
 	case ctx.Err() != nil:
 		return nil, ended(ctx)
 	case err != nil:
-		reason := err.Error()
-		if de, ok := errors.AsType[*net.DNSError](err); ok {
-			reason = de.Err // without the server's address
+		reason := "the name server gave no answer" // whose address may be in err
+		if de, ok := errors.AsType[*net.DNSError](err); ok && de.IsNotFound {
+			reason = "no such host"
 		}
-		return nil, abi.Errorf(abi.ErrnoUnavailable, "looking up %s: %s", host, reason)
+		return nil, &partly{abi.Errorf(abi.ErrnoUnavailable, "looking up %s: %s", host, reason), fmt.Sprintf("looking up %s: %v", host, err)}
 	case len(found) == 0:
 		return nil, abi.Errorf(abi.ErrnoUnavailable, "looking up %s: it has no address", host)
 	}
 	return x.open(host, found)
 }
 
-// open keeps the addresses that may be asked.
+// open keeps the addresses that may be asked. A tenant is not told others: it
+// could find out by them what lies where inside.
 func (x *exchange) open(host string, found []netip.Addr) ([]netip.Addr, error) {
 	var list []netip.Addr
 	var refused *abi.Error
@@ -69,10 +70,14 @@ func (x *exchange) open(host string, found []netip.Addr) ([]netip.Addr, error) {
 			refused = abi.Errorf(abi.ErrnoForbidden, "%s: %s is %s%s", host, a, what, hint)
 		}
 	}
-	if len(list) == 0 {
-		return nil, refused
+	switch {
+	case len(list) > 0:
+		return list, nil
+	case x.call.Tenant != "":
+		told := abi.Errorf(abi.ErrnoForbidden, "%s has an address that is not public and was not granted", host)
+		return nil, &partly{told, refused.Message}
 	}
-	return list, nil
+	return nil, refused
 }
 
 // connect opens a connection over which m can be sent: for https, one whose
@@ -105,6 +110,7 @@ func (x *exchange) reach(ctx context.Context, m *message, r *reply) (net.Conn, e
 		port = map[string]string{"http": "80", "https": "443"}[m.url.Scheme]
 	}
 	var errs []error
+	var told []string
 	for i, a := range list {
 		// The first ones leave some of the time to those that follow.
 		actx, cancel := ctx, context.CancelFunc(func() {})
@@ -121,9 +127,35 @@ func (x *exchange) reach(ctx context.Context, m *message, r *reply) (net.Conn, e
 			return nil, ended(ctx)
 		}
 		errs = append(errs, err)
+		if text := x.told(err); !slices.Contains(told, text) {
+			told = append(told, text)
+		}
 	}
-	return nil, abi.Errorf(abi.ErrnoUnavailable, "connecting to %s: %s", m.url.Host, strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
+	return nil, &partly{
+		abi.Errorf(abi.ErrnoUnavailable, "connecting to %s: %s", m.url.Host, strings.Join(told, "; ")),
+		fmt.Sprintf("connecting to %s: %s", m.url.Host, strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")),
+	}
 }
+
+// told is what the guest may know of why an address could not be reached: where
+// the proxy is, no one; which address was asked, no tenant.
+func (x *exchange) told(err error) string {
+	if s, ok := errors.AsType[proxyStatus](err); ok {
+		return "proxy: " + s.Error()
+	}
+	if x.proxy != nil {
+		return "the proxy could not be reached"
+	}
+	if oe, ok := errors.AsType[*net.OpError](err); ok && x.call.Tenant != "" {
+		return oe.Err.Error()
+	}
+	return err.Error()
+}
+
+// proxyStatus is what a proxy answered instead of connecting.
+type proxyStatus int
+
+func (s proxyStatus) Error() string { return "it answered " + strconv.Itoa(int(s)) }
 
 // dialOut connects to an address, through the proxy when there is one.
 func (x *exchange) dialOut(ctx context.Context, address string) (net.Conn, error) {
@@ -168,7 +200,7 @@ func tunnel(conn net.Conn, proxy *url.URL, address string) error {
 		return err
 	}
 	if resp.StatusCode/100 != 2 {
-		return errors.New("it answered " + strconv.Itoa(resp.StatusCode))
+		return proxyStatus(resp.StatusCode)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -89,6 +90,7 @@ const (
 	maxAnswerHead  = 64 << 10 // header of an answer, in bytes
 	maxBody        = 1 << 20  // of a request, secrets included
 	maxShownURL    = 1024     // in the log
+	maxShownError  = 2048     // in the log
 )
 
 // New makes a Client.
@@ -187,15 +189,31 @@ func (c *Client) Do(ctx context.Context, call Call) (abi.HTTPRequestAnswer, erro
 	return abi.HTTPRequestAnswer{}, &abi.Error{Code: e.Code, Message: abi.OpHTTPRequest + ": " + x.mask.text(text), Status: e.Status}
 }
 
+// Refused writes a request into the log that its caller does not send, and why.
+func (c *Client) Refused(call Call, why error) {
+	x := &exchange{Client: c, call: call, mask: newMask(call)}
+	x.audit(call.Request.Method, call.Request.URL, &reply{}, 0, why)
+}
+
+// partly is an error of which the guest is told a part; the log has the whole.
+type partly struct {
+	told  *abi.Error
+	whole string
+}
+
+func (e *partly) Error() string { return e.told.Code.String() + ": " + e.whole }
+
+func (e *partly) Unwrap() error { return e.told }
+
 // reads reports whether a method changes nothing.
 func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	var none abi.HTTPRequestAnswer
-	if x.call.Request.MaxRedirects > maxRedirects {
-		return none, abi.Errorf(abi.ErrnoInvalid, "max_redirects: at most %d are followed", maxRedirects)
-	}
 	m, err := x.message()
+	if x.call.Request.MaxRedirects > maxRedirects {
+		err = abi.Errorf(abi.ErrnoInvalid, "max_redirects: at most %d are followed", maxRedirects)
+	}
 	if err != nil {
 		x.audit(x.call.Request.Method, x.call.Request.URL, &reply{}, 0, err)
 		return none, err
@@ -207,11 +225,14 @@ func (x *exchange) do(ctx context.Context) (abi.HTTPRequestAnswer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded))
 	defer cancel()
 	slots := x.slotsOf(owner{x.call.Tenant, x.call.Library})
+	asked := time.Now()
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()
 	case <-ctx.Done():
-		return none, ended(ctx)
+		err := ended(ctx)
+		x.audit(m.method, m.url.String(), &reply{}, time.Since(asked), err)
+		return none, err
 	}
 	for hop := int64(0); ; hop++ {
 		if err := x.allowed(m); err != nil {
@@ -256,17 +277,40 @@ func (x *exchange) allowed(m *message) error {
 	return abi.Errorf(abi.ErrnoNotGranted, "%s: none of the requests that are granted", m.what())
 }
 
+// handles finds values of a query that hold a secret's handle, and logins
+// those that stand before a host.
+var (
+	handles = regexp.MustCompile(`([?&;][^=&;#\s]*=)[^&;#\s]*(?:\$|%24)secret[^&;#\s]*`)
+	logins  = regexp.MustCompile(`(//)[^/?#\s]*@`)
+)
+
+// shown is a text for the log, of at most so many bytes and without secrets.
+func (x *exchange) shown(s string, most int) string {
+	s = strings.ToValidUTF8(x.mask.text(s), "\uFFFD")
+	for _, re := range []*regexp.Regexp{handles, logins} {
+		s = re.ReplaceAllString(s, "${1}"+stars)
+	}
+	return cut(s, most)
+}
+
 // audit writes the request into the log, one that was refused too.
 func (x *exchange) audit(method, address string, r *reply, took time.Duration, err error) {
 	fields := []zap.Field{
 		zap.String("run", x.call.Run), zap.String("task", x.call.Task), zap.String("library", x.call.Library), zap.String("tenant", x.call.Tenant),
-		zap.String("method", method), zap.String("url", cut(strings.ToValidUTF8(x.mask.text(address), "\uFFFD"), maxShownURL)),
-		zap.Int("status", r.status), zap.Int("bytes", len(r.body)), zap.Duration("took", took), zap.String("address", r.address),
+		zap.String("method", method), zap.String("url", x.shown(address, maxShownURL)),
 	}
+	if r.status != 0 {
+		fields = append(fields, zap.Int("status", r.status))
+	}
+	fields = append(fields, zap.Int("bytes", len(r.body)), zap.Duration("took", took), zap.String("address", r.address))
+	level := zap.InfoLevel
 	if err != nil {
-		fields = append(fields, zap.String("error", x.mask.text(err.Error())))
+		fields = append(fields, zap.String("error", x.shown(err.Error(), maxShownError)))
+		if e, ok := errors.AsType[*abi.Error](err); ok && e.Code == abi.ErrnoNotGranted {
+			level = zap.WarnLevel
+		}
 	}
-	x.log.Info("http request", fields...)
+	x.log.Log(level, "http request", fields...)
 }
 
 // answerOf makes the answer, without secrets.

@@ -56,7 +56,7 @@ func newWorld(t *testing.T) *world {
 		routes: map[string]string{},
 	}
 	w.cfg = egress.Config{Logger: zap.New(core), CA: w.ca.pem, Timeout: 10 * time.Second, Resolver: w, Dial: w.dial}
-	w.call = egress.Call{Run: "run-7", Task: "custom_task", Library: "acme", Tenant: "p1", Request: abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/v1/x"}}
+	w.call = egress.Call{Run: "run-7", Task: "custom_task", Library: "acme", Request: abi.HTTPRequestRequest{Method: "GET", URL: "https://api.example.com/v1/x"}}
 	w.rules("* https://api.example.com/*")
 	return w
 }
@@ -241,6 +241,7 @@ func TestRequestAndAnswer(t *testing.T) {
 		rw.WriteHeader(http.StatusTeapot)
 		_, _ = fmt.Fprint(rw, "short and stout")
 	})
+	w.call.Tenant = "p1"
 	w.call.Request = abi.HTTPRequestRequest{
 		Method: "POST", URL: "https://API.example.com:443/v1/new?q=1", Body: "hello",
 		Headers: map[string]abi.Text{"x-one": {Plain: "1"}, "Content-Type": {Plain: "text/plain"}},
@@ -408,9 +409,87 @@ func TestRules(t *testing.T) {
 		if len(w.lookups)+len(w.dialled) != 0 {
 			t.Errorf("%s %s: something was sent", tt.method, tt.url)
 		}
-		if n := w.logs.Len(); n != 1 && strings.HasPrefix(tt.want, "not_granted") {
+		if n := w.logs.Len(); n != 1 {
 			t.Errorf("%s %s: %d lines in the log, want 1", tt.method, tt.url, n)
 		}
+	}
+}
+
+// lines gives method, URL, status and error of each line of the log.
+func (w *world) lines() []string {
+	var list []string
+	for _, e := range w.logs.FilterMessage("http request").All() {
+		f := e.ContextMap()
+		list = append(list, fmt.Sprint(f["method"], " ", f["url"], " ", f["status"], " ", f["error"]))
+	}
+	return list
+}
+
+// Each request has a line in the log, whatever becomes of it.
+func TestAudit(t *testing.T) {
+	const api = "https://api.example.com/v1/x"
+	long := "https://api.example.com/" + strings.Repeat("x", 1500)
+	redirecting := func(location string) func(*world) {
+		return func(w *world) {
+			w.call.Request.MaxRedirects = 1
+			w.serve(public+":443", func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Location", location)
+				rw.WriteHeader(http.StatusFound)
+			})
+		}
+	}
+	tests := []struct {
+		name  string
+		world func(w *world)
+		want  []string
+	}{
+		{"answered", func(w *world) { w.serve(public+":443", echo) }, []string{"GET " + api + " 200 <nil>"}},
+		{"not reached", func(*world) {}, []string{"GET " + api + " <nil> unavailable: connecting to api.example.com: connection refused"}},
+		{"not found", func(w *world) { delete(w.names, "api.example.com") }, []string{"GET " + api + " <nil> unavailable: looking up api.example.com: lookup api.example.com on 10.9.9.9:53: no such host"}},
+		{"inside", func(w *world) { w.names["api.example.com"] = [][]string{{"224.0.0.1"}} }, []string{"GET " + api + " <nil> forbidden: api.example.com: 224.0.0.1 is a multicast address"}},
+		{"not allowed", func(w *world) { w.rules() }, []string{"GET " + api + " <nil> not_granted: GET " + api + ": none of the requests that are granted"}},
+		{"no URL", func(w *world) { w.call.Request.URL = "https:x" }, []string{"GET https:x <nil> invalid: url: want // after the scheme"}},
+		{"no body", func(w *world) { w.call.Request.Body = "x" }, []string{"GET " + api + " <nil> invalid: body: GET has none"}},
+		{"too many redirects asked for", func(w *world) { w.call.Request.MaxRedirects = 6 }, []string{"GET " + api + " <nil> invalid: max_redirects: at most 5 are followed"}},
+		{"redirect that is not allowed", redirecting("https://evil.example/?a=b"), []string{
+			"GET " + api + " 302 <nil>", "GET https://evil.example/?a=b <nil> not_granted: GET https://evil.example/?a=b: none of the requests that are granted",
+		}},
+		{"redirect to no URL", redirecting("//u:p@%"), []string{
+			"GET " + api + " 302 <nil>", "GET //***@% <nil> forbidden: GET " + api + " redirects to where no request goes: it is no URL",
+		}},
+		{"redirect that is refused", redirecting("../%2fadmin"), []string{
+			"GET " + api + " 302 <nil>", "GET https://api.example.com/%2fadmin <nil> forbidden: GET " + api + " redirects to where no request goes: url: path: the escape %2F is ambiguous",
+		}},
+		{"handle, login and length", func(w *world) {
+			w.call.Request.URL = "https://me:pass@api.example.com/?a=b&t={$secret:acme.token}&u=%24secret&z=1"
+		}, []string{"GET https://***@api.example.com/?a=b&t=***&u=***&z=1 <nil> invalid: url: a user or password in it is not allowed; use basic"}},
+		{"long", func(w *world) { w.rules(); w.call.Request.URL = long }, []string{
+			"GET " + long[:1024] + "… <nil> not_granted: GET " + long + ": none of the requests that are granted",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			tt.world(w)
+			_, _ = w.do() // what it is answered is tested elsewhere
+			if got := w.lines(); !slices.Equal(got, tt.want) {
+				t.Errorf("log\n got %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	w := newWorld(t)
+	w.secret("acme.token", plainToken, "https://api.example.com", "body")
+	w.call.Request.URL = "https://evil.example/?t=" + plainToken
+	w.client().Refused(w.call, abi.Errorf(abi.ErrnoNotGranted, "http.request: GET %s: not among the requests", w.call.Request.URL))
+	want := []string{"GET https://evil.example/?t=*** <nil> not_granted: http.request: GET https://evil.example/?t=***: not among the requests"}
+	if got := w.lines(); !slices.Equal(got, want) {
+		t.Errorf("log\n got %q\nwant %q", got, want)
+	}
+	if f := w.logs.All()[0].ContextMap(); f["run"] != "run-7" || f["task"] != "custom_task" || f["library"] != "acme" {
+		t.Errorf("log = %v", f)
 	}
 }
 

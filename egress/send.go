@@ -143,6 +143,10 @@ func failure(ctx context.Context, m *message, err error) error {
 		return abi.Errorf(abi.ErrnoTooLarge, "the header of %s's answer has more than %d bytes", host, maxAnswerHead)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		text = "the connection ended before the answer did"
+	default:
+		if oe, ok := errors.AsType[*net.OpError](err); ok { // without addresses, ours and the proxy's among them
+			return &partly{abi.Errorf(abi.ErrnoUnavailable, "%s: %v", host, oe.Err), host + ": " + text}
+		}
 	}
 	return abi.Errorf(abi.ErrnoUnavailable, "%s: %s", host, text)
 }
@@ -201,7 +205,9 @@ func (x *exchange) redirect(m *message, r *reply) (*message, error) {
 		return nil, nil
 	}
 	wrong := func(err error) error {
-		return abi.Errorf(abi.ErrnoForbidden, "%s redirects to where no request goes: %v", m.what(), err)
+		e := abi.Errorf(abi.ErrnoForbidden, "%s redirects to where no request goes: %v", m.what(), err)
+		x.audit(next.method, location, &reply{}, 0, e)
+		return e
 	}
 	if len(location) > abi.MaxURL {
 		return nil, wrong(fmt.Errorf("the URL has %d bytes", len(location)))
@@ -210,6 +216,7 @@ func (x *exchange) redirect(m *message, r *reply) (*message, error) {
 	if err != nil {
 		return nil, wrong(errors.New("it is no URL"))
 	}
+	location = to.String()
 	to.Fragment, to.RawFragment = "", ""
 	if next.url, err = abi.ParseHTTPURL(to.String()); err != nil {
 		return nil, wrong(err)

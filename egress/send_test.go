@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +112,9 @@ func TestRedirects(t *testing.T) {
 			w.call.Request = abi.HTTPRequestRequest{Method: tt.method, URL: api + "/v1/a", Body: tt.body, MaxRedirects: tt.follow}
 			if tt.wantErr != "" {
 				w.refused(tt.wantErr)
+				if n := len(w.lines()); n != len(seen)+1 {
+					t.Errorf("%d lines in the log for %d requests and one that was refused", n, len(seen))
+				}
 				return
 			}
 			ans := w.good()
@@ -400,6 +404,43 @@ func TestBrokenAnswers(t *testing.T) {
 	}
 }
 
+// Of a connection that breaks neither end is told: one may be the proxy's.
+func TestBrokenConnectionsTellNoAddress(t *testing.T) {
+	w := newWorld(t)
+	w.rules("* http://api.example.com/*")
+	w.call.Request.URL = "http://api.example.com/"
+	w.cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		t.Cleanup(func() { _ = there.Close() })
+		wrote := make(chan struct{})
+		return broken{here, sync.OnceFunc(func() { close(wrote) }), wrote}, nil
+	}
+	w.refused("unavailable: http.request: api.example.com: connection reset by peer")
+	if got := w.logged(); !strings.Contains(got, "read tcp 10.3.0.9:4711->10.3.0.1:3128: connection reset by peer") {
+		t.Errorf("log = %s, want the reason in it", got)
+	}
+}
+
+// broken is a connection that takes all and then gives an error.
+type broken struct {
+	net.Conn
+	write func()
+	wrote chan struct{}
+}
+
+func (b broken) Write(p []byte) (int, error) {
+	b.write()
+	return len(p), nil
+}
+
+func (b broken) Read([]byte) (int, error) {
+	<-b.wrote
+	return 0, &net.OpError{
+		Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 3, 0, 9), Port: 4711}, Addr: &net.TCPAddr{IP: net.IPv4(10, 3, 0, 1), Port: 3128},
+		Err: errors.New("connection reset by peer"),
+	}
+}
+
 func TestConnectionsAreNotShared(t *testing.T) {
 	for _, proto := range []string{"h2", "http/1.1"} {
 		w := newWorld(t)
@@ -590,6 +631,15 @@ func TestProxy(t *testing.T) {
 		w.call.Request.Method = "POST"
 		w.refused("unavailable: http.request: connecting to api.example.com: proxy: it answered 407; the request was not sent")
 	})
+	t.Run("is not there", func(t *testing.T) {
+		w, _ := newBench(t, http.StatusOK)
+		w.routes[proxyAddress] = "127.0.0.1:1"
+		w.names["api.example.com"] = [][]string{{public, "198.41.0.5"}}
+		w.refused("unavailable: http.request: connecting to api.example.com: the proxy could not be reached")
+		if got := w.logged(); !strings.Contains(got, "proxy: dial tcp 127.0.0.1:1: ") {
+			t.Errorf("log = %s, want the reason in it", got)
+		}
+	})
 	t.Run("is silent", func(t *testing.T) {
 		w, _ := newBench(t, http.StatusOK)
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -627,6 +677,9 @@ func TestConcurrent(t *testing.T) {
 	}
 	if n := len(w.dialled); n != 1 {
 		t.Errorf("%d connections, want 1", n)
+	}
+	if got, want := w.lines(), []string{"GET https://api.example.com/v1/x <nil> timeout: context deadline exceeded"}; !slices.Equal(got, want) {
+		t.Errorf("log = %q, want %q", got, want)
 	}
 	other := w.call
 	other.Tenant = "p2"

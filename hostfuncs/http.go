@@ -3,13 +3,12 @@ package hostfuncs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
-
-	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/recovery"
@@ -20,6 +19,8 @@ type HTTP interface {
 	// Do sends one request, once. Whatever its status, an answer is no error.
 	// Errors are *abi.Error; they and the answer hold no secrets.
 	Do(ctx context.Context, c HTTPCall) (abi.HTTPRequestAnswer, error)
+	// Refused writes a request into the log that is not given to Do, and why.
+	Refused(c HTTPCall, why error)
 }
 
 // HTTPCall is one request of a task, and what the operator allows it.
@@ -40,7 +41,7 @@ type HTTPCall struct {
 }
 
 // maxRefusedRequests bounds the requests of a task that are refused and each
-// written into a log.
+// written into the log.
 const maxRefusedRequests = 1000
 
 // httpRequest implements abi.OpHTTPRequest.
@@ -48,47 +49,51 @@ func httpRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (
 	if t.refusedRequests.Load() >= maxRefusedRequests {
 		return nil, fmt.Errorf("%d requests of the task were refused, no more are looked at: %w", maxRefusedRequests, recovery.ErrQuota)
 	}
-	ans, err := sendRequest(ctx, t, req)
-	if err != nil {
-		switch toError(abi.OpHTTPRequest, err).Code {
-		case abi.ErrnoInvalid, abi.ErrnoNotGranted, abi.ErrnoForbidden:
-			t.refusedRequests.Add(1)
-		}
-	}
-	return ans, err
+	return sendRequest(ctx, t, req)
 }
 
-// sendRequest sends a request, or says why not.
+// sendRequest sends a request, or says why not. Either leaves a line in the
+// log: what is given to Do is written there.
 func sendRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (json.RawMessage, error) {
+	call := HTTPCall{
+		Run: t.h.run.ID, Task: t.call.Task.Key, Library: t.call.Task.Library, Tenant: t.tenant(),
+		Request: req, Networks: t.call.Networks, Secrets: t.call.Secrets, AnswerBytes: t.call.AnswerBytes,
+	}
+	refuse := func(err error) (json.RawMessage, error) {
+		t.refusedRequests.Add(1)
+		if t.h.http != nil {
+			t.h.http.Refused(call, toError(abi.OpHTTPRequest, err))
+		}
+		return nil, err
+	}
 	u, err := abi.ParseHTTPURL(req.URL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, recovery.ErrInvalid)
+		return refuse(fmt.Errorf("%w: %w", err, recovery.ErrInvalid))
 	}
-	rules, err := t.httpRules(req.Method, u)
-	if err != nil {
-		// Those that are let through are logged by who sends them.
-		t.h.log.Warn("http request", zap.String("run", t.h.run.ID), zap.String("task", t.call.Task.Key), zap.String("library", t.call.Task.Library),
-			zap.String("tenant", t.tenant()), zap.String("method", req.Method), zap.String("url", shortURL(u)), zap.Error(err))
-		return nil, err
+	if call.Rules, err = t.httpRules(req.Method, u); err != nil {
+		return refuse(err)
 	}
 	if t.h.http == nil {
 		return nil, fmt.Errorf("nobody sends requests here: %w", recovery.ErrUnavailable)
 	}
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		if d, dry := t.h.cloud.(*DryRun); dry {
-			d.request(t.call.Task.Key, req.Method, u)
+			if d.request(t.call.Task.Key, req.Method, u) {
+				t.h.http.Refused(call, errDryRun)
+			}
 			return json.Marshal(abi.HTTPRequestAnswer{Status: http.StatusOK, URL: u.String(), DryRun: true})
 		}
 		// Who lost the run must not power off a host.
 		if err := t.h.ledger.Check(ctx, t.h.opt.HTTPTimeout); err != nil {
-			return nil, fmt.Errorf("%s %s: not sent: %w", req.Method, u, err)
+			return refuse(fmt.Errorf("%s %s: not sent: %w", req.Method, u, err))
 		}
 	}
-	ans, err := t.h.http.Do(ctx, HTTPCall{
-		Run: t.h.run.ID, Task: t.call.Task.Key, Library: t.call.Task.Library, Tenant: t.tenant(),
-		Request: req, Rules: rules, Networks: t.call.Networks, Secrets: t.call.Secrets, AnswerBytes: t.call.AnswerBytes,
-	})
+	ans, err := t.h.http.Do(ctx, call)
 	if err != nil {
+		switch toError(abi.OpHTTPRequest, err).Code {
+		case abi.ErrnoInvalid, abi.ErrnoNotGranted, abi.ErrnoForbidden:
+			t.refusedRequests.Add(1)
+		}
 		return nil, err
 	}
 	b, err := json.Marshal(ans)
@@ -134,15 +139,19 @@ func (t *TaskHost) httpRules(method string, u *url.URL) ([]abi.HTTPRule, error) 
 // shortURL is a URL for a message.
 func shortURL(u *url.URL) string { return cut(u.String(), 256) }
 
-// request writes down a request that is not sent.
-func (d *DryRun) request(task, method string, u *url.URL) {
+// errDryRun is why a dry run's requests that may change something are not sent.
+var errDryRun = errors.New("not sent: a dry run")
+
+// request writes down a request that is not sent, unless there are too many.
+func (d *DryRun) request(task, method string, u *url.URL) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.changes) >= maxDryRequests {
-		return
+		return false
 	}
 	d.changes = append(d.changes, Change{N: len(d.changes) + 1, Op: abi.OpHTTPRequest, Target: shortURL(u), Type: method, Task: task})
 	d.note(fmt.Sprintf("not sent: %s %s; taken to be answered by an empty 200", method, shortURL(u)))
+	return true
 }
 
 // maxDryRequests bounds what a task that asks without end leaves behind in a

@@ -3,15 +3,13 @@ package hostfuncs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/hostfuncs"
@@ -24,6 +22,15 @@ type fakeHTTP struct {
 	calls []hostfuncs.HTTPCall
 	err   error
 	body  string // instead
+	// refused tells what was not sent: who asked for what, and why not.
+	refused []string
+}
+
+// Refused serves hostfuncs.HTTP.
+func (f *fakeHTTP) Refused(c hostfuncs.HTTPCall, why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, fmt.Sprintf("%s %s %s %q %s %s: %v", c.Run, c.Task, c.Library, c.Tenant, c.Request.Method, c.Request.URL, why))
 }
 
 func (f *fakeHTTP) Do(_ context.Context, c hostfuncs.HTTPCall) (abi.HTTPRequestAnswer, error) {
@@ -79,8 +86,7 @@ func TestHTTPRules(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			core, logs := observer.New(zap.InfoLevel)
-			b := setup(t, newNova(), func(b *bench) { b.deps.Logger = zap.New(core) })
+			b := setup(t, newNova())
 			task := b.task(func(c *hostfuncs.TaskCall) { c.Task.HTTP, c.Granted = rules, tt.granted })
 			_, err := do(t.Context(), task, abi.OpHTTPRequest, tt.req)
 			if got := errText(err); got != tt.wantErr {
@@ -89,9 +95,6 @@ func TestHTTPRules(t *testing.T) {
 			if tt.wantErr != "" {
 				if len(b.http.calls) != 0 {
 					t.Error("it was sent all the same")
-				}
-				if n := logs.FilterMessage("http request").Len(); n != 1 && strings.HasPrefix(tt.wantErr, "not_granted") {
-					t.Errorf("%d lines in the log, want 1", n)
 				}
 				return
 			}
@@ -167,6 +170,85 @@ func TestHTTPErrors(t *testing.T) {
 				t.Errorf("%d requests were sent, want %d", got, tt.sent)
 			}
 		})
+	}
+}
+
+// Each request, one that is not sent too, comes to who writes the log, once.
+func TestHTTPAudit(t *testing.T) {
+	const who = `run-7 custom_task acme "" `
+	dry := func(b *bench) {
+		b.deps.Cloud = hostfuncs.NewDryRun(b.cloud, hostfuncs.DryRunOptions{Wait: time.Millisecond})
+	}
+	tests := []struct {
+		name, method, url string
+		bench             func(*bench)
+		task              func(*hostfuncs.TaskCall)
+		want              string // empty: it is sent
+	}{
+		{name: "sent", method: "POST", url: "https://tickets.example.com/v1/new"},
+		{name: "sent in a dry run", method: "GET", url: "https://tickets.example.com/v1/7", bench: dry},
+		{
+			name: "dry run", method: "POST", url: "https://tickets.example.com/v1/new", bench: dry,
+			want: who + "POST https://tickets.example.com/v1/new: not sent: a dry run",
+		},
+		{
+			name: "no URL", method: "GET", url: "ftp://tickets.example.com/",
+			want: who + "GET ftp://tickets.example.com/: invalid: http.request: url: want one that begins with https:// or http://",
+		},
+		{
+			name: "not in the manifest", method: "GET", url: "https://elsewhere.example.com/",
+			want: who + "GET https://elsewhere.example.com/: not_granted: http.request: GET https://elsewhere.example.com/: not among the requests of task custom_task in its manifest",
+		},
+		{
+			name: "not granted", method: "GET", url: "https://tickets.example.com/v1/7",
+			task: func(c *hostfuncs.TaskCall) { c.Granted = func(what string) bool { return what == "http.request" } },
+			want: who + "GET https://tickets.example.com/v1/7: not_granted: http.request: GET https://tickets.example.com/v1/7: http:*:https://tickets.example.com/v1/* is not granted to library acme; see [grants]",
+		},
+		{
+			name: "of a tenant", method: "GET", url: "https://elsewhere.example.com/",
+			task: func(c *hostfuncs.TaskCall) { c.Task.Tenant = "p1" },
+			want: `run-7 custom_task acme "p1" GET https://elsewhere.example.com/: not_granted: http.request: GET https://elsewhere.example.com/: not among the requests of task custom_task in its manifest`,
+		},
+		{
+			name: "the run is not ours any more", method: "POST", url: "https://tickets.example.com/v1/new",
+			bench: func(b *bench) { b.ledger.fail = func(string) error { return errors.New("the run was taken over") } },
+			want:  who + "POST https://tickets.example.com/v1/new: unavailable: http.request: POST https://tickets.example.com/v1/new: not sent: the run was taken over",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t, newNova(), func(b *bench) {
+				if tt.bench != nil {
+					tt.bench(b)
+				}
+			})
+			task := b.task(func(c *hostfuncs.TaskCall) {
+				if tt.task != nil {
+					tt.task(c)
+				}
+			})
+			_, _ = do(t.Context(), task, abi.OpHTTPRequest, fmt.Sprintf(`{"method":%q,"url":%q}`, tt.method, tt.url)) // what it is answered is tested elsewhere
+			if got := strings.Join(b.http.refused, "\n"); got != tt.want {
+				t.Errorf("refused\n got %s\nwant %s", got, tt.want)
+			}
+			if got, want := len(b.http.calls) == 1, tt.want == ""; got != want {
+				t.Errorf("sent: %t, want %t", got, want)
+			}
+		})
+	}
+}
+
+// Whatever the reason why requests are not sent, there is an end of their lines.
+func TestHTTPRefusedWithoutEnd(t *testing.T) {
+	b := setup(t, newNova(), func(b *bench) {
+		b.ledger.fail = func(string) error { return errors.New("the run was taken over") }
+	})
+	task := b.task()
+	for range 1010 {
+		_, _ = do(t.Context(), task, abi.OpHTTPRequest, `{"method":"POST","url":"https://tickets.example.com/v1/new"}`) // the last ones end with quota
+	}
+	if got := len(b.http.refused); got != 1000 {
+		t.Errorf("%d lines, want 1000", got)
 	}
 }
 

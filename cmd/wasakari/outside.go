@@ -28,6 +28,9 @@ func (o outside) Do(ctx context.Context, c hostfuncs.HTTPCall) (abi.HTTPRequestA
 	return o.Client.Do(ctx, egress.Call(c))
 }
 
+// Refused writes down a request that is not sent.
+func (o outside) Refused(c hostfuncs.HTTPCall, why error) { o.Client.Refused(egress.Call(c), why) }
+
 // auditFile is the file in the state folder in which every request of a task
 // has a line of JSON, whatever is logged elsewhere.
 const auditFile = "http-audit.log"

@@ -283,6 +283,8 @@ func (s sender) Do(ctx context.Context, c hostfuncs.HTTPCall) (abi.HTTPRequestAn
 	return s.Client.Do(ctx, egress.Call(c))
 }
 
+func (s sender) Refused(c hostfuncs.HTTPCall, why error) { s.Client.Refused(egress.Call(c), why) }
+
 // cloud is Nova. What it does not have panics: no attack may come to it.
 type cloud struct {
 	hostfuncs.Cloud

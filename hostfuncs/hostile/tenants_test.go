@@ -63,6 +63,15 @@ func tenants() []attack {
 			{abi.OpNovaServerLiveMigrate, `{"id":"s-alpha","host":"compute-9"}`, "forbidden: nova.server_live_migrate: host: hosts are not for tenants, leave it out"},
 		}},
 		{name: "wait away from a host", does: "finds out whether its server is on a host by waiting until it left it", as: ofAlpha, steps: []step{{abi.OpNovaServerWait, `{"id":"s-alpha","until":"moved","from_host":"compute-1"}`, "forbidden: nova.server_wait: from_host: hosts are not for tenants, leave it out"}}},
+		{name: "names of what is inside", does: "asks names that a rule holds, to find out which of them lead inside, and where", as: as(ofAlpha, rules("GET http://*.evil.example/*")), world: func(w *world) {
+			for name, address := range map[string]string{"db.evil.example": "10.0.0.7", "self.evil.example": "127.0.0.1", "meta.evil.example": "169.254.169.254"} {
+				w.lookups[name] = [][]string{{address}}
+			}
+		}, steps: []step{
+			{abi.OpHTTPRequest, request("GET", "http://db.evil.example/", ""), "forbidden: http.request: db.evil.example has an address that is not public and was not granted"},
+			{abi.OpHTTPRequest, request("GET", "http://self.evil.example/", ""), "forbidden: http.request: self.evil.example has an address that is not public and was not granted"},
+			{abi.OpHTTPRequest, request("GET", "http://meta.evil.example/", ""), "forbidden: http.request: meta.evil.example has an address that is not public and was not granted"},
+		}},
 		{name: "fates of others", does: "reads the fates of servers of others, and where its own is", as: ofAlpha, world: moved, steps: []step{{abi.OpHAVMoveList, `{}`, `{"vmoves":[{"uuid":"v-s-alpha","notification_uuid":"note-1","instance_uuid":"s-alpha","instance_name":"","type":"evacuation","status":"succeeded","source_host":"","attempt":1}]}`}}},
 		{name: "the failed host", does: "reads the name of the host that failed", as: reads("host_name"), steps: append(get("host_name", `forbidden: kv.get: "host_name" is not for the tasks of tenants`), step{
 			abi.OpTaskInput, `{}`,

@@ -51,8 +51,9 @@ func (e *OpError) Error() string {
 		b.WriteString(e.Op + ": ")
 	}
 	b.WriteString(sentinel(e.Code).Error())
-	if e.Message != "" {
-		b.WriteString(": " + e.Message)
+	// The host's reasons name the op as well.
+	if reason := strings.TrimPrefix(e.Message, e.Op+": "); reason != "" {
+		b.WriteString(": " + reason)
 	}
 	switch {
 	case e.Status != 0 && e.RequestID != "":

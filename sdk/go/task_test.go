@@ -222,6 +222,7 @@ func TestOpErrors(t *testing.T) {
 	}{
 		{"Nova's", refusal, wasakari.ErrConflict, "nova.server_stop: conflict: server 7f3 is being rebuilt (HTTP 409, req-1)"},
 		{"the host's", wasakaritest.Error("not_granted", "ask for it"), wasakari.ErrNotGranted, "nova.server_stop: not granted: ask for it"},
+		{"the host's that names the op", wasakaritest.Error("invalid", "nova.server_stop: id: missing"), wasakari.ErrInvalid, "nova.server_stop: invalid: id: missing"},
 		{"any", errors.New("wires cut"), wasakari.ErrUnavailable, "nova.server_stop: unavailable: wires cut"},
 	}
 	for _, tt := range tests {
