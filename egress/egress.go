@@ -281,14 +281,14 @@ func (x *exchange) allowed(m *message) error {
 // those that stand before a host.
 var (
 	handles = regexp.MustCompile(`([?&;][^=&;#\s]*=)[^&;#\s]*(?:\$|%24)secret[^&;#\s]*`)
-	logins  = regexp.MustCompile(`(//)[^/?#\s]*@`)
+	logins  = regexp.MustCompile(`(//)[^/?#\s]*(@)`)
 )
 
 // shown is a text for the log, of at most so many bytes and without secrets.
 func (x *exchange) shown(s string, most int) string {
 	s = strings.ToValidUTF8(x.mask.text(s), "\uFFFD")
 	for _, re := range []*regexp.Regexp{handles, logins} {
-		s = re.ReplaceAllString(s, "${1}"+stars)
+		s = re.ReplaceAllString(s, "${1}"+stars+"${2}")
 	}
 	return cut(s, most)
 }
