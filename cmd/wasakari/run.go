@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 	"golang.org/x/term"
 
 	"github.com/wasakari/wasakari/config"
@@ -453,7 +454,7 @@ func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, sta
 	}
 	v := f.view(ctx, w, cl, req, latest(vmoves))
 	req.Observe = v.observe
-	told := f.tellInterruption(ctx, w, v)
+	told := f.tellInterruption(ctx, l.log, v)
 	run, runErr, err := l.perform(ctx, ground{
 		cloud: cl.Client, ledger: state, library: l.library(), verify: l.cfg.Default.VerifyInterval, guard: guard,
 	}, state, plans, req)
@@ -471,13 +472,13 @@ const stopping = "interrupted: what was sent is followed to its outcome, then th
 
 // tellInterruption says, as soon as ctx ends, what the run is still at. The
 // caller calls stop when the run has ended.
-func (f *runFlags) tellInterruption(ctx context.Context, w world, v view) (stop func()) {
+func (f *runFlags) tellInterruption(ctx context.Context, log *zap.Logger, v view) (stop func()) {
 	told := make(chan struct{})
 	unused := context.AfterFunc(ctx, func() {
 		defer close(told)
 		v.observe(recovery.Event{Time: time.Now(), Log: &recovery.LogLine{Task: "wasakari", Level: "warn", Message: stopping}})
 		if f.output == "json" {
-			fmt.Fprintln(w.stderr, "wasakari: "+stopping)
+			log.Warn(stopping)
 		}
 	})
 	return func() {
