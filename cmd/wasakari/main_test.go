@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -58,7 +59,7 @@ func wasakari(t *testing.T, environ []string, args ...string) result {
 func wasakariContext(ctx context.Context, t *testing.T, environ []string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	w := world{stdout: &stdout, stderr: &stderr, home: t.TempDir(), environ: append([]string{"XDG_CACHE_HOME=" + sharedCache(t)}, environ...)}
+	w := world{stdout: &stdout, stderr: &stderr, home: t.TempDir(), environ: append(slices.Clone(environ), "XDG_CACHE_HOME="+sharedCache(t))}
 	code := execute(ctx, args, w)
 	return result{code, stdout.String(), stderr.String()}
 }

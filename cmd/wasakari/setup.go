@@ -153,18 +153,27 @@ func stateFolder(configured string, w world) (string, error) {
 	return folder(configured, w, "XDG_STATE_HOME", ".local/state")
 }
 
-// newRuntime opens the cache of compiled modules. Where nobody named a folder and
-// the user's own cannot be made, as in a container that is read only, what is
-// compiled lasts as long as the process.
-func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime, error) {
-	dir, err := folder(cfg.Wasakari.CacheDir, w, "XDG_CACHE_HOME", ".cache")
-	if cfg.Wasakari.CacheDir == "" && err == nil {
+// cacheFolder names the folder of compiled modules. Where nobody named one and the
+// user's own cannot be made, as in a container that is read only, it is "": what
+// is compiled lasts as long as the process.
+func cacheFolder(configured string, w world, log *zap.Logger) (string, error) {
+	dir, err := folder(configured, w, "XDG_CACHE_HOME", ".cache")
+	if configured != "" {
+		return dir, err
+	}
+	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}
-	if cfg.Wasakari.CacheDir == "" && err != nil {
+	if err != nil {
 		log.Warn("no cache folder, so each start compiles modules again", zap.Error(err))
-		dir, err = "", nil
+		return "", nil
 	}
+	return dir, nil
+}
+
+// newRuntime opens the cache of compiled modules.
+func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime, error) {
+	dir, err := cacheFolder(cfg.Wasakari.CacheDir, w, log)
 	if err != nil {
 		return nil, usagef("cache folder: %w; name another with --cache-dir", err)
 	}

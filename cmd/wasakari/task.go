@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
@@ -286,7 +287,7 @@ result as check and run will do: what they would refuse, pack refuses.`,
 			if err != nil {
 				return err
 			}
-			if err := admissible(cmd.Context(), args[1], packed); err != nil {
+			if err := admissible(cmd.Context(), w, args[1], packed); err != nil {
 				return err
 			}
 			if err := os.WriteFile(output, packed, 0o644); err != nil { //nolint:gosec // a module is no secret
@@ -366,9 +367,17 @@ func yamlProblem(err error) string {
 	return ": " + text
 }
 
-// admissible admits a module and forgets it.
-func admissible(ctx context.Context, source string, wasm []byte) error {
-	rt, err := runtime.New(runtime.Config{MaxModuleBytes: maxModuleRead})
+// admissible admits a module. What was compiled for it stays in the user's cache,
+// where the first run finds it.
+func admissible(ctx context.Context, w world, source string, wasm []byte) error {
+	dir, err := cacheFolder("", w, zap.NewNop())
+	if err != nil {
+		return err
+	}
+	rt, err := runtime.New(runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead})
+	if err != nil && dir != "" { // a folder that is no good keeps nobody from packing
+		rt, err = runtime.New(runtime.Config{MaxModuleBytes: maxModuleRead})
+	}
 	if err != nil {
 		return err
 	}

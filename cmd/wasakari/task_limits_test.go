@@ -99,6 +99,32 @@ func TestNoCacheFolder(t *testing.T) {
 	}
 }
 
+// TestPackKeepsWhatItCompiled: what task pack compiled for its check, the first
+// run finds in the user's cache; where there can be none, it packs all the same.
+func TestPackKeepsWhatItCompiled(t *testing.T) {
+	const manifest = "abi: 1\nlibrary: acme\nversion: 1.0.0\nsummary: s\ntasks:\n  - {key: x, summary: s}\n"
+	for name, tt := range map[string]struct {
+		file string // where the cache would be
+		want int
+	}{"folder": {"", 1}, "no folder": {"cache/wasakari", 0}} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{"task.yaml": manifest, "raw.wasm": string(guest("no_manifest"))}
+			if tt.file != "" {
+				files[tt.file] = ""
+			}
+			p := newPlace(t, files)
+			p.environ = []string{"XDG_CACHE_HOME=DIR/cache"}
+			if r := p.run(t.Context(), t, strings.Fields("task pack DIR/task.yaml DIR/raw.wasm -o DIR/x.wasm")...); r.code != exitOK {
+				t.Fatalf("exit %d\n%s", r.code, r.stderr)
+			}
+			kept, err := filepath.Glob(filepath.Join(p.dir, "cache/wasakari/code-*"))
+			if err != nil || len(kept) != tt.want {
+				t.Errorf("%d modules in the cache, want %d (%v)", len(kept), tt.want, err)
+			}
+		})
+	}
+}
+
 // TestLimitLines: what a line of [limits] sets holds for the tasks that it is
 // for, whatever their manifest and [wasakari] say, and the task that runs into
 // it is told which line that is.
