@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Sentinels that any room may wrap; match them with errors.Is. Each but the
-// last three has the errno of the same meaning in the ABI.
+// Sentinels that any room may wrap; match them with errors.Is. Those of
+// the first group have the errno of the same meaning in the ABI.
 var (
 	ErrNotFound    = errors.New("not found")
 	ErrConflict    = errors.New("conflict")
@@ -19,6 +19,20 @@ var (
 	ErrCanceled    = errors.New("canceled")
 	ErrTooLarge    = errors.New("too large")
 	ErrQuota       = errors.New("quota exceeded")
+
+	// ErrExists says that a name is taken, or that a record is there already.
+	ErrExists = errors.New("already exists")
+	// ErrInUse says that a record cannot be changed while notifications about it
+	// are being worked on.
+	ErrInUse = errors.New("in use")
+	// ErrDuplicate says that a notification reports what another one did.
+	ErrDuplicate = errors.New("duplicate")
+	// ErrMaintenance says that a host is on maintenance, so that notifications
+	// about it are not taken.
+	ErrMaintenance = errors.New("on maintenance")
+	// ErrLeaseLost says that a run is no longer this node's: nothing more of it
+	// can be written or changed.
+	ErrLeaseLost = errors.New("lease lost")
 
 	// ErrUnauthorized says that the cloud refused the credentials.
 	ErrUnauthorized = errors.New("credentials refused")

@@ -67,10 +67,11 @@ func (m RecoveryMethod) Flows() []FlowKind {
 type Segment struct {
 	UUID           string         `json:"uuid"`
 	Name           string         `json:"name"`
-	Description    string         `json:"description,omitempty"`
+	Description    *string        `json:"description,omitempty"` // nil is null in Masakari's API
 	ServiceType    string         `json:"service_type,omitempty"`
 	RecoveryMethod RecoveryMethod `json:"recovery_method"`
 	Enabled        bool           `json:"enabled"`
+	Stamp          Stamp          `json:"stamp,omitzero"`
 }
 
 // Host is a compute host as a segment knows it. Its name is the host name of
@@ -83,6 +84,7 @@ type Host struct {
 	Reserved          bool   `json:"reserved"`
 	OnMaintenance     bool   `json:"on_maintenance"`
 	SegmentUUID       string `json:"failover_segment_id,omitempty"`
+	Stamp             Stamp  `json:"stamp,omitzero"`
 }
 
 // VMoveStatus is where the move of one server stands.
@@ -118,7 +120,8 @@ type VMove struct {
 	EndTime          string      `json:"end_time,omitempty"`   // RFC 3339, UTC
 	// Attempt counts from 1 and grows each time main is repeated with another
 	// reserved host, a fallback flow runs, or a run is retried.
-	Attempt int `json:"attempt"`
+	Attempt int   `json:"attempt"`
+	Stamp   Stamp `json:"stamp,omitzero"`
 }
 
 // FlowKind names one of the four flows as the command line does.

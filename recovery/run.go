@@ -88,6 +88,41 @@ type Run struct {
 	Override string `json:"override,omitempty"`
 	// Held is the guard that held the run before its first change.
 	Held *HeldError `json:"held,omitempty"`
+	// Notification is the UUID of the notification that the run answers; empty for
+	// a run from the command line. Delivery counts the runs of one notification,
+	// from 1.
+	Notification string `json:"notification,omitempty"`
+	Delivery     int    `json:"delivery,omitempty"`
+	// Host is the compute host, Server the VM, that the run is about; either may
+	// be empty. Segment is the uuid of the host's failover segment.
+	Host    string `json:"host,omitempty"`
+	Server  string `json:"server,omitempty"`
+	Segment string `json:"segment,omitempty"`
+	// Node is the Wasakari process that works on the run, or did last.
+	Node string `json:"node,omitempty"`
+	// Abort is what a person asked for while the run was going on.
+	Abort *Abort `json:"abort,omitempty"`
+}
+
+// AbortMode says what becomes of a run that a person aborts.
+type AbortMode string
+
+// The modes of an abort. Either way the undo list is worked off.
+const (
+	// AbortRevert fails the task at work and reverts the tasks that ran.
+	AbortRevert AbortMode = "revert"
+	// AbortStop stops the task at work and leaves what was done as it is.
+	AbortStop AbortMode = "stop"
+)
+
+// Abort is the wish of a person, or of a run that supersedes this one, that a
+// run ends. The run ends failed, or ignored when another one supersedes it.
+type Abort struct {
+	Mode   AbortMode `json:"mode"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by,omitempty"` // user id, or run:ID
+	// Status is how the notification is to end.
+	Status NotificationStatus `json:"status"`
 }
 
 // IntentState says how a change stands.

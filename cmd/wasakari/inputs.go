@@ -136,7 +136,7 @@ func seed(in inputs, method recovery.RecoveryMethod, kind recovery.FlowKind, now
 		"generated_time":    now.UTC().Format(time.RFC3339),
 		"segment": recovery.Segment{
 			UUID: uuid.NewString(), Name: seededSegment, RecoveryMethod: method, Enabled: true,
-			Description: "made for a run from the command line",
+			Description: new("made for a run from the command line"),
 		},
 	} {
 		if _, ok := in[name]; ok {
