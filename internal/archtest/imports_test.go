@@ -23,6 +23,7 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"api":                    {"abi", "recovery"},
 	"openstack":              {"recovery"},
 	"novasim":                {"internal/safeyaml"},
 	"config":                 {"abi", "recovery"},
@@ -34,7 +35,7 @@ var may = map[string][]string{
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
 	},
 }
@@ -51,6 +52,7 @@ var only = map[string][]string{
 	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
+	"github.com/getkin/kin-openapi":      {"api"},
 }
 
 // bare lists the rooms that import nothing but the standard library and what
