@@ -30,6 +30,9 @@ func missing(cfg *config.Config, task recovery.Task) []string {
 // grantHint says what to write so that the task is granted what is missing. The
 // line is good for all tasks of the flows that it is for.
 func (l *loaded) grantHint(task recovery.Task, lacks []string) string {
+	if why := l.noFlow(task); why != "" {
+		return noFlowMay + why
+	}
 	all := slices.Clone(lacks)
 	for _, kind := range recovery.FlowKinds() {
 		f, err := l.cfg.Flow(kind)
@@ -110,8 +113,11 @@ type taskGrants struct {
 	Missing []string       `json:"missing"`
 	// Hint tells of lines that are for tenants' libraries of the same name.
 	Hint string `json:"hint,omitempty"`
-	// Write is what to write so that nothing is missing.
+	// Write is what to write so that nothing is missing; empty also for a task
+	// that no flow may take.
 	Write string `json:"write,omitempty"`
+	// NoFlow is why no flow may take the task.
+	NoFlow string `json:"no_flow,omitempty"`
 }
 
 // grantedThing is something asked for and the item that grants it.
@@ -121,12 +127,13 @@ type grantedThing struct {
 	At   string `json:"at"`
 }
 
-// askedOf compares what a task asks for with what it was granted.
-func askedOf(cfg *config.Config, task recovery.Task) taskGrants {
+// askedOf compares what a task asks for with what it was granted; none is why no
+// flow may take it.
+func askedOf(cfg *config.Config, task recovery.Task, none string) taskGrants {
 	g := cfg.GrantsFor(task)
 	t := taskGrants{
 		Task: task.Key, Library: task.Library, Tenant: task.Tenant, Line: g.Name,
-		Asked: append([]string{}, task.Asks()...), Granted: []grantedThing{}, Missing: []string{},
+		Asked: append([]string{}, task.Asks()...), Granted: []grantedThing{}, Missing: []string{}, NoFlow: none,
 	}
 	if g.Pos.File != "" {
 		t.At = g.Pos.String()
@@ -138,7 +145,7 @@ func askedOf(cfg *config.Config, task recovery.Task) taskGrants {
 			t.Missing = append(t.Missing, what)
 		}
 	}
-	if len(t.Missing) > 0 {
+	if len(t.Missing) > 0 && none == "" {
 		t.Write = grantLine(cfg, task, t.Missing)
 		if g.Pos.File == "" {
 			t.Hint = tenantHint(cfg, task)
@@ -198,7 +205,7 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 		if task.Standard {
 			continue
 		}
-		t := askedOf(l.cfg, task)
+		t := askedOf(l.cfg, task, l.noFlow(task))
 		for i, row := range t.rows() {
 			cells := []string{"", "", row[0], row[1]}
 			if i == 0 {
@@ -206,8 +213,12 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 			}
 			table = append(table, cells)
 		}
-		if t.Write != "" {
-			hints = append(hints, fmt.Sprintf("%s: %s", key, t.Write))
+		lacking = lacking || len(t.Missing) > 0
+		switch {
+		case t.NoFlow != "":
+			hints = append(hints, key+": "+noFlowMay+t.NoFlow)
+		case t.Write != "":
+			hints = append(hints, key+": "+t.Write)
 		}
 	}
 	if len(table) == 1 {
@@ -235,5 +246,5 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 	for _, h := range hints {
 		fmt.Fprintf(&b, "  %s\n", h)
 	}
-	return b.String(), len(hints) > 0
+	return b.String(), lacking
 }
