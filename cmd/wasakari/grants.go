@@ -72,14 +72,19 @@ func secretsOf(task recovery.Task, all map[string]recovery.Secret) map[string]re
 	return own
 }
 
-// loose tells of secrets that are bound to nothing, and of lines in [secrets]
-// for options that are no task's.
+// loose tells of secrets that are bound to nothing or too short to be masked
+// well, and of lines in [secrets] for options that are no task's.
 func (l *loaded) loose() []string {
 	var texts []string
 	names := map[string]bool{}
 	for _, o := range l.catalog.secretOptions(l.cfg) {
 		name := o.Group + "." + o.Name
-		if s, set := l.secrets[name]; set && !s.Bound() && !names[name] {
+		s, set := l.secrets[name]
+		if set && !names[name] && s.Short() {
+			texts = append(texts, fmt.Sprintf("%s: option [%s] %s is a secret of fewer than 8 characters: in answers, messages and logs of requests these are masked wherever they stand, "+
+				"also by chance, and what is masked is guessed easily; take a longer one", s.Pos, o.Group, o.Name))
+		}
+		if set && !names[name] && !s.Bound() {
 			texts = append(texts, fmt.Sprintf("option [%s] %s is a secret that no request may carry; write below [secrets]: %s = https://HOST header:NAME", o.Group, o.Name, name))
 		}
 		names[name] = true
