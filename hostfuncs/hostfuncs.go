@@ -347,14 +347,17 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 	if i < 0 || rows[i] == nil {
 		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", cut(op.Name, 64))
 	}
-	if refused := t.refused[i]; refused != nil {
+	refused := t.refused[i]
+	switch {
+	case refused != nil:
+	case len(req) > maxRequest:
+		refused = abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
+	case ctx.Err() != nil:
+		refused = toError(op.Name, endOf(ctx))
+	}
+	if refused != nil {
+		t.unread(op.Name, req, refused)
 		return nil, refused
-	}
-	if len(req) > maxRequest {
-		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
-	}
-	if ctx.Err() != nil {
-		return nil, toError(op.Name, endOf(ctx))
 	}
 	ans, err := rows[i](ctx, t, req)
 	if err != nil {
