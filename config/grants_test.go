@@ -239,7 +239,9 @@ func TestTaskSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := func(line, col int) recovery.Position { return recovery.Position{File: c.Files()[0], Line: line, Col: col} }
+	at := func(line, col int) recovery.Position {
+		return recovery.Position{File: c.Files()[0], Line: line, Col: col}
+	}
 	want := map[string]recovery.Secret{
 		"acme.token":    {Name: "acme.token", Value: "s3cret-one", Origin: "https://tickets.example.com", Places: []string{"header:X-Auth-Token", "basic"}, Pos: at(2, 9)},
 		"acme.password": {Name: "acme.password", Value: "two", Origin: "https://h:8443", Places: []string{"body"}, Pos: at(3, 12)},

@@ -63,7 +63,7 @@ func toError(op string, err error) *abi.Error {
 			e.Message = strings.TrimPrefix(ce.Op+": "+ce.Message, ": ")
 		}
 	}
-	e.Message = cut(e.Message, maxText)
+	e.Message = recovery.Cut(e.Message, maxText)
 	return e
 }
 

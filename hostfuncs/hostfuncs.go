@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -345,7 +344,7 @@ func (c TaskCall) refusal(op *abi.Op) *abi.Error {
 func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 	i := op.Index()
 	if i < 0 || rows[i] == nil {
-		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", cut(op.Name, 64))
+		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", recovery.Cut(op.Name, 64))
 	}
 	refused := t.refused[i]
 	switch {
@@ -397,7 +396,7 @@ const (
 
 // Progress passes on how far the task is, in thousandths.
 func (t *TaskHost) Progress(permille int, msg string) {
-	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: cut(msg, maxText)}
+	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: recovery.Cut(msg, maxText)}
 	t.mu.Lock()
 	for n := len(t.progress); n >= maxProgress || n > 0 && t.progressBytes+len(p.Message) > maxProgressBytes; n = len(t.progress) {
 		for _, gone := range t.progress[:(n+1)/2] {
@@ -434,12 +433,4 @@ func zapLevel(l abi.Level) zapcore.Level {
 		return zap.ErrorLevel
 	}
 	return zap.InfoLevel
-}
-
-// cut shortens s to at most n bytes without splitting a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "")
 }

@@ -162,7 +162,7 @@ func (t *TaskHost) httpRules(method string, u *url.URL) ([]abi.HTTPRule, error) 
 }
 
 // shortURL is a URL for a message.
-func shortURL(u *url.URL) string { return cut(u.String(), 256) }
+func shortURL(u *url.URL) string { return recovery.Cut(u.String(), 256) }
 
 // errDryRun is why a dry run's requests that may change something are not sent.
 var errDryRun = errors.New("not sent: a dry run")
