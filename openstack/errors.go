@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	maxMessage   = 1000 // runes of a message in JSON
-	maxHTML      = 200  // runes kept of a page that a proxy wrote
+	maxMessage   = 1000 // bytes of a message in JSON
+	maxHTML      = 200  // bytes kept of a page that a proxy wrote
 	maxRequestID = 128
 )
 
