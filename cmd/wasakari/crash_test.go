@@ -127,7 +127,7 @@ func (c *crashCloud) start(t *testing.T, state string, args ...string) (output s
 	cmd := exec.CommandContext(t.Context(), exe, args...)
 	cr := c.sim.Credentials()
 	cmd.Env = []string{
-		asProgram + "=1", "HOME=" + state, "XDG_CACHE_HOME=" + sharedCache(t), "PATH=" + os.Getenv("PATH"),
+		asProgram + "=" + compiler, "HOME=" + state, "XDG_CACHE_HOME=" + sharedCache(t), "PATH=" + os.Getenv("PATH"),
 		"OS_AUTH_URL=" + c.url, "OS_USERNAME=" + cr.Username, "OS_PASSWORD=" + cr.Password, "OS_PROJECT_NAME=" + cr.ProjectName,
 		"OS_USER_DOMAIN_NAME=" + cr.UserDomainName, "OS_PROJECT_DOMAIN_NAME=" + cr.ProjectDomainName, "OS_REGION_NAME=" + cr.Region,
 	}

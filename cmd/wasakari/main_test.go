@@ -10,25 +10,32 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/wasakari/wasakari/internal/testcompiler"
 	"github.com/wasakari/wasakari/runtime"
 )
 
 // asProgram makes the test binary run as the program: tests that kill it need
-// a process of its own.
+// a process of its own. Its value is world.compiler.
 const asProgram = "WASAKARI_TEST_AS_PROGRAM"
+
+// compiler is world.compiler for all tests.
+var compiler string
 
 func TestMain(m *testing.M) {
 	runtime.MaybeCompile()
-	if os.Getenv(asProgram) != "" {
+	if compiler, ok := os.LookupEnv(asProgram); ok {
 		_ = os.Unsetenv(asProgram)
-		main()
-		return
+		home, _ := os.UserHomeDir()
+		os.Exit(interruptible(world{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home, compiler: compiler}))
 	}
-	code := m.Run()
-	for _, dir := range leftovers {
-		_ = os.RemoveAll(dir)
-	}
-	os.Exit(code)
+	testcompiler.Main(func(file string) int {
+		compiler = file
+		code := m.Run()
+		for _, dir := range leftovers {
+			_ = os.RemoveAll(dir)
+		}
+		return code
+	})
 }
 
 // leftovers are folders that outlive the tests that made them.
@@ -59,7 +66,10 @@ func wasakari(t *testing.T, environ []string, args ...string) result {
 func wasakariContext(ctx context.Context, t *testing.T, environ []string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	w := world{stdout: &stdout, stderr: &stderr, home: t.TempDir(), environ: append(slices.Clone(environ), "XDG_CACHE_HOME="+sharedCache(t))}
+	w := world{
+		stdout: &stdout, stderr: &stderr, home: t.TempDir(), compiler: compiler,
+		environ: append(slices.Clone(environ), "XDG_CACHE_HOME="+sharedCache(t)),
+	}
 	code := execute(ctx, args, w)
 	return result{code, stdout.String(), stderr.String()}
 }
