@@ -71,7 +71,7 @@ func TestGuardOfServers(t *testing.T) {
 	} {
 		wantErr := step.wantErr
 		if wantErr != "" {
-			wantErr = "quota: " + step.op + ": " + wantErr
+			wantErr = "forbidden: " + step.op + ": " + wantErr
 		}
 		want(t, "", ask(step.op, step.req), "", wantErr)
 	}
@@ -117,7 +117,7 @@ func TestGuardLetsUndo(t *testing.T) {
 	// A task that is called as the undo is, is a task.
 	undo := b.task(func(c *hostfuncs.TaskCall) { c.Task.Key = "undo" })
 	_, err := do(t.Context(), undo, abi.OpNovaServerStop, `{"id":"b"}`)
-	want(t, "", err, "", "quota: nova.server_stop: "+fmt.Sprintf(tooMany, "b"))
+	want(t, "", err, "", "forbidden: nova.server_stop: "+fmt.Sprintf(tooMany, "b"))
 }
 
 // A guard that cannot count lets nothing through, and is no bound reached.
