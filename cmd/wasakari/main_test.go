@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,26 +30,22 @@ func TestMain(m *testing.M) {
 		os.Exit(interruptible(world{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home, compiler: compiler}))
 	}
 	testcompiler.Main(func(file string) int {
-		compiler = file
-		code := m.Run()
-		for _, dir := range leftovers {
-			_ = os.RemoveAll(dir)
+		var err error
+		if scratch, err = os.MkdirTemp("", "wasakari-test"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
 		}
-		return code
+		defer os.RemoveAll(scratch) //nolint:errcheck // among the temporary files
+		compiler = file
+		return m.Run()
 	})
 }
 
-// leftovers are folders that outlive the tests that made them.
-var (
-	leftovers   []string
-	leftoversMu sync.Mutex
-)
+// scratch is a folder for what all tests share.
+var scratch string
 
-func leftover(dir string) {
-	leftoversMu.Lock()
-	defer leftoversMu.Unlock()
-	leftovers = append(leftovers, dir)
-}
+// sharedCache is the user's folder for caches, of all tests.
+func sharedCache() string { return filepath.Join(scratch, "cache") }
 
 // result is what a command line did.
 type result struct {
@@ -68,27 +65,11 @@ func wasakariContext(ctx context.Context, t *testing.T, environ []string, args .
 	var stdout, stderr bytes.Buffer
 	w := world{
 		stdout: &stdout, stderr: &stderr, home: t.TempDir(), compiler: compiler,
-		environ: append(slices.Clone(environ), "XDG_CACHE_HOME="+sharedCache(t)),
+		environ: append(slices.Clone(environ), "XDG_CACHE_HOME="+sharedCache()),
 	}
 	code := execute(ctx, args, w)
 	return result{code, stdout.String(), stderr.String()}
 }
-
-var sharedCache = func() func(t *testing.T) string {
-	var once sync.Once
-	var dir string
-	return func(t *testing.T) string {
-		t.Helper()
-		once.Do(func() {
-			var err error
-			if dir, err = os.MkdirTemp("", "wasakari-test-cache"); err != nil {
-				t.Fatal(err)
-			}
-			leftover(dir)
-		})
-		return dir
-	}
-}()
 
 // exampleTasks builds the example modules once and returns their folder.
 var exampleTasks = func() func(t *testing.T) string {
@@ -97,11 +78,10 @@ var exampleTasks = func() func(t *testing.T) string {
 	return func(t *testing.T) string {
 		t.Helper()
 		once.Do(func() {
-			var err error
-			if dir, err = os.MkdirTemp("", "wasakari-test-tasks"); err != nil {
+			dir = filepath.Join(scratch, "tasks")
+			if err := os.Mkdir(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			leftover(dir)
 			buildExample(t, dir, "guide-library/go", "custom_pre_task")
 			buildExample(t, dir, "no_op/go", "my_noop_task")
 		})
