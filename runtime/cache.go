@@ -24,8 +24,8 @@ import (
 // What lies in the cache folder:
 //
 //	code-KEY        a rewritten module; the key is that of the original bytes
-//	                and of this program, so its being there says that this
-//	                program has validated the original
+//	                and of the compiler, so its being there says that this
+//	                compiler has validated the original
 //	native-DIGEST/  its machine code as wazero keeps it, by the digest of the
 //	                rewritten bytes, and in "sum" the checksum of that: wazero's
 //	                own does not cover all that its decoder believes
@@ -54,13 +54,15 @@ type cache struct {
 	dir  string
 	most int64 // bytes
 	temp bool  // removed at the end
-	log  *zap.Logger
+	// version is that of the program that validates and rewrites.
+	version string
+	log     *zap.Logger
 }
 
 // openCache opens the cache folder; "" makes a private one for as long as the
 // Runtime is open.
-func openCache(dir string, most int64, log *zap.Logger) (*cache, error) {
-	c := &cache{dir: dir, most: most, log: log}
+func openCache(dir string, most int64, version string, log *zap.Logger) (*cache, error) {
+	c := &cache{dir: dir, most: most, version: version, log: log}
 	var err error
 	if dir == "" {
 		c.temp = true
@@ -132,9 +134,24 @@ var programVersion = sync.OnceValue(func() string {
 	return fmt.Sprintf("%s\n%d %d", info, st.Size(), st.ModTime().UnixNano())
 })
 
+// compilerVersion does so for another program than this one, by what is in its
+// file.
+func compilerVersion(name string) (string, error) {
+	f, err := os.Open(name) //nolint:gosec // named by who wrote this program, see Config.Compiler
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return "compiler " + hex.EncodeToString(h.Sum(nil)), nil
+}
+
 // codeFile is where the rewritten form of a module is kept.
 func (c *cache) codeFile(digest string) string {
-	key := sha256.Sum256([]byte(programVersion() + "\n" + digest))
+	key := sha256.Sum256([]byte(c.version + "\n" + digest))
 	return filepath.Join(c.dir, codePrefix+hex.EncodeToString(key[:]))
 }
 
