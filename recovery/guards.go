@@ -153,8 +153,12 @@ func (e *HeldError) Error() string {
 		// Up to the second: whoever comes then must not be too early.
 		until = "; it is let through from " + e.Until.Add(time.Second-1).Truncate(time.Second).Format(time.RFC3339) + " on"
 	}
-	return fmt.Sprintf("held by guard %s: %s%s; to go on all the same, run it with --override REASON", e.Guard, e.Message, until)
+	return fmt.Sprintf("%s: %s%s; to go on all the same, run it with --override REASON", e.Brief(), e.Message, until)
 }
+
+// Brief names the guard and no more, for whoever asked for one change of many:
+// the whole is told once, by the run.
+func (e *HeldError) Brief() string { return "held by guard " + e.Guard }
 
 // Is matches ErrQuota.
 func (e *HeldError) Is(target error) bool { return target == ErrQuota }

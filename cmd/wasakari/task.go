@@ -136,7 +136,7 @@ func (in *inspection) hold(cfg *config.Config, f moduleFile, wasm []byte) {
 	for _, mt := range m.Tasks {
 		task := taskOf(m, mt, f.path, false)
 		task.Tenant = f.tenant
-		in.Grants = append(in.Grants, askedOf(cfg, task))
+		in.Grants = append(in.Grants, askedOf(cfg, task, noFlow(task, nil)))
 	}
 }
 
@@ -204,6 +204,9 @@ func printInfo(out io.Writer, file string, info inspection) error {
 			}
 			if g.Write != "" {
 				fmt.Fprintf(&b, "    %s\n", g.Write)
+			}
+			if g.NoFlow != "" {
+				fmt.Fprintf(&b, "    %s%s\n", noFlowMay, g.NoFlow)
 			}
 		}
 	}
