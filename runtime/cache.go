@@ -218,15 +218,8 @@ func (c *cache) adopt(staging, digest string) error {
 		return fmt.Errorf("cache folder: %w", err)
 	}
 	native, file := nativeFolder(c.dir, code), c.codeFile(digest)
-	made := filepath.Join(staging, nativeName)
-	if _, err := os.Stat(made); err == nil {
-		if err := os.RemoveAll(native); err != nil {
-			return fmt.Errorf("cache folder: %w", err)
-		}
-		// Another process may have been quicker; its code is as good.
-		if err := os.Rename(made, native); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("cache folder: %w", err)
-		}
+	if err := adoptNative(staging, native); err != nil {
+		return fmt.Errorf("cache folder: %w", err)
 	}
 	if err := os.Rename(filepath.Join(staging, codeName), file); err != nil {
 		return fmt.Errorf("cache folder: %w", err)
@@ -235,6 +228,32 @@ func (c *cache) adopt(staging, digest string) error {
 		c.log.Warn("cache not cleaned", zap.String("folder", c.dir), zap.Error(err))
 	}
 	return nil
+}
+
+// adoptNative moves machine code from a staging folder to its place, if there is
+// any. Other processes may do the same, and load what they put there.
+func adoptNative(staging, native string) error {
+	made, old := filepath.Join(staging, nativeName), filepath.Join(staging, "old")
+	for {
+		err := os.Rename(made, native)
+		if !errors.Is(err, fs.ErrExist) {
+			if _, missing := os.Lstat(made); errors.Is(missing, fs.ErrNotExist) {
+				return nil // there was none, or it is in its place
+			}
+			return err
+		}
+		if checkNative(native, maxCode) == nil {
+			return nil // another process was quicker; its code is as good
+		}
+		// What is damaged gives way at once: to remove it piece by piece would
+		// take away what another process puts there meanwhile.
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+		if err := os.Rename(native, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 }
 
 // entry is something in the cache folder.

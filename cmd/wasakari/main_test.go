@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -37,6 +40,11 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(scratch) //nolint:errcheck // among the temporary files
 		compiler = file
+		// Half of what these tests do is to wait. -parallel overrides it.
+		if err := flag.Set("test.parallel", strconv.Itoa(2*goruntime.GOMAXPROCS(0))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		return m.Run()
 	})
 }
