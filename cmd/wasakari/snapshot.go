@@ -55,6 +55,8 @@ type uploads interface {
 	Modules(ctx context.Context) ([]recovery.ModuleVersion, error)
 	ModulesRevision(ctx context.Context) (int64, error)
 	ModuleBytes(ctx context.Context, digest string) ([]byte, error)
+	// KeepModule keeps a module that nobody uploaded, so that every node has it.
+	KeepModule(ctx context.Context, digest string, task recovery.Task, m *runtime.Module) error
 }
 
 // snapshots gives out the newest snapshot, and keeps older ones as long as runs
@@ -152,6 +154,9 @@ func (s *snapshots) replace(ctx context.Context, cfg *config.Config) (*snapshot,
 	}
 	return next, nil
 }
+
+// close lets go of the current snapshot.
+func (s *snapshots) close() { s.release(s.current) }
 
 // newest gives the current snapshot, for as long as the caller needs it.
 func (s *snapshots) newest() (_ *snapshot, release func()) {
