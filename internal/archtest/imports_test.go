@@ -23,6 +23,7 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"engine":                 {"recovery", "flow"},
 	"openstack":              {"recovery"},
 	"novasim":                {"internal/safeyaml"},
 	"config":                 {"abi", "recovery"},
@@ -34,7 +35,7 @@ var may = map[string][]string{
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
 	},
 }
