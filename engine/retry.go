@@ -74,14 +74,16 @@ func (j *journal) force(ctx context.Context, run recovery.Run) error {
 }
 
 func (j *journal) end(ctx context.Context, run recovery.Run, leave bool) error {
-	again, message := j.e.again(run, j.item)
-	if message != "" {
+	var again time.Duration
+	if !leave {
+		var message string
+		again, message = j.e.again(run, j.item)
 		run.Message = joined(run.Message, message)
 	}
 	var err error
 	switch {
 	case leave:
-		again, err = 0, j.EndLeaving(ctx, run)
+		err = j.EndLeaving(ctx, run)
 	case again > 0:
 		notBefore := time.Now().Add(again).UTC()
 		if err = j.Requeue(ctx, run, notBefore); err == nil {

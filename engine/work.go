@@ -155,7 +155,10 @@ func (e *Engine) deliver(ctx context.Context, j *journal) error {
 	if lastErr != nil {
 		return errors.Join(err, lastErr)
 	}
-	return j.force(ctx, ended(last, recovery.StatusFailed, joined(e.expiry(j.item), err.Error())))
+	if !last.Finished {
+		last = ended(last, recovery.StatusFailed, joined(e.expiry(j.item), err.Error()))
+	}
+	return j.force(ctx, last)
 }
 
 func (e *Engine) perform(ctx context.Context, j *journal, relay *relay) (err error) {
