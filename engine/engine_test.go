@@ -239,7 +239,7 @@ func TestSupersede(t *testing.T) {
 		}
 		w := &watcher{}
 		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.ServersAtOnce, cfg.Observer = 2, w })
-		other := start(t, c.node("n2"), f, func(cfg *engine.Config) { cfg.ServersAtOnce = 1 })
+		other := start(t, c.node("n2"), f, func(cfg *engine.Config) { cfg.ServersAtOnce, cfg.Observer = 1, w })
 		for i := range 5 {
 			c.vmDown(fmt.Sprintf("vm%d", i), "h1", fmt.Sprintf("srv%d", i))
 		}
