@@ -24,18 +24,21 @@ var may = map[string][]string{
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
 	"engine":                 {"recovery", "flow"},
+	"api":                    {"abi", "recovery"},
 	"openstack":              {"recovery"},
+	"store":                  {"recovery"},
 	"novasim":                {"internal/safeyaml"},
 	"config":                 {"abi", "recovery"},
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
 	"internal/testwasm":      {"abi"},
+	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
 	},
 }
@@ -47,11 +50,13 @@ var only = map[string][]string{
 	"github.com/gophercloud/gophercloud": {"openstack"},
 	"github.com/knadh/koanf":             {"config"},
 	"go.etcd.io/bbolt":                   {"internal/runstate"},
+	"go.etcd.io/etcd":                    {"store"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
+	"github.com/getkin/kin-openapi":      {"api"},
 }
 
 // bare lists the rooms that import nothing but the standard library and what
