@@ -177,7 +177,7 @@ func TestConfigShow(t *testing.T) {
 		}
 	}
 	// Without effect and unset: of no use to anybody.
-	if row, ok := rows["DEFAULT.osapi_max_limit"]; ok {
+	if row, ok := rows["DEFAULT.masakari_topic"]; ok {
 		t.Errorf("shown: %s", row)
 	}
 	if entries, err := os.ReadDir(filepath.Join(p.dir, "home")); len(entries) > 0 || err != nil {

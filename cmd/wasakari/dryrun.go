@@ -55,7 +55,8 @@ func (l *loaded) dryRun(ctx context.Context, cl *cloud, run recovery.Run, plans 
 	defer state.Close()
 	overlay := hostfuncs.NewDryRun(cl.Client, hostfuncs.DryRunOptions{FailedHost: failedHost(run.Flows[0], run.Inputs)})
 	run, runErr, err = l.perform(ctx, ground{
-		cloud: overlay, ledger: overlay.Ledger(state), library: hostfuncs.DryLibrary(l.library()), verify: dryVerify,
+		cloud: overlay, ledger: overlay.Ledger(state), library: hostfuncs.DryLibrary(l.library()), scratch: state.Scratch(), verify: dryVerify,
+		known: l.known,
 	}, state, plans, flow.Request{Run: run})
 	if err != nil {
 		return report{}, run, nil, err

@@ -47,11 +47,20 @@ var errSize = errors.New("the size of the segment matters")
 // or acts on a cloud that ends with this process, is never held.
 func (l *loaded) admit(ctx context.Context, cl *cloud, run *recovery.Run) (*recovery.HeldError, error) {
 	host := failedHost(run.Flows[0], run.Inputs)
-	if host == "" || cl.sim != nil || run.Finished || !run.Admitted.IsZero() {
+	if host == "" || cl.sim != nil {
 		return nil, nil
 	}
-	next := recovery.HostRecovery{Run: run.ID, Host: host, Segment: segmentKey(run.Inputs), Time: time.Now().UTC(), Override: run.Override}
-	limits, counts := bounds(l.cfg.Guards), runstate.NewGuards(l.stateDir)
+	return l.countHost(ctx, runstate.NewGuards(l.stateDir), host, segmentKey(run.Inputs), func() (int, error) { return segmentSize(ctx, cl) }, run)
+}
+
+// countHost asks for a host of a segment, whose size is read where it matters,
+// and counts it.
+func (l *loaded) countHost(ctx context.Context, counts guardCounts, host, segment string, hosts func() (int, error), run *recovery.Run) (*recovery.HeldError, error) {
+	if run.Finished || !run.Admitted.IsZero() {
+		return nil, nil
+	}
+	next := recovery.HostRecovery{Run: run.ID, Host: host, Segment: segment, Time: time.Now().UTC(), Override: run.Override}
+	limits := bounds(l.cfg.Guards)
 	size := -1 // not read: mostly it does not matter
 	for {
 		err := counts.Recover(ctx, next, func(before []recovery.HostRecovery) error {
@@ -68,7 +77,7 @@ func (l *loaded) admit(ctx context.Context, cl *cloud, run *recovery.Run) (*reco
 		held, isHeld := errors.AsType[*recovery.HeldError](err)
 		switch {
 		case errors.Is(err, errSize):
-			if size, err = segmentSize(ctx, cl); err != nil {
+			if size, err = hosts(); err != nil {
 				return nil, fmt.Errorf("guards: size of the segment: %w", err)
 			}
 			continue
@@ -126,11 +135,17 @@ func (f *runFlags) endHeld(ctx context.Context, w world, l *loaded, cl *cloud, s
 	return f.report(w, l, cl, state, run, nil)
 }
 
+// guardCounts counts what runs do, across processes.
+type guardCounts interface {
+	Recover(ctx context.Context, next recovery.HostRecovery, decide func(before []recovery.HostRecovery) error) error
+	Change(ctx context.Context, server string, now time.Time, decide func(recent []time.Time) error) error
+}
+
 // serverGuard counts the servers that one run changes. It serves
 // hostfuncs.Guard.
 type serverGuard struct {
 	bounds   recovery.Guards
-	counts   *runstate.Guards
+	counts   guardCounts
 	run      string
 	override string
 	log      *zap.Logger
@@ -141,16 +156,21 @@ type serverGuard struct {
 
 // serverGuard makes the guard of a run; what a resumed run changed before is
 // the run's already. A cloud that ends with this process needs none.
-func (l *loaded) serverGuard(ctx context.Context, cl *cloud, state *runstate.Run, run recovery.Run) (hostfuncs.Guard, error) {
+func (l *loaded) serverGuard(ctx context.Context, cl *cloud, state runState, run recovery.Run) (hostfuncs.Guard, error) {
 	if cl.sim != nil {
 		return nil, nil
 	}
+	return l.countServers(ctx, runstate.NewGuards(l.stateDir), state, run)
+}
+
+// countServers makes the guard of a run that counts in counts.
+func (l *loaded) countServers(ctx context.Context, counts guardCounts, state runState, run recovery.Run) (*serverGuard, error) {
 	before, err := state.Changed(ctx, hostfuncs.ChangesServer)
 	if err != nil {
 		return nil, err
 	}
 	g := &serverGuard{
-		bounds: bounds(l.cfg.Guards), counts: runstate.NewGuards(l.stateDir), run: run.ID, override: run.Override,
+		bounds: bounds(l.cfg.Guards), counts: counts, run: run.ID, override: run.Override,
 		log: l.log.Named("guards"), changed: map[string]bool{},
 	}
 	for _, id := range before {

@@ -105,7 +105,7 @@ which limits hold for it and where they come from ([limits]).`,
 			}
 			in.Limits = effectiveLimits(info.Manifest, cfg, tenant)
 			if held {
-				in.hold(cfg, moduleFile{args[0], tenant}, wasm)
+				in.hold(cfg, moduleFile{path: args[0], tenant: tenant}, wasm)
 			}
 			if output == "json" {
 				return printJSON(w.stdout, in)

@@ -23,7 +23,9 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"api":                    {"abi", "recovery"},
 	"openstack":              {"recovery"},
+	"store":                  {"recovery"},
 	"novasim":                {"internal/safeyaml"},
 	"config":                 {"abi", "recovery"},
 	"internal/runstate":      {"recovery"},
@@ -34,7 +36,7 @@ var may = map[string][]string{
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
 	},
 }
@@ -46,11 +48,13 @@ var only = map[string][]string{
 	"github.com/gophercloud/gophercloud": {"openstack"},
 	"github.com/knadh/koanf":             {"config"},
 	"go.etcd.io/bbolt":                   {"internal/runstate"},
+	"go.etcd.io/etcd":                    {"store"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
+	"github.com/getkin/kin-openapi":      {"api"},
 }
 
 // bare lists the rooms that import nothing but the standard library and what
