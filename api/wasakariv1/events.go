@@ -1,7 +1,6 @@
 package wasakariv1
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,35 +36,20 @@ func eventTypes() []EventType {
 	return []EventType{RunEvent, TaskEvent, VMoveEvent, LogEvent, NotificationEvent, HostEvent, SegmentEvent, NodeEvent, ModuleEvent}
 }
 
-// Event is something that changed. Exactly one of the pointers is set, or Gone.
+// Event is a change of the store, or a line that a task logged.
 type Event struct {
-	// Revision is that of the store in which it changed, and grows; several events
-	// may have the same. 0: it is not kept, as a line of a log, and nobody can go on
-	// after it.
-	Revision int64
-	Time     time.Time
-	// RunID is the run that it belongs to, empty: none.
-	RunID        string
-	Run          *recovery.Run
-	Task         *recovery.TaskRecord
-	VMove        *recovery.VMove
-	Log          *recovery.LogLine
-	Notification *recovery.Notification
-	Host         *recovery.Host
-	Segment      *recovery.Segment
-	Node         *recovery.Node
-	Module       *recovery.ModuleVersion
-	// Gone names what is there no more; ID is its id.
-	Gone EventType
-	ID   string
-	// Lost is true when events before this one are missing; then nothing else is
-	// set.
-	Lost bool
+	// Change has the Revision 0 when it is not kept, as a line of a log: nobody can
+	// go on after it.
+	recovery.Change
+	Time time.Time
+	Log  *recovery.LogLine // of the run RunID
 }
 
-// Type says what the event is about.
+// Type says what the event is about; empty: nothing that is told.
 func (e Event) Type() EventType {
 	switch {
+	case e.Lost:
+		return ResetEvent
 	case e.Run != nil:
 		return RunEvent
 	case e.Task != nil:
@@ -82,12 +66,18 @@ func (e Event) Type() EventType {
 		return SegmentEvent
 	case e.Node != nil:
 		return NodeEvent
-	case e.Module != nil:
+	case e.Modules:
 		return ModuleEvent
-	case e.Gone != "":
-		return e.Gone
 	}
-	return ResetEvent
+	return ""
+}
+
+// run is the id of the run that it belongs to, empty: none.
+func (e Event) run() string {
+	if e.Run != nil {
+		return e.Run.ID
+	}
+	return e.RunID
 }
 
 // place is where in the sequence of kept events one stands: its revision, and
@@ -149,6 +139,9 @@ func NewEvents(keep int) *Events {
 // Publish hands an event to all who follow. Events of the store come in the
 // order of their revisions. It does not block.
 func (e *Events) Publish(ev Event) {
+	if ev.Type() == "" {
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := placed{Event: ev}
@@ -225,39 +218,54 @@ func (r *reader) stop() {
 	delete(r.events.readers, r)
 }
 
-// eventDocument is what is sent of an event. Nothing of it is a value of a run.
-func (a *API) eventDocument(ev Event, v view, own map[string]bool) ([]byte, error) {
-	doc := map[string]any{"time": ev.Time.UTC()}
-	if ev.RunID != "" {
-		doc["run_id"] = ev.RunID
+// Follow publishes the changes of the store until the channel is closed.
+func (e *Events) Follow(changes <-chan recovery.Change) {
+	for c := range changes {
+		e.Publish(Event{Change: c, Time: time.Now().UTC()})
 	}
-	switch {
-	case ev.Run != nil:
-		doc["run"] = runOf(*ev.Run, v)
-	case ev.Task != nil:
-		doc["task"] = taskFor(v, own, *ev.Task)
-	case ev.VMove != nil:
-		doc["vmove"] = ev.VMove
-	case ev.Log != nil:
-		doc["log"] = logLine{ev.Log.Task, ev.Log.Tenant, ev.Log.Level, ev.Log.Message}
-	case ev.Notification != nil:
-		doc["notification"] = notificationOf(*ev.Notification)
-	case ev.Host != nil:
-		doc["host"] = ev.Host
-	case ev.Segment != nil:
-		doc["segment"] = ev.Segment
-	case ev.Node != nil:
-		doc["node"] = ev.Node
-	case ev.Module != nil:
-		doc["module"] = ev.Module
-	case ev.Gone != "":
-		doc["gone"] = ev.ID
-	}
-	return json.Marshal(doc)
 }
 
-// logLine is a line that a task logged.
-type logLine struct {
+// EventDocument is what is sent of an event. Nothing of it is a value of a run.
+type EventDocument struct {
+	Time         time.Time            `json:"time"`
+	RunID        string               `json:"run_id,omitempty" help:"The run that it belongs to."`
+	Deleted      bool                 `json:"deleted,omitempty" help:"Whether it is there no more; then only its uuid, name or id is told."`
+	Run          *Run                 `json:"run,omitempty"`
+	Task         *recovery.TaskRecord `json:"task,omitempty"`
+	VMove        *recovery.VMove      `json:"vmove,omitempty"`
+	Log          *LogLine             `json:"log,omitempty"`
+	Notification *Notification        `json:"notification,omitempty"`
+	Host         *recovery.Host       `json:"host,omitempty"`
+	Segment      *recovery.Segment    `json:"segment,omitempty"`
+	Node         *recovery.Node       `json:"node,omitempty"`
+}
+
+// eventDocument shows an event. own are the tasks of the view's tenant.
+func eventDocument(ev Event, v view, own map[string]bool) EventDocument {
+	doc := EventDocument{
+		Time: ev.Time.UTC(), RunID: ev.run(), Deleted: ev.Deleted,
+		VMove: ev.VMove, Host: ev.Host, Segment: ev.Segment, Node: ev.Node,
+	}
+	if ev.Run != nil {
+		r := runOf(*ev.Run, v)
+		doc.Run = &r
+	}
+	if ev.Task != nil {
+		t := taskFor(v, own, *ev.Task)
+		doc.Task = &t
+	}
+	if ev.Log != nil {
+		doc.Log = &LogLine{ev.Log.Task, ev.Log.Tenant, ev.Log.Level, ev.Log.Message}
+	}
+	if ev.Notification != nil {
+		n := notificationOf(*ev.Notification)
+		doc.Notification = &n
+	}
+	return doc
+}
+
+// LogLine is a line that a task logged.
+type LogLine struct {
 	Task    string `json:"task"`
 	Tenant  string `json:"tenant,omitempty"`
 	Level   string `json:"level"`

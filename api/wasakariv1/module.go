@@ -220,6 +220,7 @@ func (a *API) getVersion(w http.ResponseWriter, r *http.Request, _ Caller, v vie
 	if r.Method == http.MethodHead {
 		return nil
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.cfg.UploadTime))
 	if _, err := io.Copy(w, io.LimitReader(body, ver.Size)); err != nil {
 		panic(http.ErrAbortHandler) // too late for an answer: the client must see that it is not whole
 	}
@@ -272,6 +273,7 @@ func (a *API) unpinModule(w http.ResponseWriter, r *http.Request, _ Caller, v vi
 // activated answers a change after which another version is active: once every
 // node has compiled it, or when the wait is over.
 func (a *API) activated(w http.ResponseWriter, r *http.Request, code int, doc ModuleAnswer, revision int64, wait time.Duration) error {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + writeTime))
 	doc.Waiting = a.awaitNodes(r.Context(), revision, wait)
 	if len(doc.Waiting) > 0 {
 		code = http.StatusAccepted

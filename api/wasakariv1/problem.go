@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/wasakari/wasakari/api/internal/wire"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -98,7 +99,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	p, internal := problemOf(err)
 	if internal && p.Code >= 500 {
-		a.log.Error("request failed", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
+		a.log.Error("request failed", zap.String("request_id", wire.Of(r.Context()).ID), zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
 	}
 	switch p.Code {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:

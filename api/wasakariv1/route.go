@@ -11,7 +11,8 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3gen"
-	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/api/internal/wire"
 )
 
 // The rules of the policy that the routes ask, each with what may be done.
@@ -138,7 +139,7 @@ func routes() []route {
 		{
 			method: http.MethodGet, path: "/runs/{run}/watch", id: "watchRun", rule: RuleRunRead, tenants: true,
 			summary: "Follow a run: events run, task, vmove and log, until it has ended.", headers: resume,
-			code: http.StatusOK, out: "", outType: typeEvents, serve: (*API).watchRun,
+			code: http.StatusOK, out: EventDocument{}, outType: typeEvents, serve: (*API).watchRun,
 		},
 		{
 			method: http.MethodPost, path: "/runs/{run}/abort", id: "abortRun", rule: RuleRunAbort,
@@ -165,7 +166,7 @@ func routes() []route {
 		{
 			method: http.MethodGet, path: "/events", id: "watchEvents", rule: RuleEventRead, summary: "Follow everything that changes.", headers: resume,
 			query: []parameter{text("types", "Only events of these types, with commas between them.")},
-			code:  http.StatusOK, out: "", outType: typeEvents, serve: (*API).watchEvents,
+			code:  http.StatusOK, out: EventDocument{}, outType: typeEvents, serve: (*API).watchEvents,
 		},
 	}
 }
@@ -208,6 +209,11 @@ func (a *API) mount() {
 
 // serve asks who it is and what he may, then does it.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) error {
+	info := wire.Of(r.Context())
+	info.Route = Prefix + rt.path
+	if rt.method != http.MethodGet {
+		info.Action, info.Target = rt.id, or(r.PathValue("key"), r.PathValue("run"))
+	}
 	c, err := a.cfg.Caller(r)
 	if err != nil {
 		return err
@@ -216,14 +222,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 	if err != nil {
 		return err
 	}
-	if err := rt.serve(a, w, r, c, v); err != nil {
-		return err
-	}
-	if rt.method != http.MethodGet {
-		a.log.Info("change by the api", zap.String("operation", rt.id), zap.String("path", r.URL.Path),
-			zap.String("user", c.User()), zap.String("project", c.Project()), zap.String("tenant", v.tenant))
-	}
-	return nil
+	return rt.serve(a, w, r, c, v)
 }
 
 // Describe adds the routes to an OpenAPI document. The names of its schemas begin
@@ -304,12 +303,8 @@ type describer struct {
 }
 
 func (d describer) content(kind string, sample any) (openapi3.Content, error) {
-	if kind != typeJSON {
-		s := openapi3.NewStringSchema()
-		if kind == typeWasm {
-			s.Format = "binary"
-		}
-		return openapi3.Content{kind: openapi3.NewMediaType().WithSchema(s)}, nil
+	if kind == typeWasm {
+		return openapi3.Content{kind: openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema().WithFormat("binary"))}, nil
 	}
 	name := "Wasakari" + reflect.TypeOf(sample).Name()
 	if d.schemas[name] == nil {
@@ -318,6 +313,11 @@ func (d describer) content(kind string, sample any) (openapi3.Content, error) {
 			return nil, fmt.Errorf("schema of %s: %w", name, err)
 		}
 		d.schemas[name] = openapi3.NewSchemaRef("", ref.Value)
+	}
+	if kind == typeEvents {
+		s := openapi3.NewStringSchema()
+		s.Description = "Server-sent events; the data of each but reset and end is a " + name + "."
+		return openapi3.Content{kind: openapi3.NewMediaType().WithSchema(s)}, nil
 	}
 	return openapi3.Content{kind: openapi3.NewMediaType().WithSchemaRef(openapi3.NewSchemaRef("#/components/schemas/"+name, d.schemas[name].Value))}, nil
 }

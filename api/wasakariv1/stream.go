@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wasakari/wasakari/api/internal/wire"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // writeTime is how long a client may take to read what is sent to it.
@@ -83,7 +86,7 @@ func resumed(r *http.Request) (*place, error) {
 func (a *API) followed(r *http.Request, s *stream, rd *reader, v view, own map[string]bool, done func(Event) bool) {
 	beat := time.NewTicker(a.cfg.Heartbeat)
 	defer beat.Stop()
-	closing := closingOf(r.Context())
+	closing := wire.Closing(r.Context())
 	for {
 		select {
 		case <-r.Context().Done():
@@ -119,7 +122,7 @@ func (a *API) sendEvent(s *stream, p placed, v view, own map[string]bool) error 
 	if p.Lost {
 		return s.send(ResetEvent, "", []byte(`{"reason":"events before this one are missing","hint":"read again what you follow"}`))
 	}
-	data, err := a.eventDocument(p.Event, v, own)
+	data, err := json.Marshal(eventDocument(p.Event, v, own))
 	if err != nil {
 		return err
 	}
@@ -156,7 +159,7 @@ func (a *API) watchEvents(w http.ResponseWriter, r *http.Request, _ Caller, v vi
 	defer rd.stop()
 	s := openStream(w)
 	if !known {
-		old = append([]placed{{Event: Event{Lost: true}}}, old...)
+		old = append([]placed{{Event: Event{Change: recovery.Change{Lost: true}}}}, old...)
 	}
 	if s.write(": events of Wasakari\n\n") != nil {
 		return nil
@@ -198,9 +201,9 @@ func (a *API) watchRun(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 		case e.VMove != nil:
 			return v.all && run.Notification != "" && e.VMove.NotificationUUID == run.Notification
 		case e.Log != nil:
-			return e.RunID == run.ID && (v.all || e.Log.Tenant == v.tenant)
+			return e.run() == run.ID && (v.all || e.Log.Tenant == v.tenant)
 		case e.Run != nil, e.Task != nil:
-			return e.RunID == run.ID
+			return e.run() == run.ID
 		}
 		return false
 	}
@@ -237,12 +240,15 @@ func (a *API) standing(r *http.Request, v view) ([]placed, error) {
 	}
 	now := time.Now().UTC()
 	var list []placed
-	add := func(e Event) { e.Time, e.RunID = now, run.ID; list = append(list, placed{Event: e}) }
+	add := func(c recovery.Change) {
+		c.RunID = run.ID
+		list = append(list, placed{Event: Event{Change: c, Time: now}})
+	}
 	if !run.Finished {
-		add(Event{Run: &run})
+		add(recovery.Change{Run: &run})
 	}
 	for _, t := range d.Tasks {
-		add(Event{Task: &t})
+		add(recovery.Change{Task: &t})
 	}
 	if v.all && run.Notification != "" {
 		vmoves, err := a.cfg.Store.VMoves(r.Context(), run.Notification)
@@ -250,11 +256,11 @@ func (a *API) standing(r *http.Request, v view) ([]placed, error) {
 			return nil, err
 		}
 		for _, m := range vmoves {
-			add(Event{VMove: &m})
+			add(recovery.Change{VMove: &m})
 		}
 	}
 	if run.Finished {
-		add(Event{Run: &run})
+		add(recovery.Change{Run: &run})
 	}
 	return list, nil
 }

@@ -103,11 +103,11 @@ func (l *listener) over() {
 }
 
 func runEvent(rev int64, r recovery.Run) wasakariv1.Event {
-	return wasakariv1.Event{Revision: rev, RunID: r.ID, Run: &r}
+	return wasakariv1.Event{Change: recovery.Change{Revision: rev, RunID: r.ID, Run: &r}}
 }
 
 func taskEvent(rev int64, run, key string) wasakariv1.Event {
-	return wasakariv1.Event{Revision: rev, RunID: run, Task: &recovery.TaskRecord{Key: key, Message: "on compute-2"}}
+	return wasakariv1.Event{Change: recovery.Change{Revision: rev, RunID: run, Task: &recovery.TaskRecord{Key: key, Message: "on compute-2"}}}
 }
 
 func TestWatchEvents(t *testing.T) {
@@ -118,22 +118,22 @@ func TestWatchEvents(t *testing.T) {
 	some.expect("comment -")
 	s.events.Publish(runEvent(5, recovery.Run{ID: "r4", Inputs: map[string]json.RawMessage{"payload": json.RawMessage(`"hush"`)}, Command: json.RawMessage(`"hush"`)}))
 	s.events.Publish(taskEvent(5, "r4", "a_task"))
-	s.events.Publish(wasakariv1.Event{Revision: 6, VMove: &recovery.VMove{UUID: "m1"}})
-	s.events.Publish(wasakariv1.Event{RunID: "r4", Log: &recovery.LogLine{Task: "a_task", Level: "info", Message: "hello"}})
-	s.events.Publish(wasakariv1.Event{Revision: 7, Notification: &recovery.Notification{UUID: "n1", Payload: json.RawMessage(`"hush"`)}})
-	s.events.Publish(wasakariv1.Event{Revision: 8, Host: &recovery.Host{Name: "compute-1"}})
-	s.events.Publish(wasakariv1.Event{Revision: 9, Segment: &recovery.Segment{Name: "seg"}})
-	s.events.Publish(wasakariv1.Event{Revision: 10, Node: &recovery.Node{Name: "n1"}})
-	s.events.Publish(wasakariv1.Event{Revision: 11, Module: &recovery.ModuleVersion{Library: "acme"}})
-	s.events.Publish(wasakariv1.Event{Revision: 12, Gone: wasakariv1.NodeEvent, ID: "n1"})
-	s.events.Publish(wasakariv1.Event{Lost: true})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 6, VMove: &recovery.VMove{UUID: "m1"}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{RunID: "r4"}, Log: &recovery.LogLine{Task: "a_task", Level: "info", Message: "hello"}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 7, Notification: &recovery.Notification{UUID: "n1", Payload: json.RawMessage(`"hush"`)}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 8, Host: &recovery.Host{Name: "compute-1"}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 9, Segment: &recovery.Segment{Name: "seg"}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 10, Node: &recovery.Node{Name: "n1"}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 11, Modules: true}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 12, Node: &recovery.Node{Name: "n1"}, Deleted: true}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Lost: true}})
 	frames := all.expect("run 5.1", "task 5.2", "vmove 6.1", "log -", "notification 7.1", "host 8.1", "segment 9.1", "node 10.1", "module 11.1", "node 12.1", "reset -")
 	for _, f := range frames {
 		if strings.Contains(f.data, "hush") || !json.Valid([]byte(f.data)) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if frames[3].data != `{"log":{"task":"a_task","level":"info","message":"hello"},"run_id":"r4","time":"0001-01-01T00:00:00Z"}` {
+	if frames[3].data != `{"time":"0001-01-01T00:00:00Z","run_id":"r4","log":{"task":"a_task","level":"info","message":"hello"}}` {
 		t.Errorf("log %s", frames[3].data)
 	}
 	some.expect("log -", "node 10.1", "node 12.1", "reset -")
@@ -167,9 +167,9 @@ func TestWatchRun(t *testing.T) {
 	l.expect("run -", "task -", "task -")
 	s.events.Publish(taskEvent(5, "r3", "another"))
 	s.events.Publish(taskEvent(6, "r4", "a_task"))
-	s.events.Publish(wasakariv1.Event{Revision: 7, VMove: &recovery.VMove{NotificationUUID: "n1"}})
-	s.events.Publish(wasakariv1.Event{Revision: 8, VMove: &recovery.VMove{NotificationUUID: "n4"}})
-	s.events.Publish(wasakariv1.Event{RunID: "r4", Log: &recovery.LogLine{Message: "hello"}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 7, VMove: &recovery.VMove{NotificationUUID: "n1"}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 8, VMove: &recovery.VMove{NotificationUUID: "n4"}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{RunID: "r4"}, Log: &recovery.LogLine{Message: "hello"}})
 	s.events.Publish(runEvent(9, recovery.Run{ID: "r4", Finished: true, Status: recovery.StatusFinished}))
 	frames := l.expect("task 6.1", "vmove 8.1", "log -", "run 9.1", "end -")
 	if frames[4].data != `{"hint":"","reason":"the run has ended"}` {
@@ -194,9 +194,9 @@ func TestWatchRunTenant(t *testing.T) {
 	frames := l.expect("run -", "task -", "task -")
 	s.events.Publish(taskEvent(5, "r4", "stop_instance_task"))
 	s.events.Publish(taskEvent(6, "r4", "my_task"))
-	s.events.Publish(wasakariv1.Event{Revision: 8, VMove: &recovery.VMove{NotificationUUID: "n4"}})
-	s.events.Publish(wasakariv1.Event{RunID: "r4", Log: &recovery.LogLine{Message: "the operator's"}})
-	s.events.Publish(wasakariv1.Event{RunID: "r4", Log: &recovery.LogLine{Tenant: "p-one", Message: "mine"}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 8, VMove: &recovery.VMove{NotificationUUID: "n4"}}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{RunID: "r4"}, Log: &recovery.LogLine{Message: "the operator's"}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{RunID: "r4"}, Log: &recovery.LogLine{Tenant: "p-one", Message: "mine"}})
 	s.events.Publish(runEvent(9, recovery.Run{ID: "r4", Finished: true, Host: "compute-2"}))
 	frames = append(frames, l.expect("task 5.1", "task 6.1", "log -", "run 9.1", "end -")...)
 	for i, f := range frames {
@@ -215,9 +215,9 @@ func TestSlowReader(t *testing.T) {
 	quick.expect("comment -")
 	text := strings.Repeat("x", 64<<10)
 	for i := range int64(4000) { // more than sockets buffer
-		s.events.Publish(wasakariv1.Event{Revision: i + 1, RunID: "r4", Task: &recovery.TaskRecord{Message: text}})
+		s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: i + 1, RunID: "r4", Task: &recovery.TaskRecord{Message: text}}})
 	}
-	s.events.Publish(wasakariv1.Event{Revision: 5000, Node: &recovery.Node{Name: "n1"}})
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 5000, Node: &recovery.Node{Name: "n1"}}})
 	quick.expect("node 5000.1")
 	var last frame
 	n := 0

@@ -25,6 +25,9 @@ const (
 	tenantUploads   = 2 // of all tenants together, one of each
 )
 
+// admitTime is what admission takes at most, as far as the answer may wait for it.
+const admitTime = 3 * time.Minute
+
 // uploads counts those on their way. Tenants never keep the operator waiting.
 type uploads struct {
 	mu       sync.Mutex
@@ -83,6 +86,8 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 		return refuse(http.StatusServiceUnavailable, "try again when they are done", "too many modules are being uploaded")
 	}
 	defer end()
+	// Longer than other answers may take, and yet not for ever.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.cfg.UploadTime + admitTime + wait))
 	wasm, err := a.receive(w, r, want)
 	if err != nil {
 		return err
