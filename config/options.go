@@ -451,7 +451,7 @@ var table = rows(
 	),
 	section("guards",
 		row("hosts", tInt, 3, "Most hosts recovered within hosts_period; one more is held. 0: any number. Wasakari's own.", within(0, 1000000)),
-		row("hosts_percent", tInt, 30, "Most of a segment of 4 hosts or more recovered within hosts_period, in percent, and at least one; one more is held. 0: all of it. Wasakari's own.", within(0, 100)),
+		row("hosts_percent", tInt, 30, "Most of a segment of 4 hosts or more recovered within hosts_period, in percent, and at least one; one more is held. 0: all of it. From the command line it is a percentage of all compute hosts of the cloud. Wasakari's own.", within(0, 100)),
 		row("hosts_period", tSeconds, 600, "Period in which recovered hosts are counted. Wasakari's own.", within(1, 30*86400)),
 		row("servers_per_run", tInt, 1000, "Most servers that one run changes. 0: any number. Wasakari's own.", within(0, 1000000)),
 		row("servers_per_hour", tInt, 3000, "Most servers that all runs together change within an hour. 0: any number. Wasakari's own.", within(0, 1000000)),

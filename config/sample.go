@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/knadh/koanf/v2"
@@ -123,7 +122,7 @@ func (s *sample) prose(text string) {
 			s.b.WriteString("#\n")
 		}
 		line := "#"
-		for word := range strings.FieldsSeq(oneLine(paragraph)) {
+		for word := range strings.FieldsSeq(recovery.OneLine(paragraph)) {
 			if line != "#" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > sampleWidth {
 				s.b.WriteString(line + "\n")
 				line = "#"
@@ -206,7 +205,7 @@ func (s *sample) grants(tasks []recovery.Task) {
 	s.prose("What the libraries at hand ask for:")
 	for _, name := range slices.Sorted(maps.Keys(asks)) {
 		slices.Sort(asks[name])
-		fmt.Fprintf(&s.b, "# %s = %s\n", name, oneLine(strings.Join(slices.Compact(asks[name]), ", ")))
+		fmt.Fprintf(&s.b, "# %s = %s\n", name, recovery.OneLine(strings.Join(slices.Compact(asks[name]), ", ")))
 	}
 }
 
@@ -216,7 +215,7 @@ func (s *sample) secrets(tasks []recovery.Task) {
 	for _, t := range tasks {
 		for _, o := range t.Options {
 			if o.Secret && !t.Standard {
-				names = append(names, oneLine(o.Group+"."+o.Name))
+				names = append(names, recovery.OneLine(o.Group+"."+o.Name))
 			}
 		}
 	}
@@ -339,14 +338,4 @@ func readsAs(o recovery.OptionSpec, value string) bool {
 	l.load(mapSource(func() map[string]any { return l.put(out.assignments) }), nil)
 	v, _, _, err := (&reader{c: c}).read(o)
 	return err == nil && same(v, o.Default)
-}
-
-// oneLine takes out of a text what could end its line or upset a terminal.
-func oneLine(s string) string {
-	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if !unicode.IsGraphic(r) {
-			return ' '
-		}
-		return r
-	}, s)), " ")
 }

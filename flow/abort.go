@@ -16,7 +16,7 @@ func (a *abortion) Error() string {
 	if a.By != "" {
 		by = " by " + a.By
 	}
-	return clip(fmt.Sprintf("aborted%s: %s", by, a.Reason))
+	return recovery.Shorten(fmt.Sprintf("aborted%s: %s", by, a.Reason), maxMessage)
 }
 
 // status is that with which the run ends.

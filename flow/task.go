@@ -131,7 +131,7 @@ func (r *executor) interrupted(ctx context.Context, rec *recovery.TaskRecord, on
 // checkOutcome holds the outcome against what a runner may say and what the
 // task promised.
 func checkOutcome(ctx context.Context, t recovery.Task, out *recovery.Outcome) {
-	out.Message = clip(out.Message)
+	out.Message = recovery.Shorten(out.Message, maxMessage)
 	switch out.Status {
 	case recovery.TaskSucceeded:
 		if reason := broken(t, out.Provided); reason != "" {
@@ -153,13 +153,6 @@ func checkOutcome(ctx context.Context, t recovery.Task, out *recovery.Outcome) {
 
 // maxMessage bounds, in bytes, what the journal keeps of a guest's reason.
 const maxMessage = 4096
-
-func clip(s string) string {
-	if len(s) <= maxMessage {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxMessage], "") + "…"
-}
 
 // broken says which promise about values was not kept.
 func broken(t recovery.Task, provided map[string]json.RawMessage) string {
@@ -250,7 +243,7 @@ func (r *executor) endRevert(ctx context.Context, e *execution, rv recovery.Reve
 		e.rec.Status = rv.Of // nothing was taken back: the task must not look as if it were
 	default:
 		e.rec.Status = recovery.TaskRevertFailed
-		e.rec.Message = "revert failed: " + clip(out.Message)
+		e.rec.Message = "revert failed: " + recovery.Shorten(out.Message, maxMessage)
 		if rv.Reason != "" {
 			e.rec.Message = rv.Reason + "; " + e.rec.Message
 		}

@@ -60,6 +60,7 @@ on with --resume, and sends no change twice.
 With --dry-run the cloud is only read. The flow runs against an overlay that
 holds its changes, as if each had been done at once; what would have been
 changed is listed at the end. Nothing is kept: no journal, no library values.
+A guard that would hold the run is told first; a dry run does not count.
 
 Guards ([guards]) hold a run before its first change when it would be one host
 too many within ten minutes, and refuse changes of too many servers, with exit
@@ -170,12 +171,11 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		return err
 	}
 	defer cl.close()
-	run.Started = time.Now().UTC()
+	run.Started, run.Override = time.Now().UTC(), f.override
 	if f.dryRun {
 		return f.dry(ctx, w, l, cl, run, plans)
 	}
 	seg, hosts := segmentOf(run.Inputs)
-	run.Override = f.override
 	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return usagef("%w; name another state folder with --state-dir", err)

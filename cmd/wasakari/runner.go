@@ -106,7 +106,9 @@ func heldBack(out recovery.Outcome, held *recovery.HeldError) recovery.Outcome {
 	case out.Status != recovery.TaskFailed:
 		out.Message = fmt.Sprintf("%s (the task itself ended %s)", held, out.Status)
 		out.Status, out.Provided = recovery.TaskFailed, nil
-	case !strings.Contains(out.Message, "guard "+held.Guard+": "):
+	case strings.Contains(out.Message, held.Brief()): // from the op
+		out.Message = strings.Replace(out.Message, held.Brief(), held.Error(), 1)
+	default:
 		out.Message += "; " + held.Error()
 	}
 	return out
