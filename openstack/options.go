@@ -83,6 +83,10 @@ type Options struct {
 	//
 	// Defaults to 250 milliseconds.
 	Backoff time.Duration
+	// Attempts is how often a read is sent at most.
+	//
+	// Defaults to 4.
+	Attempts int
 	// Logger receives repeated reads and what the cloud lacks. Defaults to
 	// zap.NewNop.
 	Logger *zap.Logger
@@ -159,6 +163,7 @@ func (o Options) over(base Options) Options {
 	o.Insecure = o.Insecure || base.Insecure
 	o.Timeout = cmp.Or(o.Timeout, base.Timeout)
 	o.Backoff = cmp.Or(o.Backoff, base.Backoff)
+	o.Attempts = cmp.Or(o.Attempts, base.Attempts)
 	o.tls = base.tls
 	return o
 }
@@ -184,6 +189,27 @@ func (o Options) resolve() (Options, error) {
 		}
 		o = o.over(base)
 	}
+	return o, nil
+}
+
+// complete resolves and checks the options, and puts the defaults in.
+func (o Options) complete() (Options, error) {
+	o, err := o.resolve()
+	if err != nil {
+		return o, err
+	}
+	if err := o.validate(); err != nil {
+		return o, err
+	}
+	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	o.Backoff = cmp.Or(o.Backoff, 250*time.Millisecond)
+	o.Attempts = cmp.Or(o.Attempts, maxAttempts)
+	o.UserAgent = cmp.Or(o.UserAgent, "wasakari")
+	o.ServiceType = cmp.Or(o.ServiceType, "compute")
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	o.Logger = o.Logger.Named("openstack")
 	return o, nil
 }
 
@@ -263,8 +289,8 @@ func (o Options) validate() error {
 	if o.KeyFile != "" && o.CertFile == "" {
 		bad("key file %s: the client certificate that it belongs to is not set", o.KeyFile)
 	}
-	if o.Timeout < 0 || o.Backoff < 0 {
-		bad("timeout and back-off cannot be negative")
+	if o.Timeout < 0 || o.Backoff < 0 || o.Attempts < 0 {
+		bad("timeout, back-off and attempts cannot be negative")
 	}
 	return errors.Join(errs...)
 }
