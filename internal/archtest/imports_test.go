@@ -31,11 +31,12 @@ var may = map[string][]string{
 	"internal/abigen":        {},
 	"internal/testwasm":      {"abi"},
 	"internal/safeyaml":      {},
+	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config",
-		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
+		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry",
 	},
 }
 
@@ -50,6 +51,8 @@ var only = map[string][]string{
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
+	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
+	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
 }
 
