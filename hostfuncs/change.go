@@ -138,7 +138,7 @@ func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []st
 		return in, false, fmt.Errorf("recording the intent of %s %s: %w", op, target, err)
 	}
 	end := func(s recovery.IntentState, message string) error {
-		in.State, in.Message = s, cut(message, maxText)
+		in.State, in.Message = s, recovery.Cut(message, maxText)
 		return h.endIntent(ctx, in)
 	}
 	if err := h.ledger.Check(ctx, h.opt.NovaTimeout); err != nil {

@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -372,16 +371,19 @@ func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, erro
 func (t *TaskHost) serve(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 	i := op.Index()
 	if i < 0 || rows[i] == nil {
-		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", cut(op.Name, 64))
+		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", recovery.Cut(op.Name, 64))
 	}
-	if refused := t.refused[i]; refused != nil {
+	refused := t.refused[i]
+	switch {
+	case refused != nil:
+	case len(req) > maxRequest:
+		refused = abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
+	case ctx.Err() != nil:
+		refused = toError(op.Name, endOf(ctx))
+	}
+	if refused != nil {
+		t.unread(op.Name, req, refused)
 		return nil, refused
-	}
-	if len(req) > maxRequest {
-		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
-	}
-	if ctx.Err() != nil {
-		return nil, toError(op.Name, endOf(ctx))
 	}
 	ans, err := rows[i](ctx, t, req)
 	if err != nil {
@@ -421,7 +423,7 @@ const (
 
 // Progress passes on how far the task is, in thousandths.
 func (t *TaskHost) Progress(permille int, msg string) {
-	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: cut(msg, maxText)}
+	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: recovery.Cut(msg, maxText)}
 	t.mu.Lock()
 	for n := len(t.progress); n >= maxProgress || n > 0 && t.progressBytes+len(p.Message) > maxProgressBytes; n = len(t.progress) {
 		for _, gone := range t.progress[:(n+1)/2] {
@@ -458,12 +460,4 @@ func zapLevel(l abi.Level) zapcore.Level {
 		return zap.ErrorLevel
 	}
 	return zap.InfoLevel
-}
-
-// cut shortens s to at most n bytes without splitting a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "")
 }

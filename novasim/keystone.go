@@ -3,6 +3,7 @@ package novasim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -437,6 +438,9 @@ func (k *call) catalog() []any {
 	}
 	if c.sc.Placement {
 		all = append(all, entry("placement", "placement", k.root+"/placement"))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.opt.Endpoints)) {
+		all = append(all, entry(kind, kind, c.opt.Endpoints[kind]))
 	}
 	return all
 }

@@ -224,7 +224,7 @@ func (c *Client) send(ctx context.Context, k kind, op, method, target string, mi
 func (c *Client) badAnswer(op string, a answer, err error) error {
 	return c.scrub(&recovery.CloudError{
 		Op: op, Status: a.status, RequestID: a.requestID, Err: recovery.ErrUnavailable,
-		Message: "the answer cannot be understood: " + cut(explain(err), maxMessage),
+		Message: "the answer cannot be understood: " + recovery.Shorten(explain(err), maxMessage),
 	})
 }
 
@@ -233,7 +233,7 @@ func explain(err error) string {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Sprintf("field %q: unexpected %s", t.Field, t.Value)
 	}
-	return oneLine(err.Error())
+	return recovery.OneLine(err.Error())
 }
 
 // scrub takes out of a text what must not be in it, should the other side have
@@ -284,7 +284,7 @@ func pages[T any](ctx context.Context, c *Client, op, path string, query url.Val
 			return nil
 		}
 		if seen[next] {
-			return c.badAnswer(op, a, fmt.Errorf("its pages go in a circle at marker %q", cut(oneLine(next), maxRequestID)))
+			return c.badAnswer(op, a, fmt.Errorf("its pages go in a circle at marker %q", recovery.Shorten(recovery.OneLine(next), maxRequestID)))
 		}
 		seen[next] = true
 		query = maps.Clone(query)

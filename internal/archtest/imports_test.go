@@ -23,19 +23,22 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"api":                    {"abi", "recovery"},
 	"openstack":              {"recovery"},
+	"store":                  {"recovery"},
 	"novasim":                {"internal/safeyaml"},
 	"config":                 {"abi", "recovery"},
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
 	"internal/testwasm":      {"abi"},
+	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry",
 	},
 }
@@ -47,6 +50,7 @@ var only = map[string][]string{
 	"github.com/gophercloud/gophercloud": {"openstack"},
 	"github.com/knadh/koanf":             {"config"},
 	"go.etcd.io/bbolt":                   {"internal/runstate"},
+	"go.etcd.io/etcd":                    {"store"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
@@ -54,6 +58,7 @@ var only = map[string][]string{
 	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
 	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
+	"github.com/getkin/kin-openapi":      {"api"},
 }
 
 // bare lists the rooms that import nothing but the standard library and what
