@@ -74,9 +74,20 @@ func (p *performer) flowOf(ctx context.Context, cfg *config.Config, kind recover
 
 // keepModules puts the modules of a run where every node finds them.
 func (p *performer) keepModules(ctx context.Context, snap *snapshot, run recovery.Run) error {
-	for digest, task := range snap.pinnable(run) {
-		if err := p.snapshots.uploads.KeepModule(ctx, digest, task, snap.catalog.modules[task.Key]); err != nil {
+	for _, task := range snap.pinnable(run) {
+		err := p.snapshots.uploads.KeepModule(ctx, task, func() ([]byte, error) {
+			wasm, err := readFile(task.Source, int64(snap.cfg.Wasakari.ModuleMiB)<<20)
+			if err == nil && digestOf(wasm) != task.Digest {
+				err = fmt.Errorf("%s: %w: it is not what was admitted", task.Source, recovery.ErrConflict)
+			}
+			return wasm, err
+		})
+		if errors.Is(err, recovery.ErrUnavailable) || ctx.Err() != nil {
 			return fmt.Errorf("module of task %s: %w", task.Key, err)
+		}
+		if err != nil {
+			// This node has it; only a node that takes the run over would miss it.
+			snap.log.Warn("module not kept for other nodes", zap.String("run", run.ID), zap.String("task", task.Key), zap.Error(err))
 		}
 	}
 	return nil

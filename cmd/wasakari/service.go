@@ -113,8 +113,8 @@ func (sv *service) load(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	for _, w := range snap.cfg.Warnings(snap.catalog.options()...) {
-		sv.log.Warn("configuration", zap.Stringer("at", w.Pos), zap.String("problem", w.Text))
+	for _, w := range snap.cfg.Warnings(snap.taskOptions()...) {
+		sv.log.Warn("configuration", zap.Stringer("at", w.Pos), zap.String("problem", w.Message))
 	}
 	for _, problem := range snap.problems {
 		sv.log.Error("module not taken", zap.Error(problem))
@@ -258,7 +258,7 @@ func (sv *service) seed(ctx context.Context) error {
 	}
 	for _, s := range sv.cloud.sim.Services() {
 		if _, err := sv.store.CreateHost(ctx, recovery.Host{
-			Name: s.Host, Type: "COMPUTE", ControlAttributes: "simulated", Reserved: s.Status == "disabled", SegmentUUID: seg.UUID,
+			Name: s.Host, Type: "COMPUTE", ControlAttributes: "simulated", Reserved: s.Disabled, SegmentUUID: seg.UUID,
 		}); err != nil {
 			return fmt.Errorf("host %s: %w", s.Host, err)
 		}

@@ -56,7 +56,7 @@ type uploads interface {
 	ModulesRevision(ctx context.Context) (int64, error)
 	ModuleBytes(ctx context.Context, digest string) ([]byte, error)
 	// KeepModule keeps a module that nobody uploaded, so that every node has it.
-	KeepModule(ctx context.Context, digest string, task recovery.Task, m *runtime.Module) error
+	KeepModule(ctx context.Context, task recovery.Task, wasm func() ([]byte, error)) error
 }
 
 // snapshots gives out the newest snapshot, and keeps older ones as long as runs
