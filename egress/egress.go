@@ -290,7 +290,7 @@ func (x *exchange) shown(s string, most int) string {
 	for _, re := range []*regexp.Regexp{handles, logins} {
 		s = re.ReplaceAllString(s, "${1}"+stars+"${2}")
 	}
-	return cut(s, most)
+	return recovery.Shorten(s, most)
 }
 
 // audit writes the request into the log, one that was refused too.
@@ -339,14 +339,6 @@ func ended(ctx context.Context) error {
 		return abi.Errorf(abi.ErrnoTimeout, "%s", strings.TrimSuffix(cause.Error(), ": "+context.DeadlineExceeded.Error()))
 	}
 	return abi.Errorf(abi.ErrnoCanceled, "%v", cause)
-}
-
-// cut shortens s to at most n bytes without splitting a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // tlsConfig is what a connection to the host of m is verified with.

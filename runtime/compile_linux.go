@@ -22,9 +22,8 @@ import (
 // canStart says that modules are compiled in a process with limits here.
 const canStart = true
 
-// program is what is started as the compiler: this program, even when its file
-// was replaced since.
-var program = "/proc/self/exe"
+// ourselves is the file of this program, even when it was replaced since.
+const ourselves = "/proc/self/exe"
 
 // exitTime is the exit code of a compiler whose processor time is over.
 const exitTime = 3
@@ -33,8 +32,8 @@ const exitTime = 3
 // clock. It runs at low priority, so it waits while there is other work.
 const wallFactor = 5
 
-// startCompiler runs a compiler: this program again, with nothing of ours but
-// three pipes. It ends with ctx and with this process.
+// startCompiler runs a compiler, with nothing of ours but three pipes. It ends
+// with ctx and with this process.
 func (r *Runtime) startCompiler(ctx context.Context, job compileJob, wasm []byte) (compileResult, error) {
 	keepDescriptors()
 	limit := time.Duration(job.Seconds) * time.Second
@@ -45,8 +44,8 @@ func (r *Runtime) startCompiler(ctx context.Context, job compileJob, wasm []byte
 		return compileResult{}, err
 	}
 	out, diag := &capped{most: maxResult}, &capped{most: maxReason}
-	cmd := exec.CommandContext(ctx, program, compileCommand)
-	cmd.Env = []string{} // nil would stand for ours
+	cmd := exec.CommandContext(ctx, r.compiler, compileCommand) //nolint:gosec // see Config.Compiler
+	cmd.Env = []string{}                                        // nil would stand for ours
 	cmd.Dir = job.Staging
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, diag
 	// A group of its own: what the terminal sends to ours is for us to handle.

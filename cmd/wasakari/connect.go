@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -206,6 +207,7 @@ func privilegedUser(n config.Nova) (openstack.Options, error) {
 
 func newSimulate(w world) *cobra.Command {
 	var scenario, listen, logLevel, writeClouds string
+	var endpoints []string
 	var seed int64
 	var printScenario bool
 	cmd := &cobra.Command{
@@ -233,7 +235,16 @@ The cloud lives in memory and forgets everything at its end.`,
 			if err != nil {
 				return err
 			}
-			sim, err := novasim.New(sc, novasim.Options{Seed: seed, Logger: log.Named("novasim")})
+			further := map[string]string{}
+			for _, e := range endpoints {
+				kind, address, _ := strings.Cut(e, "=")
+				u, err := url.Parse(address)
+				if err != nil || kind == "" || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+					return usagef("--endpoint %s: want TYPE=URL, such as instance-ha=http://127.0.0.1:15868/v1", e)
+				}
+				further[kind] = address
+			}
+			sim, err := novasim.New(sc, novasim.Options{Seed: seed, Logger: log.Named("novasim"), Endpoints: further})
 			if err != nil {
 				return &usageError{err}
 			}
@@ -259,6 +270,7 @@ The cloud lives in memory and forgets everything at its end.`,
 	f.StringVar(&scenario, "scenario", "", "`file` that describes the cloud (default: four hosts, 20 servers on compute-1)")
 	f.StringVar(&listen, "listen", "127.0.0.1:0", "`address` to listen on; port 0 picks a free one")
 	f.StringVar(&writeClouds, "write-clouds", "", "write a clouds.yaml with the credentials to this `file`")
+	f.StringArrayVar(&endpoints, "endpoint", nil, "`TYPE=URL` of a further service in the catalogue, such as\ninstance-ha=http://127.0.0.1:15868/v1; repeatable")
 	f.Int64Var(&seed, "seed", 0, "seed of ids and times (default: the scenario's)")
 	f.BoolVar(&printScenario, "print-scenario", false, "print the default scenario, with comments, and stop")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")

@@ -106,7 +106,9 @@ func heldBack(out recovery.Outcome, held *recovery.HeldError) recovery.Outcome {
 	case out.Status != recovery.TaskFailed:
 		out.Message = fmt.Sprintf("%s (the task itself ended %s)", held, out.Status)
 		out.Status, out.Provided = recovery.TaskFailed, nil
-	case !strings.Contains(out.Message, "guard "+held.Guard+": "):
+	case strings.Contains(out.Message, held.Brief()): // from the op
+		out.Message = strings.Replace(out.Message, held.Brief(), held.Error(), 1)
+	default:
 		out.Message += "; " + held.Error()
 	}
 	return out
@@ -174,7 +176,8 @@ func (w *witness) lastRefusal() string {
 // serves flow.Reserved.
 type reserved struct {
 	*hostfuncs.Hatch
-	cloud hostfuncs.Cloud
+	cloud  hostfuncs.Cloud
+	claims hostClaims
 	// inHand is the reserved host that a resumed run was working with: it is the
 	// run's own already, whatever became of it.
 	inHand string
@@ -190,6 +193,11 @@ func hostInHand(history []recovery.TaskRecord) string {
 
 // Claim refuses a host that could take no server.
 func (r reserved) Claim(ctx context.Context, host string) error {
+	if r.claims != nil {
+		if err := r.claims.ClaimReserved(ctx, host); err != nil {
+			return err
+		}
+	}
 	if host == r.inHand {
 		return nil
 	}
@@ -209,7 +217,13 @@ func (r reserved) Claim(ctx context.Context, host string) error {
 
 // Settle ends a claim: the host is used up when something moved to it.
 func (r reserved) Settle(ctx context.Context, host string) error {
-	return r.SettleReserved(ctx, host)
+	if err := r.SettleReserved(ctx, host); err != nil {
+		return err
+	}
+	if r.claims != nil {
+		return r.claims.ReleaseReserved(ctx, host)
+	}
+	return nil
 }
 
 // undoWait bounds what is done after the end of a run.

@@ -103,11 +103,8 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	l := &loaded{cfg: cfg, log: log}
-	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
-		return nil, usagef("state folder: %w; name one with --state-dir", err)
-	}
-	if l.outside, err = newOutside(cfg, l.stateDir, log); err != nil {
+	l, err := newLoaded(cfg, w, log)
+	if err != nil {
 		return nil, err
 	}
 	if l.rt, err = newRuntime(cfg, w, log); err != nil {
@@ -127,11 +124,24 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 			return nil, errors.Join(&usageError{err}, l.close())
 		}
 	}
-	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, keys); err != nil {
+	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, nil, keys); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	if l.secrets, err = cfg.Secrets(l.catalog.secretOptions(cfg)); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
+	}
+	return l, nil
+}
+
+// newLoaded is a configuration whose modules are still to be admitted.
+func newLoaded(cfg *config.Config, w world, log *zap.Logger) (*loaded, error) {
+	l := &loaded{cfg: cfg, log: log}
+	var err error
+	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
+		return nil, usagef("state folder: %w; name one with --state-dir", err)
+	}
+	if l.outside, err = newOutside(cfg, l.stateDir, log); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -177,7 +187,9 @@ func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime,
 	if err != nil {
 		return nil, usagef("cache folder: %w; name another with --cache-dir", err)
 	}
-	rt, err := runtime.New(runtimeConfig(cfg, dir, log))
+	rc := runtimeConfig(cfg, dir, log)
+	rc.Compiler = w.compiler
+	rt, err := runtime.New(rc)
 	if err != nil {
 		return nil, usagef("%w; name another with --cache-dir", err)
 	}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrDamaged says that a record cannot be read as what it should be.
+	ErrDamaged = errors.New("damaged")
+	// ErrNewer says that a newer Wasakari wrote a record.
+	ErrNewer = errors.New("written by a newer wasakari")
+)
+
+// format is the version of the layout and of the records.
+const format = 1
+
+// maxHead bounds the first line of a record.
+const maxHead = 256
+
+// head is the first line of a record.
+type head struct {
+	Format int `json:"f"`
+	// Version and Expires are of the entries of key-value stores.
+	Version int64 `json:"v,omitempty"`
+	Expires int64 `json:"e,omitempty"` // nanoseconds since 1970; 0: never
+}
+
+// idsPerRevision leaves room for several records made by one transaction. None
+// makes more than one that has a number so far.
+const idsPerRevision = 128
+
+// id is the number that the API shows for a record, of the revision that made
+// it.
+func id(created int64) int64 { return created * idsPerRevision }
+
+// join makes a record of its head and its body.
+func join(h head, body []byte) []byte {
+	h.Format = format
+	line, _ := json.Marshal(h) // numbers always encode
+	out := make([]byte, 0, len(line)+1+len(body))
+	out = append(out, line...)
+	out = append(out, '\n')
+	return append(out, body...)
+}
+
+// split takes a record apart. The body is not copied.
+func split(data []byte) (head, []byte, error) {
+	var h head
+	end := bytes.IndexByte(data[:min(len(data), maxHead)], '\n')
+	if end < 0 {
+		return h, nil, fmt.Errorf("%w: no first line", ErrDamaged)
+	}
+	line, body := data[:end], data[end+1:]
+	if err := json.Unmarshal(line, &h); err != nil {
+		return h, nil, fmt.Errorf("%w: first line: %w", ErrDamaged, err)
+	}
+	switch {
+	case h.Format > format:
+		return h, nil, fmt.Errorf("%w: format %d, and this one knows up to %d; go on with the newer one", ErrNewer, h.Format, format)
+	case h.Format < 1, h.Version < 0:
+		return h, nil, fmt.Errorf("%w: first line %q", ErrDamaged, line)
+	}
+	return h, body, nil
+}
+
+func encode(doc any) ([]byte, error) {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %T: %w", recovery.ErrInvalid, doc, err)
+	}
+	return join(head{}, body), nil
+}
+
+func decode(data []byte, into any) error {
+	_, body, err := split(data)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
+}
+
+// esc makes a part of a key of what others chose.
+func esc(s string) string { return url.PathEscape(s) }
+
+func unesc(s string) string {
+	out, err := url.PathUnescape(s)
+	if err != nil {
+		return s
+	}
+	return out
+}
+
+// parts takes the end of a key apart.
+func parts(key, prefix string) []string {
+	return strings.Split(strings.TrimPrefix(key, prefix), "/")
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+const (
+	// A member on its own elects itself: short ticks make it ready soon.
+	tickMillis = 20
+	// historyKept is how long former versions of keys are kept: what a watcher
+	// that fell behind can catch up with.
+	historyKept = "5m"
+
+	lockName = "lock"
+	dataName = "etcd"
+)
+
+// server is an etcd in this process that nothing outside can reach.
+type server struct {
+	dir  string
+	lock *os.File
+	etcd *embed.Etcd
+}
+
+// folder makes a folder that only its owner can enter, or makes sure that
+// nobody else can write to the one that is there.
+func folder(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("store folder: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("store folder: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("store folder %s: %w: others may write to it (mode %04o); chmod 700 it, or name another folder", path, recovery.ErrForbidden, mode)
+	}
+	if !owned(info) {
+		return fmt.Errorf("store folder %s: %w: it belongs to another user; name another folder", path, recovery.ErrForbidden)
+	}
+	if info.Mode().Perm() != 0o700 {
+		return os.Chmod(path, 0o700) //nolint:gosec // a folder without x cannot be entered
+	}
+	return nil
+}
+
+// lockFolder proves that no other process works with the folder until the file
+// is closed.
+func lockFolder(dir string) (*os.File, error) {
+	if err := folder(dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator named the folder
+	if err != nil {
+		return nil, fmt.Errorf("store folder: %w", err)
+	}
+	if err := flock(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("store folder %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func embedded(ctx context.Context, dir string, quota int64, log *zap.Logger) (*server, *clientv3.Client, error) {
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &server{dir: dir, lock: lock}
+	nowhere := url.URL{Scheme: "http", Host: "localhost:1"} // etcd wants a name for the member; nothing listens there
+	cfg := embed.NewConfig()
+	cfg.Name, cfg.Dir = "wasakari", filepath.Join(dir, dataName)
+	cfg.ListenPeerUrls, cfg.ListenClientUrls, cfg.ListenClientHttpUrls = nil, nil, nil
+	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
+	cfg.InitialCluster = cfg.Name + "=" + nowhere.String()
+	cfg.TickMs, cfg.ElectionMs = tickMillis, 10*tickMillis
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, historyKept
+	cfg.QuotaBackendBytes = quota
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(log))
+	if s.etcd, err = embed.StartEtcd(cfg); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("store folder %s: %w", dir, err), lock.Close())
+	}
+	select {
+	case <-s.etcd.Server.ReadyNotify():
+	case err = <-s.etcd.Err():
+	case <-s.etcd.Server.StopNotify():
+		err = errors.New("etcd stopped")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("store folder %s: %w", dir, err), s.close())
+	}
+	return s, v3client.New(s.etcd.Server), nil
+}
+
+func (s *server) close() error {
+	s.etcd.Close()
+	return s.lock.Close()
+}

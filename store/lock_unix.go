@@ -1,0 +1,28 @@
+//go:build unix
+
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// owned reports whether a folder is ours or root's.
+func owned(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || st.Uid == 0 || int64(st.Uid) == int64(os.Geteuid())
+}
+
+// flock takes a file's lock without waiting; closing the file gives it back.
+func flock(f *os.File) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("%w: another process works with it", recovery.ErrConflict)
+	}
+	return err
+}
