@@ -605,7 +605,7 @@ func TestStoreAway(t *testing.T) {
 		pass(10 * time.Minute)
 		c.do(func() { c.away = nil })
 		pass(time.Minute)
-		if got, want := w.list(), []string{"away true", "away false", "unreported h2"}; !slices.Equal(got, want) {
+		if got, want := w.list(), []string{"unreported h2", "away true", "away false", "unreported h2"}; !slices.Equal(got, want) {
 			t.Errorf("told: %q, want %q", got, want)
 		}
 		c.hostDown("note", "h1")
@@ -723,7 +723,10 @@ func TestExpiry(t *testing.T) {
 	bubble(t, "one that cannot be ended", func(t *testing.T) {
 		c := newCluster(t)
 		f := &flows{t: t}
-		f.perform = func(context.Context, engine.Job) (recovery.Run, error) {
+		f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
+			if err := job.Journal.Start(ctx, job.Record); err != nil {
+				t.Error(err)
+			}
 			return recovery.Run{}, fmt.Errorf("changes that were under way: %w", recovery.ErrUnavailable)
 		}
 		start(t, c.node("n1"), f, day)
