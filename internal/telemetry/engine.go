@@ -26,15 +26,15 @@ func (e Engine) EndedWithoutRun(n recovery.Notification, status recovery.Notific
 	}
 }
 
-// Claimed does nothing: the queue tells.
-func (e Engine) Claimed(recovery.QueueItem, recovery.Run, bool) {}
-
-// RunStarted measures how long a notification waited for its first run.
-func (e Engine) RunStarted(n recovery.Notification, run recovery.Run) {
-	if e.t != nil && run.Delivery == 1 && run.Started.IsZero() {
-		e.t.metrics.waited.WithLabelValues(oneOf(n.Type, recovery.ComputeHost, recovery.VM, recovery.Process)).Observe(time.Since(n.Stamp.Created).Seconds())
+// Claimed measures how long a notification waited for its first run.
+func (e Engine) Claimed(item recovery.QueueItem, run recovery.Run, resumed bool) {
+	if e.t != nil && !resumed && run.Delivery == 1 {
+		e.t.metrics.waited.WithLabelValues(oneOf(item.Type, recovery.ComputeHost, recovery.VM, recovery.Process)).Observe(time.Since(item.Added).Seconds())
 	}
 }
+
+// RunStarted does nothing: StartRun tells.
+func (e Engine) RunStarted(recovery.Notification, recovery.Run) {}
 
 // RunEvent counts what a run tells of.
 func (e Engine) RunEvent(_ string, ev recovery.Event) { e.t.Observe(ev) }

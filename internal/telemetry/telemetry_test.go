@@ -183,9 +183,10 @@ func TestMetricsOfHooks(t *testing.T) {
 			e := x.Engine()
 			n := recovery.Notification{Type: recovery.VM, Stamp: recovery.Stamp{Created: time.Now().Add(time.Hour)}}
 			e.EndedWithoutRun(n, recovery.StatusIgnored, "")
-			e.RunStarted(n, recovery.Run{Delivery: 1})
-			e.RunStarted(n, recovery.Run{Delivery: 2})
-			e.RunStarted(n, recovery.Run{Delivery: 1, Started: began}) // resumed
+			item := recovery.QueueItem{Type: recovery.VM, Added: began}
+			e.Claimed(item, recovery.Run{Delivery: 1}, false)
+			e.Claimed(item, recovery.Run{Delivery: 2}, false)
+			e.Claimed(item, recovery.Run{Delivery: 1}, true)
 			e.RunEvent("r", recovery.Event{VMove: &recovery.VMove{Status: recovery.VMoveFailed}})
 			e.RunEnded(n, recovery.Run{}, recovery.StatusError)
 			e.RunEnded(n, recovery.Run{Held: &recovery.HeldError{Guard: "hosts"}}, recovery.StatusFailed)
