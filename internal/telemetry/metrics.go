@@ -358,7 +358,7 @@ func (t *Telemetry) Audited(kind string, err error) {
 	}
 }
 
-var auditKinds = []string{"api", "nova", "http", "override", "module", "config"}
+var auditKinds = []string{"api", "nova", "http", "override", "module", "reload"}
 
 func okOr(err error) string {
 	if err != nil {
