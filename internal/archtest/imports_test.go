@@ -23,6 +23,7 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"engine":                 {"recovery", "flow"},
 	"api":                    {"abi", "recovery"},
 	"openstack":              {"recovery"},
 	"store":                  {"recovery"},
@@ -38,7 +39,7 @@ var may = map[string][]string{
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config", "api",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry",
 	},
 }
