@@ -40,7 +40,7 @@ func (d *door) serve(ctx context.Context, ln net.Listener) error {
 }
 
 // door makes the API.
-func (sv *service) door(ctx context.Context, cfg *config.Config) (_ *door, err error) {
+func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err error) {
 	d := &door{events: wasakariv1.NewEvents(0), server: api.ServeConfig{
 		MaxHeaderBytes: cfg.WSGI.MaxHeaderLine, NoKeepAlive: !cfg.WSGI.KeepAlive, IdleTimeout: cfg.WSGI.ClientSocketTimeout,
 		Logger: sv.log.Named("api"),

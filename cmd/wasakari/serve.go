@@ -84,7 +84,7 @@ func (f *serveFlags) serve(ctx context.Context, w world) error {
 			return usagef("%w", err)
 		}
 	}
-	sv := &service{w: w, flags: f, log: log}
+	sv := &daemon{w: w, flags: f, log: log}
 	return sv.run(ctx, cfg)
 }
 

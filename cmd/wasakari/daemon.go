@@ -22,8 +22,8 @@ import (
 	"github.com/wasakari/wasakari/store"
 )
 
-// service is a running wasakari serve.
-type service struct {
+// daemon is a running wasakari serve.
+type daemon struct {
 	w     world
 	flags *serveFlags
 	log   *zap.Logger
@@ -37,7 +37,7 @@ type service struct {
 
 // run makes everything, serves until ctx ends, and takes it down in the
 // opposite order. What is wrong before anything was served is a wrong use.
-func (sv *service) run(ctx context.Context, cfg *config.Config) (err error) {
+func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	// Locks are still to be taken off and leases handed over when ctx has ended.
 	lasting := context.WithoutCancel(ctx)
 	if sv.node, err = nodeName(cfg); err != nil {
@@ -108,7 +108,7 @@ func (sv *service) run(ctx context.Context, cfg *config.Config) (err error) {
 }
 
 // load makes a snapshot of cfg current, and tells what is wrong in it.
-func (sv *service) load(ctx context.Context, cfg *config.Config) error {
+func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	snap, err := sv.snapshots.replace(ctx, cfg)
 	if err != nil {
 		return &usageError{err}
@@ -126,7 +126,7 @@ func (sv *service) load(ctx context.Context, cfg *config.Config) error {
 }
 
 // follow reads the uploaded modules again when they change.
-func (sv *service) follow(ctx context.Context) error {
+func (sv *daemon) follow(ctx context.Context) error {
 	for change := range sv.store.Watch(ctx) {
 		if !change.Modules && !change.Lost {
 			continue
@@ -143,7 +143,7 @@ func (sv *service) follow(ctx context.Context) error {
 
 // storeConfig says where state is kept; done takes away what was only for this
 // process.
-func (sv *service) storeConfig(cfg *config.Config) (opt store.Config, done func() error, err error) {
+func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func() error, err error) {
 	s := cfg.Store
 	opt = store.Config{
 		Dir: s.Dir, Endpoints: s.Endpoints, Username: s.Username, Password: string(s.Password),
@@ -205,7 +205,7 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 	return cfg, nil
 }
 
-func (sv *service) engineConfig(cfg *config.Config) engine.Config {
+func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	d := cfg.Default
 	c := engine.Config{
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud}, Cloud: sv.cloud.Client,
@@ -244,7 +244,7 @@ func (s engineStore) Claim(ctx context.Context, notification string) (engine.Run
 const demoSegment = "demo"
 
 // seed makes a segment with all hosts of the simulated cloud.
-func (sv *service) seed(ctx context.Context) error {
+func (sv *daemon) seed(ctx context.Context) error {
 	segments, err := sv.store.Segments(ctx)
 	if err != nil || slices.ContainsFunc(segments, func(s recovery.Segment) bool { return s.Name == demoSegment }) {
 		return err
@@ -267,7 +267,7 @@ func (sv *service) seed(ctx context.Context) error {
 }
 
 // announce says that the service is there.
-func (sv *service) announce(at net.Addr, cfg *config.Config) {
+func (sv *daemon) announce(at net.Addr, cfg *config.Config) {
 	scheme := "http"
 	if cfg.Default.UseSSL {
 		scheme = "https"
