@@ -95,8 +95,8 @@ type notificationDoc struct {
 	}
 }
 
-// report tells of a host that died.
-func report(host string) string {
+// deadHost tells of a host that died.
+func deadHost(host string) string {
 	return fmt.Sprintf(`{"notification": {"type": "COMPUTE_HOST", "hostname": %q, "generated_time": "2026-11-23T10:00:00",
 		"payload": {"event": "STOPPED", "host_status": "NORMAL", "cluster_status": "OFFLINE"}}}`, host)
 }
@@ -138,7 +138,7 @@ func TestServeSimulated(t *testing.T) {
 		t.Errorf("X-Wasakari-Simulated = %q, want true", got)
 	}
 	var sent notificationDoc
-	if resp := s.ask(t, "POST", "/v1/notifications", report("compute-1"), nil, &sent); resp.StatusCode != http.StatusAccepted {
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent); resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("POST: %s, %+v", resp.Status, sent)
 	}
 	done := s.final(t, sent.Notification.UUID)
@@ -160,7 +160,7 @@ func TestServeSimulated(t *testing.T) {
 			t.Errorf("vmove %+v, want it succeeded elsewhere", m)
 		}
 	}
-	if resp := s.ask(t, "POST", "/v1/notifications", report("compute-1"), nil, nil); resp.StatusCode != http.StatusConflict {
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.StatusCode != http.StatusConflict {
 		t.Errorf("the same notification again: %s, want 409", resp.Status)
 	}
 	for name, header := range map[string]http.Header{"origin": {"Origin": {"http://evil.example"}}} {
