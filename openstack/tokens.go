@@ -375,7 +375,7 @@ func (t *Tokens) ask(ctx context.Context, token string, expired bool) (TokenIden
 	}
 	id, err := readToken(body)
 	if err != nil && !errors.Is(err, recovery.ErrUnauthorized) {
-		return id, unavailable(op + ": the answer cannot be understood: " + cut(explain(err), maxMessage))
+		return id, unavailable(op + ": the answer cannot be understood: " + recovery.Shorten(explain(err), maxMessage))
 	}
 	return id, err
 }

@@ -75,6 +75,7 @@ type transport struct {
 	attempts int // of one read
 	log      *zap.Logger
 	calls    atomic.Int64
+	observe  func(service string, req *http.Request) (*http.Request, func(*http.Response, error)) // may be nil
 }
 
 // RoundTrip reads the whole answer, so that the timeout covers it and an
@@ -143,6 +144,27 @@ func retryAfter(value string) (time.Duration, bool) {
 }
 
 func (t *transport) once(req *http.Request, k kind) (*http.Response, error) {
+	if t.observe == nil {
+		return t.exchange(req, k)
+	}
+	req, done := t.observe(k.service(), req)
+	resp, err := t.exchange(req, k)
+	done(resp, err)
+	return resp, err
+}
+
+// service names who gets a request of the kind.
+func (k kind) service() string {
+	switch k {
+	case login:
+		return "keystone"
+	case aside:
+		return "placement"
+	}
+	return "nova"
+}
+
+func (t *transport) exchange(req *http.Request, k kind) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
 	defer cancel()
 	var sent atomic.Bool
@@ -199,7 +221,7 @@ func (o Options) httpClient() (http.Client, *transport, error) {
 		return http.Client{}, nil, err
 	}
 	t := &transport{
-		timeout: o.Timeout, backoff: o.Backoff, attempts: o.Attempts, log: o.Logger,
+		timeout: o.Timeout, backoff: o.Backoff, attempts: o.Attempts, log: o.Logger, observe: o.Observe,
 		next: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,

@@ -23,6 +23,7 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"engine":                 {"recovery", "flow"},
 	"api":                    {"abi", "recovery", "internal/safeyaml"},
 	"openstack":              {"recovery"},
 	"store":                  {"recovery"},
@@ -34,11 +35,12 @@ var may = map[string][]string{
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
+	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config", "api",
-		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config", "api",
+		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry",
 	},
 }
 
@@ -54,6 +56,8 @@ var only = map[string][]string{
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
+	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
+	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
 	"github.com/getkin/kin-openapi":      {"api"},
 }

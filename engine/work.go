@@ -1,0 +1,386 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/recovery"
+)
+
+// judge reads a notification and what it needs. done reports that nothing of
+// it is left to be done, because it ended here or had ended before.
+func (e *Engine) judge(ctx context.Context, item recovery.QueueItem) (n recovery.Notification, done bool, err error) {
+	n, err = e.cfg.Store.Notification(ctx, item.Notification)
+	if errors.Is(err, recovery.ErrNotFound) || err == nil && n.Status.Final() {
+		return n, true, nil
+	}
+	if err != nil || item.Run != "" {
+		return n, false, err // a run that was begun is brought to its end
+	}
+	v, _, err := e.verdict(ctx, n)
+	if err != nil || v.status == "" {
+		return n, false, err
+	}
+	err = e.cfg.Store.EndNotification(ctx, n.UUID, v.status, v.message)
+	if gone(err) {
+		return n, true, nil
+	}
+	if err != nil {
+		return n, false, err
+	}
+	e.log.Info("notification ended without a run", zap.String("notification", n.UUID), zap.String("status", string(v.status)), zap.String("reason", v.message))
+	e.cfg.Observer.EndedWithoutRun(n, v.status, v.message)
+	return n, true, nil
+}
+
+func (e *Engine) verdict(ctx context.Context, n recovery.Notification) (verdict, recovery.Segment, error) {
+	seg, err := e.cfg.Store.Segment(ctx, n.SegmentUUID)
+	if errors.Is(err, recovery.ErrNotFound) {
+		return verdict{status: recovery.StatusFailed, message: fmt.Sprintf("segment %s of host %s is gone", n.SegmentUUID, n.HostName)}, seg, nil
+	}
+	if err != nil {
+		return verdict{}, seg, err
+	}
+	return e.decide(n, seg), seg, nil
+}
+
+// result is what one look at an item came to.
+type result struct {
+	item recovery.QueueItem
+	// needsRun says that the look was only to find that out.
+	needsRun bool
+	// later says that it cannot be gone on with now, for the reason err.
+	later bool
+	err   error
+}
+
+// work takes an item as far as it goes: to its end, or to where it has to wait.
+// tries counts, from 1, how often that was tried in vain and now.
+func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) result {
+	later := func(err error) result { return result{item: item, later: true, err: err} }
+	n, done, err := e.judge(ctx, item)
+	switch {
+	case err != nil:
+		return later(err)
+	case done, ctx.Err() != nil:
+		return result{item: item}
+	}
+	// A claim whose answer is lost would hold the host until the lease ends.
+	claimCtx, cancel := lasting(ctx)
+	run, err := e.cfg.Store.Claim(claimCtx, item.Notification)
+	cancel()
+	if errors.Is(err, recovery.ErrNotFound) {
+		return result{item: item}
+	}
+	if err != nil {
+		return later(err)
+	}
+	j := &journal{Run: run, e: e, n: n, item: item}
+	err = e.deliver(ctx, j)
+	ended, left := j.state()
+	switch {
+	case ended:
+		return result{item: item}
+	case errors.Is(err, recovery.ErrLeaseLost):
+		e.log.Warn("run lost to another node", zap.String("notification", n.UUID), zap.String("run", run.ID()), zap.Error(err))
+		e.cfg.Observer.HandedOver(run.ID(), true)
+		return later(err)
+	case err == nil:
+		err = fmt.Errorf("run %s has ended and left %d entries to undo: %w", run.ID(), left, recovery.ErrInUse)
+	}
+	return e.release(ctx, j, tries, err)
+}
+
+// release gives the claim up: to whoever takes it when this node stops, and
+// after a wait when the run could not be gone on with.
+func (e *Engine) release(ctx context.Context, j *journal, tries int, reason error) result {
+	drained := ctx.Err() != nil
+	var notBefore time.Time
+	if !drained {
+		notBefore = time.Now().Add(backoff(tries, firstWait, mostWait)).UTC()
+	}
+	relCtx, cancel := lasting(ctx)
+	defer cancel()
+	fields := []zap.Field{zap.String("notification", j.n.UUID), zap.String("run", j.ID()), zap.Error(reason)}
+	if err := j.Release(relCtx, notBefore); err != nil {
+		e.log.Error("claim not given up, it ends with the lease", append(fields, zap.NamedError("release", err))...)
+	}
+	if drained {
+		e.log.Info("run handed over", fields...)
+		e.cfg.Observer.HandedOver(j.ID(), false)
+		return result{item: j.item}
+	}
+	e.log.Warn("run put off", append(fields, zap.Time("not_before", notBefore))...)
+	e.cfg.Observer.PutOff(j.item, notBefore, reason)
+	return result{item: j.item, later: true, err: reason}
+}
+
+// deliver brings a claimed run to its end. An error means that it did not come
+// to one.
+func (e *Engine) deliver(ctx context.Context, j *journal) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	relay := newRelay(j.Run)
+	var wg sync.WaitGroup
+	wg.Go(func() { relay.run(ctx) })
+	wg.Go(func() {
+		select {
+		case <-j.Lost():
+			cancel(recovery.ErrLeaseLost)
+		case <-ctx.Done():
+		}
+	})
+	defer wg.Wait()
+	defer cancel(nil)
+
+	err := e.perform(ctx, j, relay)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(context.Cause(ctx), recovery.ErrLeaseLost) && !errors.Is(err, recovery.ErrLeaseLost) {
+		err = errors.Join(recovery.ErrLeaseLost, err)
+	}
+	if ctx.Err() != nil || errors.Is(err, recovery.ErrLeaseLost) || !e.overdue(j.item) {
+		return err
+	}
+	// It was aborted when it expired, and cannot even be brought to that end.
+	last, lastErr := j.Record(ctx)
+	if lastErr != nil {
+		return errors.Join(err, lastErr)
+	}
+	if !last.Finished {
+		last = ended(last, recovery.StatusFailed, joined(e.expiry(j.item), err.Error()))
+	}
+	return j.force(ctx, last)
+}
+
+func (e *Engine) perform(ctx context.Context, j *journal, relay *relay) (err error) {
+	rec, err := j.Record(ctx)
+	if err != nil {
+		return err
+	}
+	e.cfg.Observer.Claimed(j.item, rec, j.item.Run != "")
+	e.log.Info("run claimed", zap.String("notification", j.n.UUID), zap.String("run", rec.ID), zap.String("host", rec.Host),
+		zap.String("server", rec.Server), zap.Int("delivery", rec.Delivery), zap.Bool("resumed", j.item.Run != ""))
+	switch {
+	case rec.Finished:
+	case len(rec.Plans) == 0:
+		if rec, err = e.begin(ctx, j, rec, relay.aborted); err != nil || rec.Finished {
+			return err
+		}
+	default:
+		if err := e.tooOften(ctx, j, relay); err != nil {
+			return err
+		}
+	}
+	if !rec.Finished {
+		e.cfg.Observer.RunStarted(j.n, rec)
+	}
+	out, err := e.call(ctx, Job{
+		Run: j.Run, Notification: j.n, Record: rec, Journal: j, Aborted: relay.out,
+		Reserved: func(next flow.Reserved) flow.Reserved { return reserved{j.Run, next} },
+		Observe:  func(ev recovery.Event) { e.cfg.Observer.RunEvent(rec.ID, ev) },
+	})
+	if err != nil {
+		return err
+	}
+	if !out.Finished {
+		return fmt.Errorf("run %s was performed and has not ended: %w", rec.ID, recovery.ErrInvalid)
+	}
+	return j.End(ctx, out) // again, for what was left to undo: that may be done by now
+}
+
+// call performs a job; a panic in it must not take the other runs along.
+func (e *Engine) call(ctx context.Context, job Job) (run recovery.Run, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("run panicked", zap.String("run", job.Record.ID), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			err = fmt.Errorf("run %s: panic: %v", job.Record.ID, p)
+		}
+	}()
+	return e.cfg.Flows.Perform(ctx, job)
+}
+
+// begin makes what the run's first record is to say. A run that cannot be begun
+// has ended when it comes back.
+func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run, aborted <-chan struct{}) (recovery.Run, error) {
+	end := func(status recovery.NotificationStatus, message string) (recovery.Run, error) {
+		rec = ended(rec, status, message)
+		return rec, j.End(ctx, rec)
+	}
+	abort := func() (recovery.Run, error) {
+		last, err := j.Record(ctx)
+		if err != nil {
+			return rec, err
+		}
+		rec.Abort = last.Abort
+		status, reason := recovery.StatusFailed, "aborted"
+		if a := rec.Abort; a != nil {
+			reason = "aborted before it began: " + a.Reason
+			if a.Status == recovery.StatusIgnored {
+				status = a.Status
+			}
+		}
+		return end(status, reason)
+	}
+	if rec.Abort != nil {
+		return abort()
+	}
+	v, seg, err := e.verdict(ctx, j.n)
+	if err != nil {
+		return rec, err
+	}
+	if v.status != "" { // it needed a run a moment ago
+		return end(v.status, v.message)
+	}
+	hosts, err := j.Hosts(ctx)
+	if err != nil {
+		return rec, err
+	}
+	if v.maintenance {
+		if err := e.onMaintenance(ctx, j, hosts); err != nil {
+			return rec, err
+		}
+	}
+	if v.supersedes {
+		err := e.supersede(ctx, j.n, j.Run, aborted)
+		if errors.Is(err, errAborted) {
+			return abort()
+		}
+		if err != nil {
+			return rec, err
+		}
+	}
+	rec.Flows = v.flows
+	if rec.Inputs, err = inputs(j.n, seg, v.flows, hosts); err != nil {
+		return end(recovery.StatusFailed, err.Error())
+	}
+	if rec.Override == "" {
+		rec.Override = j.item.Override
+	}
+	rec.Status, rec.Started = recovery.StatusRunning, time.Now().UTC()
+	ready, err := e.cfg.Flows.Prepare(ctx, rec, seg)
+	switch {
+	case err != nil && passing(ctx, err):
+		return rec, err
+	case err != nil:
+		return end(recovery.StatusFailed, err.Error())
+	case len(ready.Plans) == 0:
+		return end(recovery.StatusFailed, "no flow was made")
+	}
+	return ready, nil // its journal's Start writes it, before anything is done
+}
+
+// passing reports whether an error is one that goes away by itself.
+func passing(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || slices.ContainsFunc([]error{
+		recovery.ErrUnavailable, recovery.ErrTimeout, recovery.ErrCanceled, recovery.ErrLeaseLost, recovery.ErrInterrupted,
+	}, func(target error) bool { return errors.Is(err, target) })
+}
+
+// ended gives the run as it ends without its flow.
+func ended(run recovery.Run, status recovery.NotificationStatus, message string) recovery.Run {
+	run.Status, run.Message, run.Finished, run.Ended = status, joined(run.Message, message), true, time.Now().UTC()
+	return run
+}
+
+// onMaintenance marks the failed host: no more notifications about it are
+// taken, and it is a spare no more.
+func (e *Engine) onMaintenance(ctx context.Context, j *journal, hosts []recovery.Host) error {
+	for _, h := range hosts {
+		if h.Name != j.n.HostName {
+			continue
+		}
+		was := h
+		h.OnMaintenance = true
+		if j.n.Type == recovery.ComputeHost {
+			h.Reserved = false
+		}
+		if h == was {
+			return nil
+		}
+		if err := j.UpdateHost(ctx, h); err != nil {
+			return fmt.Errorf("host %s: %w", h.Name, err)
+		}
+		return nil
+	}
+	return nil // it was deleted; its servers are there all the same
+}
+
+// tooOften aborts a run whose task at work has been begun too often: it may be
+// what ends the process each time.
+func (e *Engine) tooOften(ctx context.Context, j *journal, relay *relay) error {
+	history, err := j.History(ctx)
+	if err != nil || len(history) == 0 {
+		return err
+	}
+	last := slices.MaxFunc(history, func(a, b recovery.TaskRecord) int { return a.Seq - b.Seq })
+	attempt := last.Attempt
+	if last.Revert != nil {
+		attempt = last.Revert.Attempt
+	}
+	if attempt < e.cfg.MaxAttempts || last.Status != recovery.TaskRunning && last.Status != recovery.TaskInterrupted && last.Status != recovery.TaskReverting {
+		return nil
+	}
+	relay.push(recovery.Abort{
+		Mode: recovery.AbortStop, Status: recovery.StatusFailed, By: "engine",
+		Reason: fmt.Sprintf("task %s was begun %d times and never came to an end", last.Key, attempt),
+	})
+	return nil
+}
+
+// relay hands the aborts of a run on to its flow, and tells those who must know
+// of the first.
+type relay struct {
+	in      <-chan recovery.Abort
+	out     chan recovery.Abort
+	aborted chan struct{}
+
+	mu   sync.Mutex
+	seen map[recovery.Abort]bool
+}
+
+// abortModes bounds what the relay hands on: each mode, by a person, by another
+// run and by the engine.
+const abortModes = 8
+
+func newRelay(run Run) *relay {
+	return &relay{in: run.Aborted(), out: make(chan recovery.Abort, abortModes), aborted: make(chan struct{}), seen: map[recovery.Abort]bool{}}
+}
+
+func (r *relay) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case a, ok := <-r.in:
+			if !ok {
+				return
+			}
+			r.push(a)
+		}
+	}
+}
+
+func (r *relay) push(a recovery.Abort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seen[a] {
+		return
+	}
+	select {
+	case r.out <- a:
+		if len(r.seen) == 0 {
+			close(r.aborted)
+		}
+		r.seen[a] = true
+	default: // more than a run can heed
+	}
+}
