@@ -195,4 +195,3 @@ func (s *snapshot) describe(segment, project string, fl recovery.Flow) wasakariv
 	}
 	return out
 }
-
