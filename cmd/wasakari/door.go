@@ -20,16 +20,14 @@ type door struct {
 	handler http.Handler
 	own     *wasakariv1.API
 	events  *wasakariv1.Events
-	tokens  interface{ Close() }
+	callers *callers
 	server  api.ServeConfig
 }
 
 // close gives back what the door holds. No request may be under way.
 func (d *door) close() {
 	d.own.Close()
-	if d.tokens != nil {
-		d.tokens.Close()
-	}
+	d.callers.close()
 }
 
 // serve answers on ln until ctx ends.
@@ -50,24 +48,23 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 			return nil, &usageError{err}
 		}
 	}
-	who, err := sv.callers(cfg)
-	if err != nil {
+	if d.callers, err = sv.callers(cfg); err != nil {
 		return nil, err
 	}
-	d.tokens = who.tokens
+	who := d.callers
 	if d.own, err = wasakariv1.New(wasakariv1.Config{
-		Caller: who.caller, Store: ownStore{sv.store}, Modules: moduleStore{sv.store}, Admit: admission{sv.snapshots},
+		Caller: who.of, Store: ownStore{sv.store}, Modules: moduleStore{sv.store}, Admit: admission{sv.snapshots},
 		Flows: flowList{sv.snapshots}, Servers: serverTenants{sv.cloud}, Events: d.events,
 		MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20, Logger: sv.log,
 	}); err != nil {
 		return nil, err
 	}
 	d.handler, err = api.New(api.Config{
-		Authenticator: who.authenticator, NoAuth: who.open, Simulated: sv.cloud.sim != nil,
+		Authenticator: who.authenticator, NoAuth: who.open(), Simulated: sv.cloud.sim != nil,
 		WWWAuthenticateURI: cfg.AuthToken.WWWAuthenticateURI,
 		Masakari: masakariv1.Config{
 			Store: sv.store, Policy: who.policy, Nova: novaHosts{sv.cloud.Client}, MaxLimit: cfg.Default.OSAPIMaxLimit,
-			DuplicateWindow: cfg.Default.DuplicateNotificationDetectionInterval, AnyProject: who.open,
+			DuplicateWindow: cfg.Default.DuplicateNotificationDetectionInterval, AnyProject: who.open(),
 		},
 		Wasakari: d.own, Describe: wasakariv1.Describe,
 		MaxBody: int64(cfg.Middleware.MaxRequestBodySize), MaxUpload: int64(cfg.Wasakari.ModuleMiB)<<20 + 1,
@@ -75,35 +72,6 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 		Ready: sv.store.Ready, Logger: sv.log.Named("api"),
 	})
 	return d, err
-}
-
-// callers says who may do what.
-type callers struct {
-	authenticator api.Authenticator
-	policy        masakariv1.Enforcer
-	tokens        interface{ Close() } // nil: nobody has to log in
-	open          bool                 // everybody is let in
-}
-
-// caller is who sent a request to Wasakari's own API.
-func (c callers) caller(r *http.Request) (wasakariv1.Caller, error) {
-	return caller{api.CallerOf(r.Context()), c.policy}, nil
-}
-
-type caller struct {
-	auth.Identity
-	policy masakariv1.Enforcer
-}
-
-// User gives the user's id.
-func (c caller) User() string { return c.UserID }
-
-// Project gives the project of the token.
-func (c caller) Project() string { return c.ProjectID }
-
-// May asks the policy.
-func (c caller) May(rule string, target map[string]string) error {
-	return c.policy.Enforce(rule, c.Identity, target)
 }
 
 // ownStore is the store as Wasakari's own API wants it.
