@@ -17,8 +17,11 @@ import (
 
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/engine"
+	"github.com/wasakari/wasakari/internal/audit"
+	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/openstack"
 	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/runtime"
 	"github.com/wasakari/wasakari/store"
 )
 
@@ -30,8 +33,11 @@ type daemon struct {
 
 	cloud     *cloud
 	store     *store.Store
+	rt        *runtime.Runtime
 	snapshots *snapshots
 	engine    *engine.Engine
+	audit     *audit.Log
+	tel       *telemetry.Telemetry
 	node      string
 }
 
@@ -47,10 +53,26 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if sv.tel, err = newTelemetry(ctx, cfg, sv.node, sv.log); err != nil {
+		return err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(lasting, flushWait)
+		defer cancel()
+		if lost := sv.tel.Shutdown(end); lost != nil {
+			sv.log.Warn("traces lost", zap.Error(lost))
+		}
+	}()
+	sv.flags.observe = sv.tel.Request
 	if sv.cloud, err = sv.flags.connect(ctx, sv.w, cfg, sv.log, ""); err != nil {
 		return err
 	}
 	defer sv.cloud.close()
+	state, err := stateFolder(cfg.Wasakari.StateDir, sv.w)
+	if err != nil {
+		return usagef("state folder: %w; name one with --state-dir", err)
+	}
+	sv.audit = newAudit(cfg, sv.w, state, sv.log)
 
 	opt, done, err := sv.storeConfig(cfg)
 	if err != nil {
@@ -62,17 +84,16 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, sv.store.Close()) }()
 
-	rt, err := newRuntime(cfg, sv.w, sv.log)
-	if err != nil {
+	if sv.rt, err = newRuntime(cfg, sv.w, sv.log); err != nil {
 		return err
 	}
 	defer func() {
 		end, cancel := context.WithTimeout(lasting, 10*time.Second)
 		defer cancel()
-		err = errors.Join(err, rt.Close(end))
+		err = errors.Join(err, sv.rt.Close(end))
 	}()
 	sv.snapshots = &snapshots{
-		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(rt, sv.log.Named("runtime")), uploads: moduleStore{sv.store},
+		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(sv.rt, sv.log.Named("runtime")), uploads: moduleStore{sv.store}, tel: sv.tel,
 	}
 	if err := sv.load(ctx, cfg); err != nil {
 		return err
@@ -83,6 +104,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 			return fmt.Errorf("segment of the simulated cloud: %w", err)
 		}
 	}
+	sv.measure()
 	door, err := sv.door(ctx, cfg)
 	if err != nil {
 		return err
@@ -210,7 +232,7 @@ func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	c := engine.Config{
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine(), sv.log.Named("engine")}, Logger: sv.log.Named("engine"),
 	}
 	return c
 }

@@ -69,9 +69,13 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 		Wasakari: d.own, Describe: wasakariv1.Describe,
 		MaxBody: int64(cfg.Middleware.MaxRequestBodySize), MaxUpload: int64(cfg.Wasakari.ModuleMiB)<<20 + 1,
 		LinkPrefix: cfg.Default.OSAPILinkPrefix, ProxyHeaders: cfg.Middleware.EnableProxyHeadersParsing,
-		Ready: sv.store.Ready, Logger: sv.log.Named("api"),
+		Ready: sv.store.Ready, Observe: sv.answered, Audit: sv.changed, Logger: sv.log.Named("api"),
 	})
-	return d, err
+	if err != nil {
+		return nil, err
+	}
+	d.handler = sv.traced(d.handler)
+	return d, nil
 }
 
 // ownStore is the store as Wasakari's own API wants it.

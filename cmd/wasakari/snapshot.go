@@ -12,6 +12,7 @@ import (
 
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/internal/standardtasks"
+	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -67,6 +68,7 @@ type snapshots struct {
 	log     *zap.Logger
 	shelf   *shelf
 	uploads uploads
+	tel     *telemetry.Telemetry
 
 	mu      sync.Mutex
 	current *snapshot
@@ -84,7 +86,7 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(reco
 	if snap.loaded, err = newLoaded(cfg, s.w, s.log); err != nil {
 		return nil, err
 	}
-	snap.rt = s.shelf.rt
+	snap.rt, snap.tel = s.shelf.rt, s.tel
 	if snap.modules, err = s.uploads.ModulesRevision(ctx); err != nil {
 		return nil, err
 	}
