@@ -30,8 +30,8 @@ func (c *callers) close() {
 	}
 }
 
-// callers reads the policy, and who checks tokens.
-func (sv *daemon) callers(cfg *config.Config) (*callers, error) {
+// newCallers reads the policy, and who checks tokens.
+func (sv *daemon) newCallers(cfg *config.Config) (*callers, error) {
 	c := &callers{authenticator: auth.Nobody{}}
 	var err error
 	if c.policy, err = auth.NewPolicy(auth.PolicyConfig{

@@ -18,6 +18,8 @@ import (
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/engine"
 	"github.com/wasakari/wasakari/internal/audit"
+	"github.com/wasakari/wasakari/internal/lifecycle"
+	"github.com/wasakari/wasakari/internal/reload"
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/openstack"
 	"github.com/wasakari/wasakari/recovery"
@@ -38,6 +40,8 @@ type daemon struct {
 	engine    *engine.Engine
 	audit     *audit.Log
 	tel       *telemetry.Telemetry
+	callers   *callers
+	notifier  lifecycle.Notifier
 	node      string
 }
 
@@ -105,6 +109,10 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		}
 	}
 	sv.measure()
+	if sv.callers, err = sv.newCallers(cfg); err != nil {
+		return err
+	}
+	defer sv.callers.close()
 	door, err := sv.door(ctx, cfg)
 	if err != nil {
 		return err
@@ -116,17 +124,49 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return usagef("--listen: %w; name another address, or end who has it", err)
 	}
+	metrics, err := sv.metricsListener(ctx, cfg)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	before := reload.State(sv.watched())
 	sv.announce(ln.Addr(), cfg)
 
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return door.serve(gctx, ln) })
 	group.Go(func() error { return sv.engine.Run(gctx) })
 	group.Go(func() error { return sv.follow(gctx) })
+	group.Go(func() error { return sv.reloading(gctx, before) })
+	group.Go(func() error {
+		sv.notifier.Watchdog(gctx, func(context.Context) error { return nil })
+		return nil
+	})
+	if metrics != nil {
+		group.Go(func() error { return sv.tel.ServeMetrics(gctx, metrics) })
+	}
+	sv.notifier.Ready("serving")
+	stopping := context.AfterFunc(gctx, func() { sv.notifier.Stopping("handing runs over") })
+	defer stopping()
 	err = group.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		return nil // asked to stop
 	}
 	return err
+}
+
+// metricsListener listens for who collects metrics; nil when nobody is to.
+func (sv *daemon) metricsListener(ctx context.Context, cfg *config.Config) (net.Listener, error) {
+	address := sv.flags.metricsListen
+	if address == "" && sv.cloud.sim == nil && cfg.Telemetry.Metrics {
+		address = cfg.Telemetry.MetricsListen
+	}
+	if address == "" {
+		return nil, nil //nolint:nilnil // metrics are off
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, usagef("[telemetry] metrics_listen: %w; name another address with --metrics-listen", err)
+	}
+	return ln, nil
 }
 
 // load makes a snapshot of cfg current, and tells what is wrong in it.

@@ -20,14 +20,12 @@ type door struct {
 	handler http.Handler
 	own     *wasakariv1.API
 	events  *wasakariv1.Events
-	callers *callers
 	server  api.ServeConfig
 }
 
 // close gives back what the door holds. No request may be under way.
 func (d *door) close() {
 	d.own.Close()
-	d.callers.close()
 }
 
 // serve answers on ln until ctx ends.
@@ -48,10 +46,7 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 			return nil, &usageError{err}
 		}
 	}
-	if d.callers, err = sv.callers(cfg); err != nil {
-		return nil, err
-	}
-	who := d.callers
+	who := sv.callers
 	if d.own, err = wasakariv1.New(wasakariv1.Config{
 		Caller: who.of, Store: ownStore{sv.store}, Modules: moduleStore{sv.store}, Admit: admission{sv.snapshots},
 		Flows: flowList{sv.snapshots}, Servers: serverTenants{sv.cloud}, Events: d.events,

@@ -17,8 +17,9 @@ import (
 type serveFlags struct {
 	settings
 	cloudFlags
-	listen   string
-	storeDir string
+	listen        string
+	metricsListen string
+	storeDir      string
 }
 
 func newServe(w world) *cobra.Command {
@@ -59,6 +60,7 @@ the runs over, and ends; a second one ends at once.`,
 	f.cloudFlags.flags(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.listen, "listen", "", "`host:port` to listen on (default: [DEFAULT] masakari_api_listen and masakari_api_listen_port;\nwith --simulate 127.0.0.1:15868)")
+	fl.StringVar(&f.metricsListen, "metrics-listen", "", "`host:port` for Prometheus (default: [telemetry] metrics_listen; with --simulate none)")
 	fl.StringVar(&f.storeDir, "store-dir", "", "`folder` of the embedded etcd (option [store] dir; default: store in the state folder)")
 	fl.Lookup("log-level").DefValue = "info"
 	f.logLevel = "info"
