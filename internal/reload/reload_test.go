@@ -62,7 +62,17 @@ func start(t *testing.T, change func(*loads)) *loads {
 	return l
 }
 
+// write puts a file into place, whole.
 func (l *loads) write(name, text string) {
+	l.t.Helper()
+	temp := filepath.Join(l.t.TempDir(), "temp")
+	if err := errors.Join(os.WriteFile(temp, []byte(text), 0o600), os.Rename(temp, filepath.Join(l.dir, name))); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// overwrite writes a file where it stands.
+func (l *loads) overwrite(name, text string) {
 	l.t.Helper()
 	if err := os.WriteFile(filepath.Join(l.dir, name), []byte(text), 0o600); err != nil {
 		l.t.Fatal(err)
@@ -106,11 +116,8 @@ func TestFileChanges(t *testing.T) {
 		name   string
 		change func(l *loads) error
 	}{
-		{"written", func(l *loads) error { l.write("a.conf", "two"); return nil }},
-		{"moved into place", func(l *loads) error {
-			l.write("new", "two")
-			return os.Rename(filepath.Join(l.dir, "new"), filepath.Join(l.dir, "a.conf"))
-		}},
+		{"written", func(l *loads) error { l.overwrite("a.conf", "two"); return nil }},
+		{"moved into place", func(l *loads) error { l.write("a.conf", "two"); return nil }},
 		{"removed and made again", func(l *loads) error {
 			if err := os.Remove(filepath.Join(l.dir, "a.conf")); err != nil {
 				return err
@@ -121,9 +128,9 @@ func TestFileChanges(t *testing.T) {
 		}},
 		{"many writes", func(l *loads) error {
 			for range 100 {
-				l.write("a.conf", "half")
+				l.overwrite("a.conf", "half")
 			}
-			l.write("a.conf", "two")
+			l.overwrite("a.conf", "two")
 			return nil
 		}},
 	}
@@ -193,7 +200,8 @@ func TestFolderAndFilesNamedLater(t *testing.T) {
 	l.next("a file changed: one")
 	l.write("a.conf", "more")
 	l.until("a file changed: more")
-	l.signal("hangup: more") // the load before is over, and its files are watched
+	l.signals <- syscall.SIGHUP // after its load, the load before is over and its files are watched
+	l.until("hangup: more")
 	if err := os.WriteFile(more, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
