@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,9 +64,16 @@ func serve(t *testing.T, change ...func(*api.Config)) *service {
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	s := &service{t: t, url: srv.URL, store: store, nova: nova}
-	s.doc = s.document()
+	documented.Do(func() { documentedBy = s.document() })
+	s.doc = documentedBy
 	return s
 }
+
+// documentedBy is the OpenAPI document, the same in all tests.
+var (
+	documented   sync.Once
+	documentedBy routers.Router
+)
 
 // document reads the OpenAPI document that is served.
 func (s *service) document() routers.Router {

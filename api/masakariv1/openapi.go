@@ -82,7 +82,7 @@ func (rt *route) describe() *openapi3.Operation {
 	}
 	statuses := slices.Concat([]int{
 		http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable,
-		http.StatusUnsupportedMediaType, http.StatusServiceUnavailable,
+		http.StatusUnsupportedMediaType, http.StatusInternalServerError, http.StatusServiceUnavailable,
 	}, rt.doc.errors)
 	slices.Sort(statuses)
 	for _, status := range slices.Compact(statuses) {
