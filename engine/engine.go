@@ -95,7 +95,8 @@ type Flows interface {
 	// notification failed.
 	Prepare(ctx context.Context, run recovery.Run, seg recovery.Segment) (recovery.Run, error)
 	// Perform runs the flow to its end, or goes on with it, as flow.Run does with
-	// HandOver. An error means that the run did not come to an end.
+	// HandOver. A new run is written by nobody before Journal.Start: nothing may be
+	// done for it until then. An error means that the run did not come to an end.
 	Perform(ctx context.Context, job Job) (recovery.Run, error)
 }
 

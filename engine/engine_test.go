@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,9 +202,7 @@ func TestInputs(t *testing.T) {
 			start(t, c.node("n1"), &flows{t: t}, nil)
 			pass(millisecond)
 			want := common(string(tt.method), tt.event)
-			for k, v := range tt.more {
-				want[k] = v
-			}
+			maps.Copy(want, tt.more)
 			got := c.run(0).rec.Inputs
 			for k, v := range want {
 				if string(got[k]) != v {
@@ -533,27 +533,27 @@ func TestNotTriedAgain(t *testing.T) {
 func TestPutOff(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(f *flows, fails *int)
+		change func(f *flows, fails *atomic.Int32)
 	}{
-		{"plans not to be read", func(f *flows, fails *int) {
+		{"plans not to be read", func(f *flows, fails *atomic.Int32) {
 			f.prepare = func(recovery.Run) error {
-				if *fails++; *fails <= 5 {
+				if fails.Add(1) <= 5 {
 					return fmt.Errorf("modules: %w", recovery.ErrUnavailable)
 				}
 				return nil
 			}
 		}},
-		{"changes not settled", func(f *flows, fails *int) {
+		{"changes not settled", func(f *flows, fails *atomic.Int32) {
 			f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
-				if *fails++; *fails <= 5 {
+				if fails.Add(1) <= 5 {
 					return job.Record, fmt.Errorf("changes that were under way: %w", recovery.ErrUnavailable)
 				}
 				return f.flow(ctx, job)
 			}
 		}},
-		{"panic", func(f *flows, fails *int) {
+		{"panic", func(f *flows, fails *atomic.Int32) {
 			f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
-				if *fails++; *fails <= 5 {
+				if fails.Add(1) <= 5 {
 					panic("out of order")
 				}
 				return f.flow(ctx, job)
@@ -563,21 +563,21 @@ func TestPutOff(t *testing.T) {
 	for _, tt := range tests {
 		bubble(t, tt.name, func(t *testing.T) {
 			c := newCluster(t)
-			f, fails := &flows{t: t}, 0
-			tt.change(f, &fails)
+			f, fails := &flows{t: t}, &atomic.Int32{}
+			tt.change(f, fails)
 			start(t, c.node("n1"), f, nil)
 			began := time.Now()
 			c.hostDown("note", "h1")
 			pass(millisecond)
-			if n := c.note("note"); n.Status != recovery.StatusRunning || fails != 1 {
-				t.Errorf("notification %s after %d tries", n.Status, fails)
+			if n := c.note("note"); n.Status != recovery.StatusRunning || fails.Load() != 1 {
+				t.Errorf("notification %s after %d tries", n.Status, fails.Load())
 			}
 			pass(time.Hour)
 			if got := c.outcome("note"); got != "finished: " {
 				t.Errorf("notification = %q", got)
 			}
-			if c.count() != 1 || fails != 6 {
-				t.Errorf("%d runs, %d tries", c.count(), fails)
+			if c.count() != 1 || fails.Load() != 6 {
+				t.Errorf("%d runs, %d tries", c.count(), fails.Load())
 			}
 			// 1 + 2 + 4 + 8 + 16 seconds, each up to a quarter less
 			if took := c.run(0).rec.Ended.Sub(began); took > 32*time.Second || took < 23*time.Second {
@@ -595,7 +595,8 @@ func TestStoreAway(t *testing.T) {
 		c := newCluster(t)
 		f, w := &flows{t: t}, &watcher{}
 		cloud := services{
-			{Binary: "nova-compute", Host: "h1", State: "up"}, {Binary: "nova-compute", Host: "h2", State: "down"},
+			{Binary: "nova-compute", Host: "h1", State: "up"},
+			{Binary: "nova-compute", Host: "h2", State: "down"},
 			{Binary: "nova-compute", Host: "stranger", State: "down"},
 		}
 		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Observer, cfg.Cloud = w, cloud })
@@ -604,7 +605,7 @@ func TestStoreAway(t *testing.T) {
 		pass(10 * time.Minute)
 		c.do(func() { c.away = nil })
 		pass(time.Minute)
-		if got, want := w.list(), []string{"away true", "away false", "unreported h2"}; !slices.Equal(got, want) {
+		if got, want := w.list(), []string{"unreported h2", "away true", "away false", "unreported h2"}; !slices.Equal(got, want) {
 			t.Errorf("told: %q, want %q", got, want)
 		}
 		c.hostDown("note", "h1")
@@ -722,7 +723,10 @@ func TestExpiry(t *testing.T) {
 	bubble(t, "one that cannot be ended", func(t *testing.T) {
 		c := newCluster(t)
 		f := &flows{t: t}
-		f.perform = func(context.Context, engine.Job) (recovery.Run, error) {
+		f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
+			if err := job.Journal.Start(ctx, job.Record); err != nil {
+				t.Error(err)
+			}
 			return recovery.Run{}, fmt.Errorf("changes that were under way: %w", recovery.ErrUnavailable)
 		}
 		start(t, c.node("n1"), f, day)

@@ -35,7 +35,6 @@ type cluster struct {
 	// step is called before each write of a run, with its name; an error is a
 	// process that died.
 	step func(node, name string) error
-	log  []string // what was asked for that tests look at
 }
 
 type runState struct {

@@ -39,8 +39,6 @@ type flows struct {
 	did      []string
 }
 
-var keys = map[recovery.Phase]string{recovery.Pre: "a", recovery.Main: "b", recovery.Post: "c"}
-
 type catalog struct{}
 
 func (catalog) Task(key string) (recovery.Task, bool) {

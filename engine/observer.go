@@ -34,8 +34,8 @@ type Observer interface {
 	Superseded(item recovery.QueueItem, by string)
 	// StoreAway tells that the queue cannot be read, with nil that it can again.
 	StoreAway(err error)
-	// FoundUnreported tells, after the store was away, which hosts are down
-	// without anybody having said so.
+	// FoundUnreported tells, after the store or this node was away, which hosts
+	// are down without anybody having said so.
 	FoundUnreported(hosts []UnreportedHost)
 }
 

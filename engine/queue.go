@@ -60,6 +60,7 @@ type queue struct {
 	wg    sync.WaitGroup // of all goroutines
 
 	soonest time.Time // when an item that waits is due
+	told    bool      // that the queue can be read
 	away    int       // tries of reading the queue that failed
 	retry   time.Time // when it is read again
 }
@@ -151,7 +152,7 @@ func (q *queue) pass(ctx context.Context) {
 		}
 		return
 	}
-	if q.away > 0 {
+	if q.away > 0 || !q.told {
 		q.storeBack(ctx)
 	}
 	now := time.Now()
@@ -299,10 +300,14 @@ func (q *queue) storeAway(err error) {
 	}
 }
 
+// storeBack tells that the queue can be read, and what may have happened while
+// it could not, or while this node was not there.
 func (q *queue) storeBack(ctx context.Context) {
-	q.log.Info("queue read again", zap.Int("tries", q.away))
-	q.away, q.retry = 0, time.Time{}
-	q.cfg.Observer.StoreAway(nil)
+	if q.away > 0 {
+		q.log.Info("queue read again", zap.Int("tries", q.away))
+		q.cfg.Observer.StoreAway(nil)
+	}
+	q.told, q.away, q.retry = true, 0, time.Time{}
 	q.wg.Go(func() { q.tellUnreported(ctx) })
 }
 

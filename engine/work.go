@@ -208,8 +208,8 @@ func (e *Engine) call(ctx context.Context, job Job) (run recovery.Run, err error
 	return e.cfg.Flows.Perform(ctx, job)
 }
 
-// begin makes the run's first record. A run that cannot be begun has ended when
-// it comes back.
+// begin makes what the run's first record is to say. A run that cannot be begun
+// has ended when it comes back.
 func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run, aborted <-chan struct{}) (recovery.Run, error) {
 	end := func(status recovery.NotificationStatus, message string) (recovery.Run, error) {
 		rec = ended(rec, status, message)
@@ -275,7 +275,7 @@ func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run, aborte
 	case len(ready.Plans) == 0:
 		return end(recovery.StatusFailed, "no flow was made")
 	}
-	return ready, j.Start(ctx, ready)
+	return ready, nil // its journal's Start writes it, before anything is done
 }
 
 // passing reports whether an error is one that goes away by itself.

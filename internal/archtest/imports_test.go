@@ -24,7 +24,7 @@ var may = map[string][]string{
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
 	"engine":                 {"recovery", "flow"},
-	"api":                    {"abi", "recovery"},
+	"api":                    {"abi", "recovery", "internal/safeyaml"},
 	"openstack":              {"recovery"},
 	"store":                  {"recovery"},
 	"novasim":                {"internal/safeyaml"},
@@ -35,12 +35,13 @@ var may = map[string][]string{
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
+	"internal/audit":         {"recovery"},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config", "api",
-		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry",
+		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
 	},
 }
 
@@ -54,7 +55,7 @@ var only = map[string][]string{
 	"go.etcd.io/etcd":                    {"store"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
-	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
+	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
 	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},

@@ -45,6 +45,12 @@ type metrics struct {
 	tasks    *names
 
 	notifications *prometheus.CounterVec
+	ended         *prometheus.CounterVec
+	endedTime     *prometheus.HistogramVec
+	waited        *prometheus.HistogramVec
+	setbacks      *prometheus.CounterVec
+	storeAway     prometheus.Gauge
+	unreported    prometheus.Gauge
 	runs          *prometheus.CounterVec
 	runTime       *prometheus.HistogramVec
 	runsActive    prometheus.Gauge
@@ -93,6 +99,13 @@ func newMetrics(r *prometheus.Registry, log *zap.Logger, version string) *metric
 	m.notifications = m.counters("notifications_total", "Notifications that were sent to us: accepted, duplicate (of an earlier one), or refused (unknown host, on maintenance, malformed, the store away).", "type", "result")
 	m.queueDepth = m.desc("queue_notifications", "gauge", "Notifications in the queue: at work, due, or later (waiting for a retry).", "type", "state")
 	m.queueAge = m.desc("queue_oldest_seconds", "gauge", "Age of the oldest notification that is due and nobody works on.", "type")
+
+	m.waited = m.histograms("notification_wait_seconds", "From the acceptance of a notification to the beginning of its first run.", requestBuckets, "type")
+	m.ended = m.counters("notifications_ended_total", "Notifications that this node brought to their end: finished, ignored or failed.", "type", "status")
+	m.endedTime = m.histograms("notification_duration_seconds", "From the acceptance of a notification to its end.", taskBuckets, "type")
+	m.setbacks = m.counters("run_setbacks_total", "Runs of this node that failed and are tried again (retried), could not be gone on with for now (put_off), were left to another node (handed_over) or taken by one (lost), or were ended by the run of a host (superseded).", "what")
+	m.storeAway = m.gauge("store_away", "1 while the queue cannot be read.")
+	m.unreported = m.gauge("hosts_unreported", "Hosts that are down in Nova and that nobody reported, as found when the store came back.")
 
 	m.runs = m.counters("runs_total", "Runs that ended, by the first flow they tried: finished, ignored or failed.", "flow", "outcome")
 	m.runTime = m.histograms("run_duration_seconds", "From the start of a run to its end, pauses of a resumed run included.", taskBuckets, "flow")
@@ -345,7 +358,7 @@ func (t *Telemetry) Audited(kind string, err error) {
 	}
 }
 
-var auditKinds = []string{"api", "nova", "http", "override", "module", "config"}
+var auditKinds = []string{"api", "nova", "http", "override", "module", "reload"}
 
 func okOr(err error) string {
 	if err != nil {

@@ -39,10 +39,10 @@ type Config struct {
 	// OTEL_BSP_*. OTEL_SDK_DISABLED=true and OTEL_TRACES_EXPORTER=none turn tracing
 	// off, whatever Endpoint says.
 	Endpoint string
-	// Protocol is http (protobuf over HTTP) or grpc.
+	// Protocol is http (protobuf over HTTP) or grpc. Without Endpoint it is what
+	// OTEL_EXPORTER_OTLP_TRACES_PROTOCOL or OTEL_EXPORTER_OTLP_PROTOCOL say.
 	//
-	// Defaults to what OTEL_EXPORTER_OTLP_TRACES_PROTOCOL or
-	// OTEL_EXPORTER_OTLP_PROTOCOL say, else http.
+	// Defaults to http.
 	Protocol string
 	// Headers go with each request to Endpoint. They may hold secrets. Not used
 	// without Endpoint.

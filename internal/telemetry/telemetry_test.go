@@ -179,6 +179,36 @@ func TestMetricsOfHooks(t *testing.T) {
 			x.Lease(func() time.Duration { return 9 * time.Second })
 			x.Ready(func(context.Context) error { return nil })
 		}, []string{`wasakari_lease_left_seconds 9`, `wasakari_ready 1`}},
+		{"engine", func(x *telemetry.Telemetry) {
+			e := x.Engine()
+			n := recovery.Notification{Type: recovery.VM, Stamp: recovery.Stamp{Created: time.Now().Add(time.Hour)}}
+			e.EndedWithoutRun(n, recovery.StatusIgnored, "")
+			item := recovery.QueueItem{Type: recovery.VM, Added: began}
+			e.Claimed(item, recovery.Run{Delivery: 1}, false)
+			e.Claimed(item, recovery.Run{Delivery: 2}, false)
+			e.Claimed(item, recovery.Run{Delivery: 1}, true)
+			e.RunEvent("r", recovery.Event{VMove: &recovery.VMove{Status: recovery.VMoveFailed}})
+			e.RunEnded(n, recovery.Run{}, recovery.StatusError)
+			e.RunEnded(n, recovery.Run{Held: &recovery.HeldError{Guard: "hosts"}}, recovery.StatusFailed)
+			e.Retried(n, recovery.Run{}, began)
+			e.PutOff(recovery.QueueItem{}, began, nil)
+			e.HandedOver("r", true)
+			e.HandedOver("r", false)
+			e.Superseded(recovery.QueueItem{}, "r")
+			e.StoreAway(errors.New("no quorum"))
+			e.Unreported(3)
+		}, []string{
+			`wasakari_guard_holds_total{guard="hosts"} 1`, `wasakari_hosts_unreported 3`, `wasakari_leases_lost_total 1`,
+			`wasakari_notification_duration_seconds_count{type="VM"} 2`, `wasakari_notification_wait_seconds_count{type="VM"} 1`,
+			`wasakari_notifications_ended_total{status="failed",type="VM"} 1`, `wasakari_notifications_ended_total{status="ignored",type="VM"} 1`,
+			`wasakari_run_setbacks_total{what="handed_over"} 1`, `wasakari_run_setbacks_total{what="lost"} 1`, `wasakari_run_setbacks_total{what="put_off"} 1`,
+			`wasakari_run_setbacks_total{what="retried"} 1`, `wasakari_run_setbacks_total{what="superseded"} 1`,
+			`wasakari_store_away 1`, `wasakari_vmoves_total{status="failed"} 1`,
+		}},
+		{"store that is back", func(x *telemetry.Telemetry) {
+			x.Engine().StoreAway(errors.New("no quorum"))
+			x.Engine().StoreAway(nil)
+		}, nil},
 		{"not ready", func(x *telemetry.Telemetry) {
 			x.Ready(func(context.Context) error { return errors.New("no quorum") })
 		}, nil},
@@ -188,7 +218,8 @@ func TestMetricsOfHooks(t *testing.T) {
 			x := newTelemetry(t, telemetry.Config{})
 			tt.do(x)
 			got := slices.DeleteFunc(scrape(t, x), func(line string) bool {
-				return strings.HasPrefix(line, "wasakari_queue_oldest_seconds") // depends on the clock
+				// What depends on the clock.
+				return strings.HasPrefix(line, "wasakari_queue_oldest_seconds") || strings.HasPrefix(line, "wasakari_notification_") && strings.Contains(line, "_sum")
 			})
 			slices.Sort(got)
 			if !slices.Equal(got, tt.want) {

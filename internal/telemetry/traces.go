@@ -92,8 +92,8 @@ func exporterOf(ctx context.Context, c Config) (sdktrace.SpanExporter, error) {
 	if name := cmp.Or(os.Getenv("OTEL_TRACES_EXPORTER"), "otlp"); name != "otlp" {
 		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: %q: want otlp or none: %w", name, recovery.ErrInvalid)
 	}
-	protocol := c.Protocol
-	if protocol == "" {
+	protocol := cmp.Or(c.Protocol, "http")
+	if c.Endpoint == "" {
 		protocol = cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf")
 	}
 	switch protocol {
