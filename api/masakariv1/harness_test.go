@@ -46,12 +46,16 @@ type service struct {
 // serve starts the API. change may alter the configuration.
 func serve(t *testing.T, change ...func(*api.Config)) *service {
 	t.Helper()
+	policy, err := auth.NewPolicy(auth.PolicyConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	store, nova := newFakeStore(), &fakeNova{known: []string{"compute-1", "compute-2", "compute-3"}}
 	cfg := api.Config{
 		Authenticator:      tokens{},
 		WWWAuthenticateURI: "http://keystone.example:5000",
 		Logger:             zaptest.NewLogger(t),
-		Masakari:           masakariv1.Config{Store: store, Policy: policy{}, Nova: nova, DuplicateWindow: window},
+		Masakari:           masakariv1.Config{Store: store, Policy: policy, Nova: nova, DuplicateWindow: window},
 		DisableFile:        t.TempDir() + "/disabled",
 	}
 	for _, c := range change {
@@ -125,16 +129,6 @@ func (tokens) Authenticate(_ context.Context, r *http.Request) (auth.Identity, e
 		return auth.Identity{}, recovery.ErrUnavailable
 	}
 	return auth.Identity{}, recovery.ErrUnauthorized
-}
-
-// policy lets admins do everything.
-type policy struct{}
-
-func (policy) Enforce(rule string, id auth.Identity, _ map[string]string) error {
-	if len(id.Roles) == 1 && id.Roles[0] == "admin" {
-		return nil
-	}
-	return recovery.ErrForbidden
 }
 
 // fakeNova knows hosts.
