@@ -75,7 +75,7 @@ func handler(t *testing.T, cfg api.Config) http.Handler {
 
 // request asks h. headers are pairs; Host is the host.
 func request(h http.Handler, method, target string, body io.Reader, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, body)
+	r := httptest.NewRequestWithContext(context.Background(), method, target, body)
 	for i := 0; i+1 < len(headers); i += 2 {
 		if headers[i] == "Host" {
 			r.Host = headers[i+1]
@@ -268,7 +268,7 @@ func TestNoAuth(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, path := range []string{"/", "/v1/segments", "/v1/abc/segments", "/healthz"} {
-				r := httptest.NewRequest("GET", path, nil)
+				r := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
 				r.Host = tt.host
 				for i := 0; i+1 < len(tt.origin); i += 2 {
 					r.Header.Set(tt.origin[i], tt.origin[i+1])
@@ -343,7 +343,7 @@ func TestWasakari(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got = ""
-		r := httptest.NewRequest("GET", "http://localhost/", tt.body)
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "http://localhost/", tt.body)
 		r.URL.Path = tt.target
 		r.Header.Set("X-Auth-Token", tt.token)
 		w := httptest.NewRecorder()
@@ -421,10 +421,7 @@ func TestServe(t *testing.T) {
 		}
 		_, _ = w.Write([]byte("answered"))
 	})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(ctx, ln, handler(t, cfg), api.ServeConfig{}) }()
@@ -471,6 +468,17 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// listen listens on a port of this machine.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
 func TestServeCutsOff(t *testing.T) {
 	cfg := config()
 	arrived := make(chan struct{})
@@ -478,10 +486,7 @@ func TestServeCutsOff(t *testing.T) {
 		close(arrived)
 		<-r.Context().Done() // until its connection is closed
 	})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
@@ -503,10 +508,7 @@ func TestServeCutsOff(t *testing.T) {
 }
 
 func TestServeListenerGone(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -518,10 +520,7 @@ func TestServeListenerGone(t *testing.T) {
 // start serves h until the test ends.
 func start(t *testing.T, h http.Handler, cfg api.ServeConfig) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(ctx, ln, h, cfg) }()
@@ -536,25 +535,25 @@ func start(t *testing.T, h http.Handler, cfg api.ServeConfig) string {
 
 func TestServeBounds(t *testing.T) {
 	addr := start(t, handler(t, config()), api.ServeConfig{MaxHeaderBytes: 4096, NoKeepAlive: true, MaxConnections: 1})
-	get := func(token string) (*http.Response, error) {
+	get := func(token string) (status int, closed bool, err error) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/v1/segments", nil)
 		if err != nil {
-			return nil, err
+			return 0, false, err
 		}
 		r.Header.Set("X-Auth-Token", token)
 		res, err := http.DefaultClient.Do(r)
-		if err == nil {
-			err = res.Body.Close()
+		if err != nil {
+			return 0, false, err
 		}
-		return res, err
+		return res.StatusCode, res.Close, res.Body.Close()
 	}
-	res, err := get("x")
-	if err != nil || res.StatusCode != 200 || !res.Close {
-		t.Errorf("answer = %+v, %v; want 200 and the connection closed", res, err)
+	status, closed, err := get("x")
+	if err != nil || status != http.StatusOK || !closed {
+		t.Errorf("answer = %d, closed %v, %v; want 200 and the connection closed", status, closed, err)
 	}
-	res, err = get(strings.Repeat("x", 20000))
-	if err != nil || res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("with a large header: %+v, %v; want 431", res, err)
+	status, _, err = get(strings.Repeat("x", 20000))
+	if err != nil || status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("with a large header: %d, %v; want 431", status, err)
 	}
 
 	// A second connection waits until the first is gone.
@@ -564,7 +563,7 @@ func TestServeBounds(t *testing.T) {
 	}
 	answered := make(chan error, 1)
 	go func() {
-		_, err := get("x")
+		_, _, err := get("x")
 		answered <- err
 	}()
 	if _, err := io.WriteString(first, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {

@@ -76,7 +76,7 @@ func FuzzBody(f *testing.F) {
 			"PUT /v1/segments/" + fuzzedSegment + "/hosts/" + fuzzedHost, "POST /v1/notifications",
 		} {
 			method, path, _ := strings.Cut(target, " ")
-			r := httptest.NewRequest(method, path, strings.NewReader(body))
+			r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 			r.Header.Set("OpenStack-API-Version", "instance-ha latest")
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
@@ -101,7 +101,7 @@ func FuzzQuery(f *testing.F) {
 		for _, path := range []string{
 			"/v1/segments", "/v1/segments/" + fuzzedSegment + "/hosts", "/v1/notifications", "/v1/notifications/" + otherUUID + "/vmoves",
 		} {
-			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 			r.URL.RawQuery = query
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
@@ -118,7 +118,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("DELETE", "/v1/0-f/segments/"+fuzzedSegment+"/hosts/x.json", ",,instance-ha latest", "application/*;q=NaN", "application/json;charset=\xff")
 	f.Add("GET", "/\xff%", "", "", "")
 	f.Fuzz(func(t *testing.T, method, path, version, accept, kind string) {
-		r := httptest.NewRequest(http.MethodGet, "/", strings.NewReader("{}"))
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", strings.NewReader("{}"))
 		r.Method, r.URL.Path = method, path
 		r.Header.Set("OpenStack-API-Version", version)
 		r.Header.Set("Accept", accept)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -138,10 +139,8 @@ type fakeNova struct {
 }
 
 func (n *fakeNova) HostExists(_ context.Context, name string) (bool, error) {
-	for _, k := range n.known {
-		if k == name {
-			return true, n.err
-		}
+	if slices.Contains(n.known, name) {
+		return true, n.err
 	}
 	return false, n.err
 }

@@ -415,8 +415,10 @@ func TestVMoves(t *testing.T) {
 	one, two := "e3bce6c6-7eb6-4b1b-99d5-8d76c2a07f2a", "e3bce6c6-7eb6-4b1b-99d5-8d76c2a07f2b"
 	s.store.change(func() {
 		s.store.vmoves = []recovery.VMove{
-			{UUID: one, NotificationUUID: id, InstanceUUID: otherUUID, InstanceName: "vm-b", Type: "evacuation", Status: recovery.VMoveSucceeded, SourceHost: "compute-1",
-				DestHost: "compute-9", StartTime: "2026-11-23T00:17:32.988226Z", EndTime: "2026-11-23T01:17:33.475379+01:00", Attempt: 1, Stamp: stamp(2)},
+			{
+				UUID: one, NotificationUUID: id, InstanceUUID: otherUUID, InstanceName: "vm-b", Type: "evacuation", Status: recovery.VMoveSucceeded, SourceHost: "compute-1",
+				DestHost: "compute-9", StartTime: "2026-11-23T00:17:32.988226Z", EndTime: "2026-11-23T01:17:33.475379+01:00", Attempt: 1, Stamp: stamp(2),
+			},
 			{UUID: two, NotificationUUID: id, InstanceUUID: otherUUID, Type: "evacuation", Status: recovery.VMovePending, SourceHost: "compute-1", Attempt: 2, Stamp: recovery.Stamp{ID: 3, Created: stamp(3).Created}},
 		}
 	})
