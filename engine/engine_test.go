@@ -33,7 +33,11 @@ func start(t *testing.T, n *node, f *flows, change func(*engine.Config)) started
 	if change != nil {
 		change(&cfg)
 	}
-	e := engine.New(cfg)
+	return serve(t, engine.New(cfg))
+}
+
+func serve(t *testing.T, e *engine.Engine) started {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
