@@ -240,13 +240,14 @@ type Webhooks struct {
 
 // Telemetry is section [telemetry].
 type Telemetry struct {
-	Metrics      bool     `option:"metrics"`
-	OTLPEndpoint string   `option:"otlp_endpoint"` // empty: no traces
-	OTLPProtocol string   `option:"otlp_protocol"` // http or grpc
-	OTLPHeaders  []Secret `option:"otlp_headers"`  // NAME=VALUE; a value may be a password
-	OTLPCAFile   string   `option:"otlp_ca_file"`
-	TracePercent int      `option:"trace_percent"`
-	AuditFile    string   `option:"audit_file"` // empty: the log
+	Metrics       bool     `option:"metrics"`
+	MetricsListen string   `option:"metrics_listen"` // HOST:PORT
+	OTLPEndpoint  string   `option:"otlp_endpoint"`  // empty: no traces
+	OTLPProtocol  string   `option:"otlp_protocol"`  // http or grpc
+	OTLPHeaders   []Secret `option:"otlp_headers"`   // NAME=VALUE; a value may be a password
+	OTLPCAFile    string   `option:"otlp_ca_file"`
+	TracePercent  int      `option:"trace_percent"`
+	AuditFile     string   `option:"audit_file"` // empty: the command chooses
 }
 
 // Wasakari is section [wasakari].

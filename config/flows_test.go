@@ -126,6 +126,7 @@ func TestServiceMistakes(t *testing.T) {
 		{"[store]\nlease_seconds = 1", "t.conf:2:17: option [store] lease_seconds: want an int from 5 to 600, got '1'"},
 		{"[engine]\nnode = a b", "t.conf:2:8: option [engine] node: want at most 64 letters, digits and . _ -, got 'a b'"},
 		{"[webhooks]\nurl = https://a/x\nurl = ftp://secret", "t.conf:3:7: option [webhooks] url: want a URL, such as https://hooks.example.com/wasakari"},
+		{"[telemetry]\nmetrics_listen = 15869", "t.conf:2:18: option [telemetry] metrics_listen: want an address and a port, such as 127.0.0.1:15869, got '15869'"},
 		{"[telemetry]\notlp_headers = secret", "t.conf:2:16: option [telemetry] otlp_headers: want NAME=VALUE, such as Authorization=Basic …"},
 		{"[telemetry]\notlp_endpoint = grpc://x:1", "t.conf:2:17: option [telemetry] otlp_endpoint: want a URL, such as http://collector:4318, got 'grpc://x:1'"},
 		{"[telemetry]\notlp_protocol = udp", "t.conf:2:17: option [telemetry] otlp_protocol: want one of http, grpc, got 'udp'"},

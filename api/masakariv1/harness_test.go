@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/wasakari/wasakari/api"
@@ -35,7 +39,7 @@ type service struct {
 	url   string
 	store *fakeStore
 	nova  *fakeNova
-	cfg   *api.Config
+	doc   routers.Router
 }
 
 // serve starts the API. change may alter the configuration.
@@ -58,7 +62,46 @@ func serve(t *testing.T, change ...func(*api.Config)) *service {
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return &service{t: t, url: srv.URL, store: store, nova: nova, cfg: &cfg}
+	s := &service{t: t, url: srv.URL, store: store, nova: nova}
+	s.doc = s.document()
+	return s
+}
+
+// document reads the OpenAPI document that is served.
+func (s *service) document() routers.Router {
+	s.t.Helper()
+	got := s.ask("GET", api.OpenAPIPath, nil, "X-Auth-Token", "-").wantStatus(200)
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(got.body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := doc.Validate(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return router
+}
+
+// checkDocumented fails the test when an answer is not as the document says.
+func (s *service) checkDocumented(req *http.Request, a answer) {
+	s.t.Helper()
+	if s.doc == nil {
+		return
+	}
+	route, params, err := s.doc.FindRoute(req)
+	if err != nil {
+		return // not in the document, such as a path with a project
+	}
+	in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route}
+	out := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: a.status, Header: a.header, Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	}
+	if err := openapi3filter.ValidateResponse(s.t.Context(), out.SetBodyBytes([]byte(a.body))); err != nil {
+		s.t.Errorf("%s %s: answer %d %s is not as documented: %v", req.Method, req.URL.Path, a.status, a.body, err)
+	}
 }
 
 // tokens knows two callers.
@@ -152,7 +195,9 @@ func (s *service) ask(method, path string, body any, headers ...string) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{t: s.t, status: res.StatusCode, header: res.Header, body: string(data)}
+	a := answer{t: s.t, status: res.StatusCode, header: res.Header, body: string(data)}
+	s.checkDocumented(req, a)
+	return a
 }
 
 // at gives the value at a path of keys of the body: "segment.uuid".

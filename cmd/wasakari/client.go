@@ -128,7 +128,11 @@ func serverRoot(text string) (*url.URL, error) {
 			path = append(path, part)
 		}
 	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/" + strings.Join(path, "/")}, nil
+	prefix := ""
+	if len(path) > 0 {
+		prefix = "/" + strings.Join(path, "/")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: prefix}, nil
 }
 
 // displayed is a URL as it may be shown.
@@ -149,7 +153,7 @@ func path(parts ...string) string {
 
 // request makes a request; at is the path below the API's own.
 func (c *client) request(ctx context.Context, method, at string, query url.Values, body io.Reader) (*http.Request, error) {
-	target := strings.TrimSuffix(c.base.String(), "/") + wasakariv1.Prefix + "/" + at
+	target := c.base.String() + wasakariv1.Prefix + "/" + at
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}

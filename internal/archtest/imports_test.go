@@ -35,12 +35,13 @@ var may = map[string][]string{
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
+	"internal/audit":         {"recovery"},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config", "api",
-		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry",
+		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
 	},
 }
 
