@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/wasakari/wasakari/api"
-	"github.com/wasakari/wasakari/api/auth"
 	"github.com/wasakari/wasakari/api/masakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/config"

@@ -13,6 +13,7 @@ import (
 	"github.com/wasakari/wasakari/engine"
 	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/internal/telemetry"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // newTelemetry makes what measures and traces this process.
@@ -62,6 +63,11 @@ func (sv *daemon) measure() {
 type engineWatch struct {
 	telemetry.Engine
 	log *zap.Logger
+}
+
+// PutOff counts a run that could not be gone on with for now.
+func (w engineWatch) PutOff(item recovery.QueueItem, _ string, err error) {
+	w.Engine.PutOff(item, time.Time{}, err)
 }
 
 // FoundUnreported tells which hosts died without anybody having said so.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,12 @@ func isUploaded(t recovery.Task) bool {
 // moduleStore is the store as the API and the snapshots want it.
 type moduleStore struct{ *store.Store }
 
+// Module opens a module.
+func (s moduleStore) Module(ctx context.Context, digest string) (io.ReadCloser, error) {
+	_, r, err := s.Store.Module(ctx, digest)
+	return r, err
+}
+
 // ModuleBytes reads a module.
 func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, err error) {
 	r, err := s.Module(ctx, digest)
@@ -93,6 +100,65 @@ func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, 
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	return io.ReadAll(r)
+}
+
+// PutModule keeps a version, and makes it the active one unless another is
+// pinned.
+func (s moduleStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wasm io.Reader) (kept recovery.ModuleVersion, revision int64, err error) {
+	if kept, err = s.Store.PutModule(ctx, v, wasm); err != nil {
+		return kept, 0, err
+	}
+	versions, err := s.Modules(ctx)
+	if err != nil {
+		return kept, 0, err
+	}
+	if !slices.ContainsFunc(versions, func(o recovery.ModuleVersion) bool {
+		return o.Library == v.Library && o.Tenant == v.Tenant && o.Pinned && o.Digest != v.Digest
+	}) {
+		if err := s.Activate(ctx, v.Tenant, v.Digest, false); err != nil {
+			return kept, 0, err
+		}
+		kept.Active = true
+	}
+	revision, err = s.ModulesRevision(ctx)
+	return kept, revision, err
+}
+
+// PinModule makes a version the active one for good; digest "" takes the pin
+// away.
+func (s moduleStore) PinModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
+	if digest == "" {
+		err = s.Unpin(ctx, tenant, library)
+	} else {
+		err = s.Activate(ctx, tenant, digest, true)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return s.ModulesRevision(ctx)
+}
+
+// RemoveModule removes a version, or with digest "" all of a library.
+func (s moduleStore) RemoveModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
+	digests := []string{digest}
+	if digest == "" {
+		versions, err := s.Modules(ctx)
+		if err != nil {
+			return 0, err
+		}
+		digests = nil
+		for _, v := range versions {
+			if v.Library == library && v.Tenant == tenant {
+				digests = append(digests, v.Digest)
+			}
+		}
+	}
+	for _, d := range digests {
+		if err := s.Remove(ctx, tenant, d); err != nil {
+			return 0, err
+		}
+	}
+	return s.ModulesRevision(ctx)
 }
 
 // KeepModule keeps the module of a task, which lies in a task folder.
@@ -105,7 +171,8 @@ func (s moduleStore) KeepModule(ctx context.Context, task recovery.Task, wasm fu
 	if err != nil {
 		return err
 	}
-	return s.Store.KeepModule(ctx, recovery.ModuleVersion{
+	_, err = s.Store.PutModule(ctx, recovery.ModuleVersion{
 		Digest: task.Digest, Library: task.Library, Tenant: task.Tenant, Version: task.Version, Keys: []string{task.Key}, Size: int64(len(b)),
-	}, b)
+	}, bytes.NewReader(b))
+	return err
 }
