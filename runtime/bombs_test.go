@@ -147,7 +147,7 @@ func TestCompileBombs(t *testing.T) {
 		{"10000 globals", around(map[byte]string{6: leb(10_000) + x("\x7f\x01"+zero+end, 10_000)}), ""},
 		{"4000 custom sections", finish(section(1, "\x01"+runType), section(3, "\x01\x00"), section(5, "\x01\x00\x01"), section(7, exportsRun), section(10, "\x01\x04\x00"+zero+end), x("\x00\x01\x00", 4000)), ""},
 	}
-	limits := runtime.Config{CompileMemory: 256 << 20, CompileTime: 2 * time.Second, CacheDir: t.TempDir()}
+	limits := runtime.Config{CompileMemory: 256 << 20, CompileTime: 2 * time.Second, CacheDir: t.TempDir(), Compiler: quickCompiler}
 	r := startingRuntime(t, limits)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
