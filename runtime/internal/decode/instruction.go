@@ -148,7 +148,7 @@ func (r *Reader) blockType(types int, i *Instruction) {
 // misc reads what comes after 0xfc.
 func (i *Instruction) misc(r *Reader) uint16 {
 	number := r.U32()
-	op := 0xfc00 + uint16(min(number, 0xff)) //nolint:gosec // at most 0xfcff
+	op := 0xfc00 + uint16(min(number, 0xff))
 	switch {
 	case number < 8: // saturating conversions
 	case op == OpMemoryInit:
