@@ -8,6 +8,10 @@ func (c *Client) SetMaxList(n int) { c.maxList = n }
 // SetNow replaces the clock by which answers about tokens age.
 func (t *Tokens) SetNow(now func() time.Time) { t.now = now }
 
+// SetStaleWait replaces how long Keystone may take where an older answer would
+// do.
+func (t *Tokens) SetStaleWait(d time.Duration) { t.stale = d }
+
 // Kept counts the answers about tokens that are remembered.
 func (t *Tokens) Kept() int {
 	t.mu.Lock()

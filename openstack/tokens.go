@@ -84,6 +84,7 @@ type Tokens struct {
 	http  http.Client
 	trans *transport
 	now   func() time.Time
+	stale time.Duration
 	slots chan struct{} // one for each check under way
 	session
 	wg     sync.WaitGroup
@@ -151,7 +152,7 @@ func NewTokens(o TokenOptions) (*Tokens, error) {
 		o.ServiceRoles = []string{"service"}
 	}
 	t := &Tokens{
-		opt: o, log: o.Logger.Named("tokens"), now: time.Now,
+		opt: o, log: o.Logger.Named("tokens"), now: time.Now, stale: staleWait,
 		slots:   make(chan struct{}, maxChecks),
 		session: session{turn: make(chan struct{}, 1)},
 		entries: map[tokenKey]*list.Element{}, used: list.New(), checks: map[tokenKey]*tokenCheck{},
@@ -233,7 +234,7 @@ func (t *Tokens) validate(ctx context.Context, token string, expired bool) (Toke
 
 	var late <-chan time.Time
 	if known {
-		timer := time.NewTimer(time.Until(check.begun.Add(staleWait)))
+		timer := time.NewTimer(time.Until(check.begun.Add(t.stale)))
 		defer timer.Stop()
 		late = timer.C
 	}

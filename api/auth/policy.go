@@ -259,22 +259,17 @@ func (r *reader) file(path string) {
 		r.fail(at(body), "not a table of rules", `write each rule as "name": "check"`)
 		return
 	}
-	seen := map[string]bool{}
-	for _, pair := range pairs {
+	for _, pair := range pairs { // the parser refuses names that stand twice
 		key, ok := pair.Key.(*ast.StringNode)
 		pos := at(pair.Key)
 		switch {
 		case !ok || key.Value == "" || len(key.Value) > maxNameBytes:
 			r.fail(pos, "not the name of a rule", "")
 			continue
-		case seen[key.Value]:
-			r.fail(pos, fmt.Sprintf("rule %s stands twice in this file", show(key.Value)), "remove one")
-			continue
 		case len(r.rules) == maxRules:
 			r.fail(pos, fmt.Sprintf("more than %d rules", maxRules), "")
 			return
 		}
-		seen[key.Value] = true
 		n, m := checkOf(pair.Value)
 		if m != nil {
 			r.fail(at(pair.Value), "rule "+show(key.Value)+": "+m.reason, m.hint)

@@ -257,7 +257,7 @@ func TestPolicyMistakes(t *testing.T) {
 // A file that is no YAML, and one with a rule twice, are told with their line;
 // the words are the reader's.
 func TestPolicyNotYAML(t *testing.T) {
-	for name, text := range map[string]string{"brackets": "a: role:a\nb: [\n", "twice": "a: role:a\na: role:b\n", "at sign": "a: role:a\nb: @\n"} {
+	for name, text := range map[string]string{"brackets": "a: role:a\nb: [\n", "twice": "a: role:a\na: role:b\n", "twice, in quotes": "\"a\": role:a\na: role:b\n", "at sign": "a: role:a\nb: @\n"} {
 		f := put(t, t.TempDir(), "policy.yaml", text)
 		if _, err := auth.NewPolicy(auth.PolicyConfig{File: f}); err == nil || !strings.HasPrefix(err.Error(), f+":2:") {
 			t.Errorf("%s: error = %v, want one of line 2", name, err)

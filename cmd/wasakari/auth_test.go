@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/zap"
@@ -115,8 +116,36 @@ application_credentials: [{name: checker, secret: hush-credential, user: masakar
 				if !errors.Is(err, tt.want) {
 					t.Errorf("%s of %s, %s: %v, want %v", tt.user, tt.project, tt.rule, err, tt.want)
 				}
+				if tt.user != "" {
+					sim.RevokeTokensOf(tt.user)
+					if _, err := door.Authenticate(t.Context(), r); !errors.Is(err, recovery.ErrUnauthorized) {
+						t.Errorf("revoked, with a cache time of 0: %v, want ErrUnauthorized", err)
+					}
+				}
 			}
 		})
+	}
+}
+
+// Options of [keystone_authtoken] bound how often Keystone is asked.
+func TestCallersRetries(t *testing.T) {
+	for retries, want := range map[string]int64{"0": 1, "2": 3} {
+		var asked atomic.Int64
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}))
+		defer srv.Close()
+		p := newPlace(t, nil)
+		tokens, err := callersTokens(loadConfig(t, p, "[keystone_authtoken]\nauth_url = "+srv.URL+"\nusername = u\npassword = p\nhttp_request_max_retries = "+retries+"\n"), zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tokens.Close()
+		if _, err := tokens.Validate(t.Context(), "gAAAAA", ""); !errors.Is(err, recovery.ErrUnavailable) || asked.Load() != want {
+			t.Errorf("%s retries: %v after %d requests, want ErrUnavailable after %d", retries, err, asked.Load(), want)
+		}
 	}
 }
 
