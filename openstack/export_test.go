@@ -5,6 +5,9 @@ import "time"
 // SetMaxList bounds the bytes of one list, all pages together.
 func (c *Client) SetMaxList(n int) { c.maxList = n }
 
+// ReadToken reads the document of a token.
+var ReadToken = readToken
+
 // SetNow replaces the clock by which answers about tokens age.
 func (t *Tokens) SetNow(now func() time.Time) { t.now = now }
 

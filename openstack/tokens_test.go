@@ -607,3 +607,28 @@ func TestTokensClose(t *testing.T) {
 		t.Errorf("after Close: %v, want ErrUnavailable", err)
 	}
 }
+
+// FuzzReadToken: whatever Keystone answers, who comes out has an id and a token
+// that ends.
+func FuzzReadToken(f *testing.F) {
+	for _, s := range []string{
+		`{"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "user": {"id": "u", "name": "n", "domain": {"id": "d"}}, "project": {"id": "p", "name": "q"}, "roles": [{"name": "admin"}]}}`,
+		`{"token": {"expires_at": "2099-01-01T00:00:00Z", "user": {"id": "u"}, "system": {"all": true}, "roles": []}}`,
+		`{"token": {"expires_at": "2099-01-01T00:00:00Z", "user": {"id": "u"}, "application_credential": {"access_rules": [{}]}}}`,
+		`{"token": null}`, `[]`, `{"token": {"roles": [null, 1]}}`, ``,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		id, err := openstack.ReadToken(body)
+		if err != nil {
+			if id.UserID != "" || len(id.Roles) > 0 {
+				t.Fatalf("identity %+v beside %v", id, err)
+			}
+			return
+		}
+		if id.UserID == "" || id.Expires.IsZero() || len(id.Roles) > 1000 {
+			t.Fatalf("identity = %+v of %s", id, body)
+		}
+	})
+}

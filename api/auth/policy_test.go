@@ -312,6 +312,27 @@ func TestPolicyReload(t *testing.T) {
 	may("wasakari_reader", true)
 }
 
+// A policy that is in use takes over another one, its files and its roles.
+func TestPolicyAdopt(t *testing.T) {
+	dir := t.TempDir()
+	p := newPolicy(t, auth.PolicyConfig{})
+	f := put(t, dir, "policy.yaml", `"wasakari:nodes:read": "role:one"`)
+	p.Adopt(newPolicy(t, auth.PolicyConfig{File: f, Operator: []string{"ops"}}))
+	if err := p.Enforce("wasakari:nodes:read", with("one"), nil); err != nil {
+		t.Error(err)
+	}
+	put(t, dir, "policy.yaml", `"wasakari:nodes:read": "rule:wasakari_operator"`)
+	if err := p.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Enforce("wasakari:nodes:read", with("ops"), nil); err != nil {
+		t.Error(err)
+	}
+	if err := p.Enforce("wasakari:nodes:read", with("one"), nil); err == nil {
+		t.Error("the former rule still holds")
+	}
+}
+
 // FuzzPolicy: whatever a file is, reading it ends, in rules or in mistakes of
 // that file.
 func FuzzPolicy(f *testing.F) {
