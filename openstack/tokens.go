@@ -24,6 +24,7 @@ import (
 const (
 	maxTokenBytes = 16 << 10        // of one token
 	maxChecks     = 64              // asked of Keystone at once
+	maxWaiting    = 1024            // asked, or to be asked
 	refusedTokens = 5 * time.Second // how long a token that was refused is remembered
 	staleWait     = 3 * time.Second // how long Keystone may take where an older answer would do
 	maxRoles      = 1000
@@ -225,6 +226,13 @@ func (t *Tokens) validate(ctx context.Context, token string, expired bool) (Toke
 		if t.ctx.Err() != nil {
 			t.mu.Unlock()
 			return TokenIdentity{}, fmt.Errorf("%w: closed", recovery.ErrUnavailable)
+		}
+		if len(t.checks) >= maxWaiting {
+			t.mu.Unlock()
+			if known {
+				return old.id, nil
+			}
+			return TokenIdentity{}, fmt.Errorf("%w: too many tokens to check", recovery.ErrUnavailable)
 		}
 		check = &tokenCheck{begun: time.Now(), done: make(chan struct{})}
 		t.checks[key] = check

@@ -544,6 +544,38 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
+// Who comes with one made-up token after the other, and does not wait, fills no
+// memory.
+func TestTokensWaitingAreFew(t *testing.T) {
+	k := newKeystone(t)
+	v := k.tokens(nil)
+	token := k.login("lab", project("lab"))
+	if _, err := v.Validate(t.Context(), token, ""); err != nil {
+		t.Fatal(err)
+	}
+	k.advance(10 * time.Second)
+	goOn := make(chan struct{})
+	k.answers(func(http.ResponseWriter, *http.Request) bool {
+		<-goOn
+		return false
+	})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 1024 {
+		if _, err := v.Validate(gone, fmt.Sprint("gAAAAA", i), ""); !errors.Is(err, recovery.ErrCanceled) {
+			t.Fatalf("token %d: %v, want ErrCanceled", i, err)
+		}
+	}
+	if _, err := v.Validate(t.Context(), "gAAAAAmore", ""); !errors.Is(err, recovery.ErrUnavailable) {
+		t.Errorf("one more: %v, want ErrUnavailable", err)
+	}
+	if _, err := v.Validate(t.Context(), token, ""); err != nil {
+		t.Errorf("a known one: %v", err)
+	}
+	v.Close()
+	close(goOn)
+}
+
 func TestTokensOptions(t *testing.T) {
 	for name, change := range map[string]func(*openstack.TokenOptions){
 		"no Keystone":   func(o *openstack.TokenOptions) { o.AuthURL = "" },
