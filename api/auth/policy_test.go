@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -338,4 +339,55 @@ func FuzzPolicy(f *testing.F) {
 			_ = p.Enforce(r.Name, ann, map[string]string{"project_id": "p-one"})
 		}
 	})
+}
+
+// The API asks for no rule that the table does not have, and the table has none
+// of Wasakari's that nobody asks for.
+func TestRulesAreThoseOfTheAPI(t *testing.T) {
+	inTable, asked := map[string]bool{}, map[string]bool{}
+	for _, r := range auth.Rules() {
+		if inTable[r.Name] {
+			t.Errorf("%s stands twice in the table", r.Name)
+		}
+		inTable[r.Name] = true
+	}
+	for folder, form := range map[string]struct {
+		prefix string
+		rule   *regexp.Regexp
+	}{
+		"../masakariv1": {"os_masakari_api:", regexp.MustCompile(`\bpolicy: +"([^"]+)"`)},
+		"../wasakariv1": {"", regexp.MustCompile(`"(wasakari:[a-z:]+)"`)},
+	} {
+		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, f := range files {
+			if strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range form.rule.FindAllStringSubmatch(string(text), -1) {
+				found++
+				asked[form.prefix+m[1]] = true
+			}
+		}
+		if found < 5 {
+			t.Errorf("%d rules in %s, want more: are they written in another way?", found, folder)
+		}
+	}
+	for rule := range asked {
+		if !inTable[rule] {
+			t.Errorf("the API asks for rule %s, which is not in the table", rule)
+		}
+	}
+	for rule := range inTable {
+		if strings.HasPrefix(rule, "wasakari:") && !asked[rule] {
+			t.Errorf("nobody asks for rule %s", rule)
+		}
+	}
 }

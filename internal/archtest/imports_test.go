@@ -36,12 +36,15 @@ var may = map[string][]string{
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
 	"internal/audit":         {"recovery"},
+	"internal/lifecycle":     {},
+	"internal/reload":        {},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
+		"internal/lifecycle", "internal/reload",
 	},
 }
 
@@ -58,6 +61,8 @@ var only = map[string][]string{
 	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
+	"github.com/coreos/go-systemd/":      {"internal/lifecycle"},
+	"github.com/fsnotify/fsnotify":       {"internal/reload"},
 	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
 	"github.com/getkin/kin-openapi":      {"api"},
