@@ -116,3 +116,22 @@ func TestRace(t *testing.T) {
 		t.Errorf("notifications = %q, want one", got)
 	}
 }
+
+// TestLargeSegment deletes a segment of more hosts than a transaction has room
+// for.
+func TestLargeSegment(t *testing.T) {
+	kept := openStore(t)
+	s := serve(t, func(c *api.Config) { c.Masakari.Store = kept })
+	segment := s.segment("large")
+	for i := range 150 {
+		name := fmt.Sprintf("host-%03d", i)
+		s.nova.known = append(s.nova.known, name)
+		s.host(segment, name)
+	}
+	s.ask("DELETE", "/v1/segments/"+segment, nil).want(204, "")
+	again := s.segment("large")
+	s.host(again, "host-149")
+	if got := s.ask("GET", "/v1/segments/"+again+"/hosts", nil).names("hosts", "name"); len(got) != 1 {
+		t.Errorf("hosts = %q, want one", got)
+	}
+}
