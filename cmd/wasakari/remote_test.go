@@ -39,7 +39,6 @@ type remote struct {
 	vmoves   []recovery.VMove
 	aborted  recovery.Abort
 	retried  []string
-	watched  chan struct{} // gets one for each stream that begins
 	requests []string
 	seen     []string // tokens
 }
@@ -52,7 +51,7 @@ func (s *remote) lock() func() {
 // serveRemote starts a server with what args say, as check would read them.
 func serveRemote(t *testing.T, p *place, args ...settings) *remote {
 	t.Helper()
-	s := &remote{events: wasakariv1.NewEvents(0), bytes: map[string][]byte{}, watched: make(chan struct{}, 16)}
+	s := &remote{events: wasakariv1.NewEvents(0), bytes: map[string][]byte{}}
 	set := settings{logLevel: "error", stateDir: t.TempDir()}
 	if len(args) > 0 {
 		set = args[0]
@@ -75,9 +74,6 @@ func serveRemote(t *testing.T, p *place, args ...settings) *remote {
 		s.requests = append(s.requests, r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), wasakariv1.Prefix))
 		s.seen = append(s.seen, r.Header.Get("X-Auth-Token"))
 		unlock()
-		if strings.HasSuffix(r.URL.Path, "/watch") {
-			w = streamStart{w, s.watched}
-		}
 		api.ServeHTTP(w, r)
 	}))
 	t.Cleanup(func() {
@@ -86,21 +82,6 @@ func serveRemote(t *testing.T, p *place, args ...settings) *remote {
 	})
 	p.environ = append(p.environ, "WASAKARI_SERVER="+s.URL)
 	return s
-}
-
-// streamStart tells when an answer has begun.
-type streamStart struct {
-	http.ResponseWriter
-	began chan struct{}
-}
-
-func (w streamStart) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w streamStart) WriteHeader(code int) {
-	w.ResponseWriter.WriteHeader(code)
-	if code == http.StatusOK {
-		w.began <- struct{}{}
-	}
 }
 
 func (s *remote) caller(r *http.Request) (wasakariv1.Caller, error) {
@@ -317,7 +298,7 @@ func TestTaskPushRefused(t *testing.T) {
 		{file: "host.wasm", tenant: "p-one", want: "task a_task uses nova.service_disable, which is not for tenants; take it out of task.yaml"},
 		{file: "host.wasm"},
 		{file: "tasks/own_task.wasm"}, // what lies there already
-		{file: "nothing.wasm", want: "magic header not found; give a .wasm file"},
+		{file: "nothing.wasm", want: "not a WebAssembly module: it does not begin with 00 61 73 6d; give a .wasm file"},
 		{file: "command.wasm", want: "?"},
 	} {
 		t.Run(tt.file+" of "+orOperator(tt.tenant), func(t *testing.T) {
@@ -366,7 +347,7 @@ r1   failed  2026-11-23 09:00:00Z  1m30s  compute-1  no room·[2J
 	says(t, p.run(t.Context(), t, "runs", "list", "--status", "ended"), exitFailed, "",
 		"wasakari: status \"ended\" is none of a run; want one of running, finished, ignored, error, failed, held\n")
 	r := p.run(t.Context(), t, "runs", "show", "r1")
-	for _, want := range []string{"no room·[2J", "compute-1", "ticket", "a_task  failed", "web       failed", "nova.server_evacuate  s1", "req-1", "unlock server"} {
+	for _, want := range []string{"no room·[2J", "compute-1", "ticket", "a_task  failed", "web     failed", "nova.server_evacuate  s1", "req-1", "unlock server"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("show lacks %q:\n%s", want, r.stdout)
 		}
@@ -398,31 +379,38 @@ func TestRunsWatch(t *testing.T) {
 	run := recovery.Run{ID: "r1", Notification: "n1", Host: "compute-1", Status: recovery.StatusRunning, Started: start}
 	s.runs = []recovery.Run{run}
 	task := recovery.TaskRecord{Seq: 1, Phase: recovery.Pre, Key: "a_task", Status: recovery.TaskRunning, Started: start}
+	at := func(sec int, c recovery.Change) wasakariv1.Event {
+		c.Revision = int64(sec)
+		return wasakariv1.Event{Change: c, Time: start.Add(time.Duration(sec) * time.Second)}
+	}
+	ended, over := task, run
+	ended.Status, ended.Ended, ended.Message = recovery.TaskFailed, start.Add(2*time.Second), "no \x1b room"
+	over.Status, over.Finished, over.Message = recovery.StatusFailed, true, "a_task failed"
 	for _, output := range []string{"text", "json"} {
 		s.runs[0] = run
-		done := make(chan result)
-		go func() { done <- p.run(t.Context(), t, "runs", "watch", "r1", "-o", output) }()
-		<-s.watched
-		at := func(sec int, c recovery.Change) wasakariv1.Event {
-			c.Revision = int64(sec)
-			return wasakariv1.Event{Change: c, Time: start.Add(time.Duration(sec) * time.Second)}
+		// What is printed tells how far it is.
+		steps := []func(){
+			func() { s.events.Publish(at(1, recovery.Change{RunID: "r1", Task: &task})) },
+			func() { // a stream that breaks goes on where it was
+				s.CloseClientConnections()
+				s.events.Publish(at(2, recovery.Change{RunID: "r1", Task: &ended}))
+			},
+			func() {
+				unlock := s.lock()
+				s.runs[0] = over
+				unlock()
+				s.events.Publish(at(3, recovery.Change{Run: &over}))
+			},
 		}
-		s.events.Publish(at(1, recovery.Change{RunID: "r1", Task: &task}))
-		// A stream that breaks goes on where it was.
-		s.CloseClientConnections()
-		<-s.watched
-		ended := task
-		ended.Status, ended.Ended, ended.Message = recovery.TaskFailed, start.Add(2*time.Second), "no \x1b room"
-		s.events.Publish(at(2, recovery.Change{RunID: "r1", Task: &ended}))
-		over := run
-		over.Status, over.Finished, over.Message = recovery.StatusFailed, true, "a_task failed"
-		unlock := s.lock()
-		s.runs[0] = over
-		unlock()
-		s.events.Publish(at(3, recovery.Change{Run: &over}))
-		r := <-done
+		p.stdout = func([]byte) {
+			if len(steps) > 0 {
+				steps[0]()
+				steps = steps[1:]
+			}
+		}
+		r := p.run(t.Context(), t, "runs", "watch", "r1", "-o", output)
 		if output == "json" {
-			last := ""
+			var events []string
 			for line := range strings.Lines(r.stdout) {
 				var doc struct {
 					Event string
@@ -431,23 +419,21 @@ func TestRunsWatch(t *testing.T) {
 				if err := json.Unmarshal([]byte(line), &doc); err != nil {
 					t.Fatalf("%v: %s", err, line)
 				}
-				last = doc.Event
+				events = append(events, doc.Event)
 			}
-			if r.code != exitFailed || last != "run" || strings.Contains(r.stdout, "\x1b") {
-				t.Errorf("%+v", r)
+			if r.code != exitFailed || !slices.Equal(events, []string{"run", "task", "task", "run"}) || strings.Contains(r.stdout, "\x1b") {
+				t.Errorf("events %q: %+v", events, r)
 			}
 			continue
 		}
 		want := "run r1, compute-1\n   1.00s  pre a_task: started\n   2.00s  pre a_task: failed after 2s: no · room\n\nfailed: a_task failed\n"
 		says(t, r, exitFailed, want, "")
 	}
+	p.stdout = nil
 	says(t, p.run(t.Context(), t, "runs", "watch", "r9"), exitFailed, "", "wasakari: there is no run r9; list what there is with GET /wasakari/v1/runs\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	s.runs[0] = run
-	go func() {
-		<-s.watched
-		cancel()
-	}()
+	p.stdout = func([]byte) { cancel() }
 	if r := p.run(ctx, t, "runs", "watch", "r1"); r.code != exitInterrupted {
 		t.Errorf("interrupted: %+v", r)
 	}
@@ -462,7 +448,7 @@ func TestFlowCommands(t *testing.T) {
 	good := &place{dir: p.dir}
 	serveRemote(t, good, settings{taskDirs: []string{filepath.Join(p.dir, "tasks")}, configFiles: []string{filepath.Join(p.dir, "good.conf")}})
 	r := good.run(t.Context(), t, "flow", "show", "process")
-	want := fmt.Sprintf("process (%s/good.conf:2:1)\n  main  a_task  acme 1.0.0 ", p.dir)
+	want := fmt.Sprintf("process (%s/good.conf:2:34)\n  main  a_task  acme 1.0.0 ", p.dir)
 	if r.code != exitOK || !strings.HasPrefix(r.stdout, want) || !strings.HasSuffix(r.stdout, "  kv.*\n") {
 		t.Errorf("%+v", r)
 	}
