@@ -204,6 +204,10 @@ func (w *watcher) RunEnded(n recovery.Notification, run recovery.Run, s recovery
 	w.add("run ended %s %s %s %s", n.UUID, run.ID, run.Status, s)
 }
 
+func (w *watcher) PutOff(it recovery.QueueItem, run string, err error) {
+	w.add("put off %s %s: %v", it.Notification, run, err)
+}
+
 func (w *watcher) HandedOver(run string, lost bool) { w.add("handed over %s lost=%t", run, lost) }
 
 func (w *watcher) Superseded(it recovery.QueueItem, by string) {

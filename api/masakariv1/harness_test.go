@@ -9,10 +9,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/wasakari/wasakari/api"
@@ -35,18 +41,22 @@ type service struct {
 	url   string
 	store *fakeStore
 	nova  *fakeNova
-	cfg   *api.Config
+	doc   routers.Router
 }
 
 // serve starts the API. change may alter the configuration.
 func serve(t *testing.T, change ...func(*api.Config)) *service {
 	t.Helper()
+	policy, err := auth.NewPolicy(auth.PolicyConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	store, nova := newFakeStore(), &fakeNova{known: []string{"compute-1", "compute-2", "compute-3"}}
 	cfg := api.Config{
 		Authenticator:      tokens{},
 		WWWAuthenticateURI: "http://keystone.example:5000",
 		Logger:             zaptest.NewLogger(t),
-		Masakari:           masakariv1.Config{Store: store, Policy: policy{}, Nova: nova, DuplicateWindow: window},
+		Masakari:           masakariv1.Config{Store: store, Policy: policy, Nova: nova, DuplicateWindow: window},
 		DisableFile:        t.TempDir() + "/disabled",
 	}
 	for _, c := range change {
@@ -58,7 +68,53 @@ func serve(t *testing.T, change ...func(*api.Config)) *service {
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return &service{t: t, url: srv.URL, store: store, nova: nova, cfg: &cfg}
+	s := &service{t: t, url: srv.URL, store: store, nova: nova}
+	documented.Do(func() { documentedBy = s.document() })
+	s.doc = documentedBy
+	return s
+}
+
+// documentedBy is the OpenAPI document, the same in all tests.
+var (
+	documented   sync.Once
+	documentedBy routers.Router
+)
+
+// document reads the OpenAPI document that is served.
+func (s *service) document() routers.Router {
+	s.t.Helper()
+	got := s.ask("GET", api.OpenAPIPath, nil, "X-Auth-Token", "-").wantStatus(200)
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(got.body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := doc.Validate(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return router
+}
+
+// checkDocumented fails the test when an answer is not as the document says.
+func (s *service) checkDocumented(req *http.Request, a answer) {
+	s.t.Helper()
+	if s.doc == nil {
+		return
+	}
+	route, params, err := s.doc.FindRoute(req)
+	if err != nil {
+		return // not in the document, such as a path with a project
+	}
+	in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route}
+	out := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: a.status, Header: a.header, Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	}
+	if err := openapi3filter.ValidateResponse(s.t.Context(), out.SetBodyBytes([]byte(a.body))); err != nil {
+		s.t.Errorf("%s %s: answer %d %s is not as documented: %v", req.Method, req.URL.Path, a.status, a.body, err)
+	}
 }
 
 // tokens knows two callers.
@@ -76,16 +132,6 @@ func (tokens) Authenticate(_ context.Context, r *http.Request) (auth.Identity, e
 	return auth.Identity{}, recovery.ErrUnauthorized
 }
 
-// policy lets admins do everything.
-type policy struct{}
-
-func (policy) Enforce(rule string, id auth.Identity, _ map[string]string) error {
-	if len(id.Roles) == 1 && id.Roles[0] == "admin" {
-		return nil
-	}
-	return recovery.ErrForbidden
-}
-
 // fakeNova knows hosts.
 type fakeNova struct {
 	known []string
@@ -93,10 +139,8 @@ type fakeNova struct {
 }
 
 func (n *fakeNova) HostExists(_ context.Context, name string) (bool, error) {
-	for _, k := range n.known {
-		if k == name {
-			return true, n.err
-		}
+	if slices.Contains(n.known, name) {
+		return true, n.err
 	}
 	return false, n.err
 }
@@ -152,7 +196,9 @@ func (s *service) ask(method, path string, body any, headers ...string) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{t: s.t, status: res.StatusCode, header: res.Header, body: string(data)}
+	a := answer{t: s.t, status: res.StatusCode, header: res.Header, body: string(data)}
+	s.checkDocumented(req, a)
+	return a
 }
 
 // at gives the value at a path of keys of the body: "segment.uuid".

@@ -58,7 +58,7 @@ func (rt *route) describe() *openapi3.Operation {
 	if rt.policy != "" {
 		op.Description = "Policy rule: " + rt.policy + "."
 	}
-	for _, part := range strings.Split(rt.path, "/") {
+	for part := range strings.SplitSeq(rt.path, "/") {
 		if strings.HasPrefix(part, "{") {
 			op.AddParameter(openapi3.NewPathParameter(strings.Trim(part, "{}")).WithSchema(openapi3.NewStringSchema()))
 		}
@@ -82,7 +82,7 @@ func (rt *route) describe() *openapi3.Operation {
 	}
 	statuses := slices.Concat([]int{
 		http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable,
-		http.StatusUnsupportedMediaType, http.StatusServiceUnavailable,
+		http.StatusUnsupportedMediaType, http.StatusInternalServerError, http.StatusServiceUnavailable,
 	}, rt.doc.errors)
 	slices.Sort(statuses)
 	for _, status := range slices.Compact(statuses) {
@@ -101,13 +101,14 @@ func (rt *route) describe() *openapi3.Operation {
 
 // operationID makes a name of action and path: createSegmentsHosts.
 func (rt *route) operationID() string {
-	id := rt.action
-	for _, part := range strings.Split(rt.path, "/") {
+	var id strings.Builder
+	id.WriteString(rt.action)
+	for part := range strings.SplitSeq(rt.path, "/") {
 		if part != "" && !strings.HasPrefix(part, "{") {
-			id += strings.ToUpper(part[:1]) + part[1:]
+			id.WriteString(strings.ToUpper(part[:1]) + part[1:])
 		}
 	}
-	return id
+	return id.String()
 }
 
 // props are the fields of an answer; all of them are always there.

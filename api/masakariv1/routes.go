@@ -94,14 +94,22 @@ var routes = concat(
 				parameter{"enabled", "string", "Only those that are (1) or are not (0)."},
 			),
 		}},
-		route{action: "create", serve: createSegment, status: http.StatusCreated, policy: "segments:create", body: segmentCreate, audit: "segment.create",
-			doc: description{summary: "Create a segment", answer: "segment", errors: []int{409}}},
-		route{action: "show", serve: showSegment, status: http.StatusOK, policy: "segments:detail",
-			doc: description{summary: "Show a segment", answer: "segment", errors: []int{404}}},
-		route{action: "update", serve: updateSegment, status: http.StatusOK, policy: "segments:update", body: segmentUpdate, audit: "segment.update",
-			doc: description{summary: "Update a segment", answer: "segment", errors: []int{404, 409}}},
-		route{action: "delete", serve: deleteSegment, status: http.StatusNoContent, policy: "segments:delete", audit: "segment.delete",
-			doc: description{summary: "Delete a segment and its hosts", errors: []int{404, 409}}},
+		route{
+			action: "create", serve: createSegment, status: http.StatusCreated, policy: "segments:create", body: segmentCreate, audit: "segment.create",
+			doc: description{summary: "Create a segment", answer: "segment", errors: []int{409}},
+		},
+		route{
+			action: "show", serve: showSegment, status: http.StatusOK, policy: "segments:detail",
+			doc: description{summary: "Show a segment", answer: "segment", errors: []int{404}},
+		},
+		route{
+			action: "update", serve: updateSegment, status: http.StatusOK, policy: "segments:update", body: segmentUpdate, audit: "segment.update",
+			doc: description{summary: "Update a segment", answer: "segment", errors: []int{404, 409}},
+		},
+		route{
+			action: "delete", serve: deleteSegment, status: http.StatusNoContent, policy: "segments:delete", audit: "segment.delete",
+			doc: description{summary: "Delete a segment and its hosts", errors: []int{404, 409}},
+		},
 	),
 	[]route{{method: http.MethodPost, path: segmentPath + "/action", action: "action"}},
 	resource(segmentPath+"/hosts", segmentPath+"/hosts/{host_id}",
@@ -113,14 +121,22 @@ var routes = concat(
 				parameter{"reserved", "string", "Only those that are, or are not; a boolean word."},
 			),
 		}},
-		route{action: "create", serve: createHost, status: http.StatusCreated, policy: "os-hosts:create", body: hostCreate, audit: "host.create",
-			doc: description{summary: "Add a host to a segment", answer: "host", errors: []int{404, 409}}},
-		route{action: "show", serve: showHost, status: http.StatusOK, policy: "os-hosts:detail",
-			doc: description{summary: "Show a host", answer: "host", errors: []int{404}}},
-		route{action: "update", serve: updateHost, status: http.StatusOK, policy: "os-hosts:update", body: hostUpdate, audit: "host.update",
-			doc: description{summary: "Update a host", answer: "host", errors: []int{404, 409}}},
-		route{action: "delete", serve: deleteHost, status: http.StatusNoContent, policy: "os-hosts:delete", audit: "host.delete",
-			doc: description{summary: "Remove a host", errors: []int{404, 409}}},
+		route{
+			action: "create", serve: createHost, status: http.StatusCreated, policy: "os-hosts:create", body: hostCreate, audit: "host.create",
+			doc: description{summary: "Add a host to a segment", answer: "host", errors: []int{404, 409}},
+		},
+		route{
+			action: "show", serve: showHost, status: http.StatusOK, policy: "os-hosts:detail",
+			doc: description{summary: "Show a host", answer: "host", errors: []int{404}},
+		},
+		route{
+			action: "update", serve: updateHost, status: http.StatusOK, policy: "os-hosts:update", body: hostUpdate, audit: "host.update",
+			doc: description{summary: "Update a host", answer: "host", errors: []int{404, 409}},
+		},
+		route{
+			action: "delete", serve: deleteHost, status: http.StatusNoContent, policy: "os-hosts:delete", audit: "host.delete",
+			doc: description{summary: "Remove a host", errors: []int{404, 409}},
+		},
 	),
 	resource("/notifications", notificationPath,
 		route{action: "index", serve: listNotifications, status: http.StatusOK, policy: "notifications:index", doc: description{
@@ -132,10 +148,14 @@ var routes = concat(
 				parameter{"generated-since", "string", "Only those generated at that time or later; ISO 8601."},
 			),
 		}},
-		route{action: "create", serve: createNotification, status: http.StatusAccepted, policy: "notifications:create", body: notificationCreate, audit: "notification.create",
-			doc: description{summary: "Report a failure", answer: "notification", errors: []int{409}}},
-		route{action: "show", serve: showNotification, status: http.StatusOK, policy: "notifications:detail",
-			doc: description{summary: "Show a notification", answer: "notification", errors: []int{404}}},
+		route{
+			action: "create", serve: createNotification, status: http.StatusAccepted, policy: "notifications:create", body: notificationCreate, audit: "notification.create",
+			doc: description{summary: "Report a failure", answer: "notification", errors: []int{409}},
+		},
+		route{
+			action: "show", serve: showNotification, status: http.StatusOK, policy: "notifications:detail",
+			doc: description{summary: "Show a notification", answer: "notification", errors: []int{404}},
+		},
 	),
 	[]route{{method: http.MethodPost, path: notificationPath + "/action", action: "action"}},
 	resource(notificationPath+"/vmoves", notificationPath+"/vmoves/{vmove_id}",
@@ -146,8 +166,10 @@ var routes = concat(
 				parameter{"status", "string", "Only those with it."},
 			),
 		}},
-		route{action: "show", serve: showVMove, status: http.StatusOK, policy: "vmoves:detail",
-			doc: description{summary: "Show the move of a server", answer: "vmove", errors: []int{404}}},
+		route{
+			action: "show", serve: showVMove, status: http.StatusOK, policy: "vmoves:detail",
+			doc: description{summary: "Show the move of a server", answer: "vmove", errors: []int{404}},
+		},
 	),
 )
 

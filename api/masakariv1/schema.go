@@ -165,7 +165,7 @@ func (l length) check(v value) *mistake {
 }
 
 func (l length) describe(s *openapi3.Schema) {
-	s.MinLength = uint64(max(l.least, 0)) //nolint:gosec // not negative
+	s.MinLength = uint64(max(l.least, 0))
 	if l.most > 0 {
 		most := uint64(l.most)
 		s.MaxLength = &most
