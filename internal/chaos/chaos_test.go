@@ -16,6 +16,8 @@ var (
 	programs = flag.String("programs", "", "folder with wasakari, built with the tag chaos, and etcd")
 	keepFlag = flag.String("keep", "", "folder in which logs and stores are kept")
 	logLevel = flag.String("log", "warn", "log level of the nodes")
+	timeFlag = flag.Duration("sending", 20*time.Second, "time in which a round's notifications are sent, and things go wrong")
+	vmsFlag  = flag.Int("vms", 200, "notifications about servers in a round")
 	seedFlag = flag.Uint64("seed", 1, "seed of the first round")
 )
 

@@ -194,13 +194,13 @@ func (v *nova) changes() []sent {
 
 // plan is what a round's cloud holds.
 type plan struct {
-	auto     []string // hosts that die, recovered by Nova's scheduler
-	reserve  []string // hosts that die, in the segment with reserved hosts
-	reserved []string // those
-	process  []string // hosts whose nova-compute fails
-	plain    []string // hosts whose servers fail
-	spare    []string // hosts to which servers go
-	each     int      // servers of each host that dies
+	auto      []string // hosts that die, recovered by Nova's scheduler
+	reserve   []string // hosts that die, in the segment with reserved hosts
+	reserved  []string // those
+	process   []string // hosts whose nova-compute fails
+	plain     []string // hosts whose servers fail
+	spare     []string // hosts to which servers go
+	each      int      // servers of each host that dies
 	plainEach int
 }
 
@@ -272,4 +272,3 @@ func (v *nova) serversOf() map[string][]string {
 	}
 	return out
 }
-
