@@ -8,6 +8,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -149,7 +150,7 @@ type ProcessFailure struct {
 type AuthToken struct {
 	AuthType                    string        `option:"auth_type"`
 	AuthURL                     string        `option:"auth_url"`
-	WWWAuthenticateURI          string        `option:"www_authenticate_uri"`
+	WWWAuthenticateURI          string        `option:"www_authenticate_uri"` // AuthURL when it is not set
 	Username                    string        `option:"username"`
 	Password                    Secret        `option:"password"`
 	UserID                      string        `option:"user_id"`
@@ -430,6 +431,7 @@ func (c *Config) fill() []*recovery.ConfigError {
 			setFields(v.Field(i), group, values)
 		}
 	}
+	c.AuthToken.WWWAuthenticateURI = cmp.Or(c.AuthToken.WWWAuthenticateURI, c.AuthToken.AuthURL)
 	return nil
 }
 

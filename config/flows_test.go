@@ -186,6 +186,16 @@ func TestCheckService(t *testing.T) {
 	}
 }
 
+// Callers are told of the Keystone that is asked, unless of another one.
+func TestWWWAuthenticateURI(t *testing.T) {
+	for text, want := range map[string]string{"": "http://k/v3", "www_authenticate_uri = https://public/v3\n": "https://public/v3"} {
+		c := loadText(t, "[keystone_authtoken]\nauth_url = http://k/v3\n"+text)
+		if got := c.AuthToken.WWWAuthenticateURI; got != want {
+			t.Errorf("www_authenticate_uri = %s, want %s", got, want)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	root := t.TempDir()
 	put := func(name string) string {

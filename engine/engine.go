@@ -20,9 +20,9 @@ import (
 // Store is what must not be lost, shared by all nodes. It is safe for
 // concurrent use.
 type Store interface {
-	// Changed gives a value, coalesced, whenever an item of the queue, a claim or
-	// a node came, changed or went. It is closed when ctx ends.
-	Changed(ctx context.Context) <-chan struct{}
+	// Watch tells of every change; of those to the queue, and to what holds its
+	// items back, in the field Queue. The channel is closed when ctx ends.
+	Watch(ctx context.Context) <-chan recovery.Change
 	// Queue lists the notifications that have no final status, oldest first.
 	Queue(ctx context.Context) ([]recovery.QueueItem, error)
 	// Nodes lists the nodes that are alive, each with the runs that it has
@@ -37,13 +37,13 @@ type Store interface {
 	// Claim makes the run of a notification, or takes the one that was begun, and
 	// holds its host or server. An error that matches recovery.ErrConflict means
 	// that it cannot be had now, recovery.ErrNotFound that the notification is
-	// done with.
+	// done with. Before a compute host can be had, no new run for a server of it
+	// is begun, and those that were are asked to end.
 	Claim(ctx context.Context, notification string) (Run, error)
 	// EndNotification ends a notification without a run. Errors are as for Claim.
 	EndNotification(ctx context.Context, notification string, status recovery.NotificationStatus, message string) error
 	// Abort asks that a run ends, whether or not somebody works on it. The error
-	// matches recovery.ErrExists when it was asked before, unless the new wish is
-	// stricter; recovery.ErrNotFound or recovery.ErrConflict when it has ended.
+	// matches recovery.ErrNotFound or recovery.ErrConflict when it has ended.
 	Abort(ctx context.Context, run string, a recovery.Abort) error
 	SetDraining(ctx context.Context, draining bool) error
 }
@@ -55,34 +55,33 @@ type Run interface {
 	// Journal keeps the run. Start may also be given a run that has ended and left
 	// something to undo: nothing but the record changes. End writes record and
 	// final status of the notification and gives up the claim; it refuses with
-	// recovery.ErrInUse while there is something to undo.
+	// recovery.ErrConflict while there is something to undo.
 	flow.Journal
 	ID() string
 	// Record gives the run as it was last written.
 	Record(ctx context.Context) (recovery.Run, error)
 	History(ctx context.Context) ([]recovery.TaskRecord, error)
 	Undos(ctx context.Context) ([]recovery.Undo, error)
-	// Segment and Hosts are those of the host that the run is about, as they are
-	// now.
-	Segment(ctx context.Context) (recovery.Segment, error)
+	// Hosts lists the hosts of the run's segment, in the order in which reserved
+	// ones are tried.
 	Hosts(ctx context.Context) ([]recovery.Host, error)
 	UpdateHost(ctx context.Context, h recovery.Host) error
-	// VMRuns lists the runs that hold a server of the run's host.
-	VMRuns(ctx context.Context) ([]string, error)
 	// EndLeaving ends the run as End does, whatever is left to undo.
 	EndLeaving(ctx context.Context, run recovery.Run) error
-	// Requeue ends the run, gives its notification the status error and puts it
-	// back into the queue until notBefore. It refuses as End does.
-	Requeue(ctx context.Context, run recovery.Run, notBefore time.Time) error
-	// Release gives up the claim and leaves all else, so that any node can go on
-	// with the run from notBefore on; zero: at once.
-	Release(ctx context.Context, notBefore time.Time) error
+	// EndRetry ends the run, gives its notification the status error and lets it
+	// wait for another one until notBefore. It refuses as End does.
+	EndRetry(ctx context.Context, run recovery.Run, notBefore time.Time) error
+	// Release gives up the claim and leaves all else, with no change under way:
+	// any node can go on with the run at once. Close is for when that is not
+	// known.
+	Release(ctx context.Context) error
+	Close()
 	// ClaimReserved makes a reserved host the run's own, also for a node that
 	// takes the run over. It fails with recovery.ErrConflict when another run has
 	// it, or when it is reserved no more. ReleaseReserved gives it back.
 	ClaimReserved(ctx context.Context, host string) error
 	ReleaseReserved(ctx context.Context, host string) error
-	// Aborted gives each wish that the run ends, those from before the claim too.
+	// Aborted gives each wish that the run ends, one from before the claim too.
 	Aborted() <-chan recovery.Abort
 	// Lost is closed when the claim is this node's no more.
 	Lost() <-chan struct{}
@@ -95,7 +94,8 @@ type Flows interface {
 	// notification failed.
 	Prepare(ctx context.Context, run recovery.Run, seg recovery.Segment) (recovery.Run, error)
 	// Perform runs the flow to its end, or goes on with it, as flow.Run does with
-	// HandOver. An error means that the run did not come to an end.
+	// HandOver. A new run is written by nobody before Journal.Start: nothing may be
+	// done for it until then. An error means that the run did not come to an end.
 	Perform(ctx context.Context, job Job) (recovery.Run, error)
 }
 
@@ -168,9 +168,6 @@ type Config struct {
 	// Repair is the kind of flow that answers a host that came back (STARTED).
 	// Defaults to none: such a notification is finished at once.
 	Repair recovery.FlowKind
-	// SupersedeWait bounds how long the run of a host waits for the runs of its
-	// servers to stop, before it is put off. Defaults to 5 minutes.
-	SupersedeWait time.Duration
 	// DrainTimeout bounds the end of Run. Defaults to 3 minutes.
 	DrainTimeout time.Duration
 	// Observer is told what happens. Defaults to NoObserver.
@@ -191,7 +188,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		v  *time.Duration
 		to time.Duration
-	}{{&c.MaxWait, time.Hour}, {&c.SupersedeWait, 5 * time.Minute}, {&c.DrainTimeout, 3 * time.Minute}} {
+	}{{&c.MaxWait, time.Hour}, {&c.DrainTimeout, 3 * time.Minute}} {
 		if *d.v <= 0 {
 			*d.v = d.to
 		}

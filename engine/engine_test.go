@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +33,11 @@ func start(t *testing.T, n *node, f *flows, change func(*engine.Config)) started
 	if change != nil {
 		change(&cfg)
 	}
-	e := engine.New(cfg)
+	return serve(t, engine.New(cfg))
+}
+
+func serve(t *testing.T, e *engine.Engine) started {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
@@ -200,9 +206,7 @@ func TestInputs(t *testing.T) {
 			start(t, c.node("n1"), &flows{t: t}, nil)
 			pass(millisecond)
 			want := common(string(tt.method), tt.event)
-			for k, v := range tt.more {
-				want[k] = v
-			}
+			maps.Copy(want, tt.more)
 			got := c.run(0).rec.Inputs
 			for k, v := range want {
 				if string(got[k]) != v {
@@ -268,12 +272,16 @@ func TestSupersede(t *testing.T) {
 		ran := 0
 		for i := range 5 {
 			n := c.note(fmt.Sprintf("vm%d", i))
-			if n.Status != recovery.StatusIgnored || !strings.Contains(n.Message, "run "+id+" recovers host h1") {
-				t.Errorf("%s = %s: %s", n.UUID, n.Status, n.Message)
+			want := "superseded: run " + id + " recovers host h1 and all its servers"
+			if len(n.Runs) > 0 {
+				want = "flow instance: task a: aborted by notification:host: host h1 is recovered"
+			}
+			if n.Status != recovery.StatusIgnored || n.Message != want {
+				t.Errorf("%s = %s: %s, want %s", n.UUID, n.Status, n.Message, want)
 			}
 			for _, run := range n.Runs {
 				ran++
-				if s := c.runs[run]; s.rec.Status != recovery.StatusIgnored || s.rec.Abort == nil || s.rec.Abort.Mode != recovery.AbortStop || s.rec.Abort.By != "run:"+id {
+				if s := c.runs[run]; s.rec.Status != recovery.StatusIgnored || s.rec.Abort == nil || s.rec.Abort.Mode != recovery.AbortStop {
 					t.Errorf("run %s ended %s, aborted by %+v", run, s.rec.Status, s.rec.Abort)
 				}
 			}
@@ -287,15 +295,15 @@ func TestSupersede(t *testing.T) {
 		if got := c.note("elsewhere"); got.Status.Final() {
 			t.Errorf("a server of another host: %s: %s", got.Status, got.Message)
 		}
-		if n := len(slices.DeleteFunc(w.list(), func(s string) bool { return !strings.HasPrefix(s, "superseded") })); n != 5 {
-			t.Errorf("%d were told to be superseded, want 5", n)
+		if n := len(slices.DeleteFunc(w.list(), func(s string) bool { return !strings.HasPrefix(s, "superseded") })); n != 5-running {
+			t.Errorf("%d were told to be superseded, want %d", n, 5-running)
 		}
 		_ = other.stop()
 	})
 }
 
 // TestSupersedeWaits lets nothing be done to a host while the run of a server
-// of it has not stopped.
+// of it has not stopped, and loses no time when it has.
 func TestSupersedeWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -312,20 +320,20 @@ func TestSupersedeWaits(t *testing.T) {
 		pass(millisecond)
 		c.hostDown("host", "h1")
 		pass(time.Minute)
-		if len(f.did) != 0 || c.note("host").Status != recovery.StatusRunning {
+		c.vmDown("late", "h1", "srv2")
+		pass(time.Minute)
+		if len(f.did) != 0 || c.note("host").Status != recovery.StatusNew || c.note("late").Status != recovery.StatusNew {
 			t.Errorf("done while the server's run went on: %v", f.did)
 		}
-		if !c.host("h1").OnMaintenance {
-			t.Error("the host still takes notifications")
-		}
-		pass(5 * time.Minute) // it was put off, the claim given up
 		close(stopped)
-		pass(2 * time.Minute)
+		pass(time.Second)
 		if got := c.outcome("host"); got != "finished: " {
 			t.Errorf("host = %q", got)
 		}
-		if got := c.note("vm").Status; got != recovery.StatusIgnored {
-			t.Errorf("VM = %s", got)
+		for _, n := range []string{"vm", "late"} {
+			if got := c.note(n).Status; got != recovery.StatusIgnored {
+				t.Errorf("%s = %s", n, got)
+			}
 		}
 		if c.count() != 2 {
 			t.Errorf("%d runs, want 2", c.count())
@@ -445,7 +453,11 @@ func TestRetries(t *testing.T) {
 		if c.count() != 4 {
 			t.Fatalf("%d runs, want 4", c.count())
 		}
+		even := 0
 		for i, most := range []time.Duration{2 * time.Minute, 3 * time.Minute, 3 * time.Minute} {
+			if c.run(i+1).rec.Started.Sub(c.run(i).rec.Ended) == most {
+				even++
+			}
 			gap := c.run(i + 1).rec.Started.Sub(c.run(i).rec.Ended)
 			if gap > most || gap < most*3/4 {
 				t.Errorf("try %d came after %s, want up to a quarter less than %s", i+2, gap, most)
@@ -453,6 +465,9 @@ func TestRetries(t *testing.T) {
 			if c.run(i).rec.Status != recovery.StatusFailed || c.run(i+1).rec.Delivery != i+2 {
 				t.Errorf("run %d ended %s; the next is delivery %d", i, c.run(i).rec.Status, c.run(i+1).rec.Delivery)
 			}
+		}
+		if even == 3 {
+			t.Error("the waits are not spread")
 		}
 		if left := c.left(); left != "" {
 			t.Errorf("left: %s", left)
@@ -533,27 +548,27 @@ func TestNotTriedAgain(t *testing.T) {
 func TestPutOff(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(f *flows, fails *int)
+		change func(f *flows, fails *atomic.Int32)
 	}{
-		{"plans not to be read", func(f *flows, fails *int) {
+		{"plans not to be read", func(f *flows, fails *atomic.Int32) {
 			f.prepare = func(recovery.Run) error {
-				if *fails++; *fails <= 5 {
+				if fails.Add(1) <= 5 {
 					return fmt.Errorf("modules: %w", recovery.ErrUnavailable)
 				}
 				return nil
 			}
 		}},
-		{"changes not settled", func(f *flows, fails *int) {
+		{"changes not settled", func(f *flows, fails *atomic.Int32) {
 			f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
-				if *fails++; *fails <= 5 {
+				if fails.Add(1) <= 5 {
 					return job.Record, fmt.Errorf("changes that were under way: %w", recovery.ErrUnavailable)
 				}
 				return f.flow(ctx, job)
 			}
 		}},
-		{"panic", func(f *flows, fails *int) {
+		{"panic", func(f *flows, fails *atomic.Int32) {
 			f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
-				if *fails++; *fails <= 5 {
+				if fails.Add(1) <= 5 {
 					panic("out of order")
 				}
 				return f.flow(ctx, job)
@@ -563,21 +578,21 @@ func TestPutOff(t *testing.T) {
 	for _, tt := range tests {
 		bubble(t, tt.name, func(t *testing.T) {
 			c := newCluster(t)
-			f, fails := &flows{t: t}, 0
-			tt.change(f, &fails)
+			f, fails := &flows{t: t}, &atomic.Int32{}
+			tt.change(f, fails)
 			start(t, c.node("n1"), f, nil)
 			began := time.Now()
 			c.hostDown("note", "h1")
 			pass(millisecond)
-			if n := c.note("note"); n.Status != recovery.StatusRunning || fails != 1 {
-				t.Errorf("notification %s after %d tries", n.Status, fails)
+			if n := c.note("note"); n.Status != recovery.StatusRunning || fails.Load() != 1 {
+				t.Errorf("notification %s after %d tries", n.Status, fails.Load())
 			}
 			pass(time.Hour)
 			if got := c.outcome("note"); got != "finished: " {
 				t.Errorf("notification = %q", got)
 			}
-			if c.count() != 1 || fails != 6 {
-				t.Errorf("%d runs, %d tries", c.count(), fails)
+			if c.count() != 1 || fails.Load() != 6 {
+				t.Errorf("%d runs, %d tries", c.count(), fails.Load())
 			}
 			// 1 + 2 + 4 + 8 + 16 seconds, each up to a quarter less
 			if took := c.run(0).rec.Ended.Sub(began); took > 32*time.Second || took < 23*time.Second {
@@ -595,7 +610,8 @@ func TestStoreAway(t *testing.T) {
 		c := newCluster(t)
 		f, w := &flows{t: t}, &watcher{}
 		cloud := services{
-			{Binary: "nova-compute", Host: "h1", State: "up"}, {Binary: "nova-compute", Host: "h2", State: "down"},
+			{Binary: "nova-compute", Host: "h1", State: "up"},
+			{Binary: "nova-compute", Host: "h2", State: "down"},
 			{Binary: "nova-compute", Host: "stranger", State: "down"},
 		}
 		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Observer, cfg.Cloud = w, cloud })
@@ -604,7 +620,7 @@ func TestStoreAway(t *testing.T) {
 		pass(10 * time.Minute)
 		c.do(func() { c.away = nil })
 		pass(time.Minute)
-		if got, want := w.list(), []string{"away true", "away false", "unreported h2"}; !slices.Equal(got, want) {
+		if got, want := w.list(), []string{"unreported h2", "away true", "away false", "unreported h2"}; !slices.Equal(got, want) {
 			t.Errorf("told: %q, want %q", got, want)
 		}
 		c.hostDown("note", "h1")
@@ -722,7 +738,10 @@ func TestExpiry(t *testing.T) {
 	bubble(t, "one that cannot be ended", func(t *testing.T) {
 		c := newCluster(t)
 		f := &flows{t: t}
-		f.perform = func(context.Context, engine.Job) (recovery.Run, error) {
+		f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
+			if err := job.Journal.Start(ctx, job.Record); err != nil {
+				t.Error(err)
+			}
 			return recovery.Run{}, fmt.Errorf("changes that were under way: %w", recovery.ErrUnavailable)
 		}
 		start(t, c.node("n1"), f, day)
@@ -739,18 +758,39 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("left: %s", left)
 		}
 	})
-	bubble(t, "switched off", func(t *testing.T) {
-		c := newCluster(t)
-		start(t, c.node("n1"), &flows{t: t, task: blocking(nil)}, func(cfg *engine.Config) {
-			day(cfg)
-			cfg.Intervals.CheckExpired = -1
+	for _, tt := range []struct {
+		name  string
+		check time.Duration
+		want  recovery.NotificationStatus
+	}{
+		{"switched off", -1, recovery.StatusError},
+		{"one that fails late", 100 * time.Hour, recovery.StatusFailed},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			c := newCluster(t)
+			release := make(chan struct{})
+			f := &flows{t: t}
+			f.task = func(ctx context.Context, job engine.Job, call flow.TaskCall) recovery.Outcome {
+				<-release
+				return failing(ctx, job, call)
+			}
+			start(t, c.node("n1"), f, func(cfg *engine.Config) {
+				day(cfg)
+				cfg.Intervals.CheckExpired = tt.check
+			})
+			c.hostDown("note", "h1")
+			pass(48 * time.Hour)
+			if n := c.note("note"); n.Status != recovery.StatusRunning {
+				t.Errorf("notification = %s %q", n.Status, n.Message)
+			}
+			close(release)
+			pass(millisecond)
+			n := c.note("note")
+			if n.Status != tt.want || strings.Contains(n.Message, "not tried again: the notification was accepted at") != (tt.want == recovery.StatusFailed) {
+				t.Errorf("notification = %s %q, want %s", n.Status, n.Message, tt.want)
+			}
 		})
-		c.hostDown("note", "h1")
-		pass(48 * time.Hour)
-		if n := c.note("note"); n.Status != recovery.StatusRunning {
-			t.Errorf("notification = %s %q", n.Status, n.Message)
-		}
-	})
+	}
 }
 
 // TestLeftToUndo keeps a run until nothing of it is left, and ends its
@@ -836,28 +876,71 @@ func TestAbort(t *testing.T) {
 			}
 		})
 	}
-	bubble(t, "before it begins", func(t *testing.T) {
+	bubble(t, "when nobody works on it", func(t *testing.T) {
 		c := newCluster(t)
-		stopped := make(chan struct{})
-		f := &flows{t: t}
-		f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
-			<-stopped // a server's run that the host's waits for
-			return f.flow(ctx, job)
-		}
-		n := c.node("n1")
-		start(t, n, f, nil)
-		c.vmDown("vm", "h1", "srv")
-		pass(millisecond)
-		c.hostDown("note", "h1")
-		pass(time.Second)
-		if err := n.Abort(t.Context(), c.run(1).rec.ID, recovery.Abort{Mode: recovery.AbortStop, Reason: "wrong host"}); err != nil {
+		abandoned(t, c)
+		if err := c.node("n2").Abort(t.Context(), c.run(0).rec.ID, recovery.Abort{Mode: recovery.AbortStop, Reason: "not needed", Status: recovery.StatusIgnored}); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Second)
-		if got, want := c.outcome("note"), "failed: aborted before it began: wrong host"; got != want {
-			t.Errorf("notification = %q, want %q", got, want)
+		f := &flows{t: t}
+		start(t, c.node("n1"), f, nil)
+		pass(millisecond)
+		if got, want := c.outcome("note"), "ignored: aborted before it began: not needed"; got != want || len(f.prepared) != 0 {
+			t.Errorf("notification = %q, want %q; prepared %d", got, want, len(f.prepared))
 		}
-		close(stopped)
+	})
+}
+
+// abandoned leaves the run of a VM notification that was claimed by a node that
+// died before it did anything.
+func abandoned(t *testing.T, c *cluster) {
+	t.Helper()
+	c.vmDown("note", "h1", "srv")
+	dead := c.node("dead")
+	if _, err := dead.Claim(t.Context(), "note"); err != nil {
+		t.Fatal(err)
+	}
+	dead.kill()
+}
+
+// TestSegmentDisabledMeanwhile looks at the segment again when a run that did
+// not begin is taken over.
+func TestSegmentDisabledMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		abandoned(t, c)
+		c.segments[0].Enabled = false
+		start(t, c.node("n1"), &flows{t: t}, nil)
+		pass(millisecond)
+		if got, want := c.outcome("note"), "ignored: Recovery aborted: the segment HA is disabled."; got != want || c.count() != 1 || !c.run(0).rec.Finished {
+			t.Errorf("notification = %q, want %q; %d runs", got, want, c.count())
+		}
+	})
+}
+
+// TestTakesUpAtOnce loses no time over a claim that it did not get before.
+func TestTakesUpAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		f := &flows{t: t, task: blocking(nil)}
+		nodes := map[string]started{}
+		for i := range 5 {
+			name := fmt.Sprint("n", i)
+			nodes[name] = start(t, c.node(name), f, nil)
+		}
+		c.hostDown("note", "h1")
+		pass(millisecond)
+		began := time.Now()
+		for range 4 {
+			owner := c.run(0).rec.Node
+			if err := nodes[owner].stop(); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if now := c.run(0).rec.Node; now == owner || time.Since(began) != 0 {
+				t.Errorf("the run went from %s to %s in %s", owner, now, time.Since(began))
+			}
+		}
 	})
 }
 

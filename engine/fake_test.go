@@ -29,13 +29,13 @@ type cluster struct {
 	locks    map[string]*fakeRun
 	reserved map[string]string // host → run
 	nodes    map[string]*node
-	watchers []chan struct{}
+	holds    map[string]bool // hosts that wait for the runs of their servers to end
+	watchers []chan recovery.Change
 	away     error // of every call
 	serial   int
 	// step is called before each write of a run, with its name; an error is a
 	// process that died.
 	step func(node, name string) error
-	log  []string // what was asked for that tests look at
 }
 
 type runState struct {
@@ -48,7 +48,7 @@ type runState struct {
 func newCluster(t *testing.T) *cluster {
 	return &cluster{
 		t: t, notes: map[string]*recovery.Notification{}, runs: map[string]*runState{}, locks: map[string]*fakeRun{},
-		reserved: map[string]string{}, nodes: map[string]*node{},
+		reserved: map[string]string{}, nodes: map[string]*node{}, holds: map[string]bool{},
 		segments: []recovery.Segment{{UUID: "seg", Name: "s1", RecoveryMethod: recovery.Auto, Enabled: true, Stamp: recovery.Stamp{ID: 7}}},
 		hosts: []recovery.Host{
 			{UUID: "uuid-h1", Name: "h1", SegmentUUID: "seg"},
@@ -63,7 +63,7 @@ func newCluster(t *testing.T) *cluster {
 func (c *cluster) wake() {
 	for _, w := range c.watchers {
 		select {
-		case w <- struct{}{}:
+		case w <- recovery.Change{Queue: true}:
 		default:
 		}
 	}
@@ -196,16 +196,16 @@ func (n *node) check(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (n *node) Changed(ctx context.Context) <-chan struct{} {
+func (n *node) Watch(ctx context.Context) <-chan recovery.Change {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	w := make(chan struct{}, 1)
+	w := make(chan recovery.Change, 1)
 	n.watchers = append(n.watchers, w)
 	go func() {
 		<-ctx.Done()
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.watchers = slices.DeleteFunc(n.watchers, func(x chan struct{}) bool { return x == w })
+		n.watchers = slices.DeleteFunc(n.watchers, func(x chan recovery.Change) bool { return x == w })
 		close(w)
 	}()
 	return w
@@ -303,12 +303,26 @@ func (n *node) Claim(ctx context.Context, notification string) (engine.Run, erro
 	lock := "host/" + it.Host
 	if it.Type == recovery.VM {
 		lock = "server/" + it.Server
-		if n.locks["host/"+it.Host] != nil {
+		if it.Run == "" && (n.locks["host/"+it.Host] != nil || n.holds[it.Host]) {
 			return nil, fmt.Errorf("host %s: %w", it.Host, recovery.ErrConflict)
 		}
 	}
-	if n.locks[lock] != nil || it.NotBefore.After(time.Now()) {
+	if n.locks[lock] != nil || it.NotBefore.After(time.Now()) || n.draining {
 		return nil, fmt.Errorf("%s: %w", lock, recovery.ErrConflict)
+	}
+	if it.Type == recovery.ComputeHost {
+		for _, x := range n.items {
+			if x.Type == recovery.VM && x.Host == it.Host && x.Run != "" {
+				n.holds[it.Host] = true
+				n.abort(x.Run, recovery.Abort{Mode: recovery.AbortStop, Reason: "host " + it.Host + " is recovered", By: "notification:" + notification, Status: recovery.StatusIgnored})
+			}
+		}
+		if n.holds[it.Host] && slices.ContainsFunc(n.items, func(x *recovery.QueueItem) bool {
+			return x.Type == recovery.VM && x.Host == it.Host && x.Run != ""
+		}) {
+			return nil, fmt.Errorf("servers of host %s: %w", it.Host, recovery.ErrConflict)
+		}
+		delete(n.holds, it.Host)
 	}
 	if it.Run == "" {
 		it.Deliveries++
@@ -327,7 +341,7 @@ func (n *node) Claim(ctx context.Context, notification string) (engine.Run, erro
 		}
 	}
 	n.runs[it.Run].rec.Node = n.name
-	r := &fakeRun{node: n, id: it.Run, lock: lock, item: it, lost: make(chan struct{}), aborted: make(chan recovery.Abort, 4)}
+	r := &fakeRun{node: n, id: it.Run, lock: lock, item: it, lost: make(chan struct{}), aborted: make(chan recovery.Abort, 1)}
 	if a := n.runs[it.Run].rec.Abort; a != nil {
 		r.aborted <- *a
 	}
@@ -372,16 +386,26 @@ func (n *node) Abort(ctx context.Context, run string, a recovery.Abort) error {
 		return recovery.ErrNotFound
 	case s.rec.Finished:
 		return recovery.ErrConflict
-	case s.rec.Abort != nil && (s.rec.Abort.Mode == recovery.AbortStop || a.Mode != recovery.AbortStop):
-		return recovery.ErrExists
+	}
+	n.abort(run, a)
+	return nil
+}
+
+func (n *node) abort(run string, a recovery.Abort) {
+	s := n.runs[run]
+	if s.rec.Abort != nil && *s.rec.Abort == a {
+		return
 	}
 	s.rec.Abort = &a
 	for _, r := range n.locks {
 		if r.id == run {
+			select {
+			case <-r.aborted:
+			default:
+			}
 			r.aborted <- a
 		}
 	}
-	return nil
 }
 
 // fakeRun serves engine.Run.
@@ -441,10 +465,6 @@ func (r *fakeRun) Undos(ctx context.Context) (out []recovery.Undo, err error) {
 	return out, r.with(ctx, "", func(s *runState) error { out = slices.Clone(s.undos); return nil })
 }
 
-func (r *fakeRun) Segment(ctx context.Context) (recovery.Segment, error) {
-	return r.node.Segment(ctx, "seg")
-}
-
 func (r *fakeRun) Hosts(ctx context.Context) ([]recovery.Host, error) { return r.node.Hosts(ctx) }
 
 func (r *fakeRun) UpdateHost(ctx context.Context, h recovery.Host) error {
@@ -452,17 +472,6 @@ func (r *fakeRun) UpdateHost(ctx context.Context, h recovery.Host) error {
 		for i := range r.node.hosts {
 			if r.node.hosts[i].UUID == h.UUID {
 				r.node.hosts[i] = h
-			}
-		}
-		return nil
-	})
-}
-
-func (r *fakeRun) VMRuns(ctx context.Context) (out []string, err error) {
-	return out, r.with(ctx, "", func(*runState) error {
-		for _, x := range r.node.locks {
-			if x.item.Type == recovery.VM && x.item.Host == r.item.Host {
-				out = append(out, x.id)
 			}
 		}
 		return nil
@@ -515,7 +524,7 @@ func (r *fakeRun) release() {
 func (r *fakeRun) End(ctx context.Context, run recovery.Run) error {
 	return r.with(ctx, "end", func(s *runState) error {
 		if len(s.undos) > 0 {
-			return recovery.ErrInUse
+			return recovery.ErrConflict
 		}
 		s.rec = run
 		r.release()
@@ -533,10 +542,10 @@ func (r *fakeRun) EndLeaving(ctx context.Context, run recovery.Run) error {
 	})
 }
 
-func (r *fakeRun) Requeue(ctx context.Context, run recovery.Run, notBefore time.Time) error {
-	return r.with(ctx, "requeue", func(s *runState) error {
+func (r *fakeRun) EndRetry(ctx context.Context, run recovery.Run, notBefore time.Time) error {
+	return r.with(ctx, "end_retry", func(s *runState) error {
 		if len(s.undos) > 0 {
-			return recovery.ErrInUse
+			return recovery.ErrConflict
 		}
 		s.rec = run
 		r.release()
@@ -548,14 +557,15 @@ func (r *fakeRun) Requeue(ctx context.Context, run recovery.Run, notBefore time.
 	})
 }
 
-func (r *fakeRun) Release(ctx context.Context, notBefore time.Time) error {
+func (r *fakeRun) Release(ctx context.Context) error {
 	return r.with(ctx, "release", func(*runState) error {
 		r.drop()
-		r.item.NotBefore = notBefore
 		r.node.wake()
 		return nil
 	})
 }
+
+func (r *fakeRun) Close() { _ = r.Release(context.Background()) }
 
 func (r *fakeRun) ClaimReserved(ctx context.Context, host string) error {
 	return r.with(ctx, "claim_reserved", func(*runState) error {

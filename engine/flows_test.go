@@ -39,8 +39,6 @@ type flows struct {
 	did      []string
 }
 
-var keys = map[recovery.Phase]string{recovery.Pre: "a", recovery.Main: "b", recovery.Post: "c"}
-
 type catalog struct{}
 
 func (catalog) Task(key string) (recovery.Task, bool) {
@@ -204,6 +202,10 @@ func (w *watcher) RunEvent(run string, e recovery.Event) {
 
 func (w *watcher) RunEnded(n recovery.Notification, run recovery.Run, s recovery.NotificationStatus) {
 	w.add("run ended %s %s %s %s", n.UUID, run.ID, run.Status, s)
+}
+
+func (w *watcher) PutOff(it recovery.QueueItem, run string, err error) {
+	w.add("put off %s %s: %v", it.Notification, run, err)
 }
 
 func (w *watcher) HandedOver(run string, lost bool) { w.add("handed over %s lost=%t", run, lost) }

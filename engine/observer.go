@@ -24,18 +24,18 @@ type Observer interface {
 	RunEnded(n recovery.Notification, run recovery.Run, status recovery.NotificationStatus)
 	// Retried tells that a failed run's notification waits for another one.
 	Retried(n recovery.Notification, run recovery.Run, notBefore time.Time)
-	// PutOff tells that a run, or its claim, could not be gone on with for now.
-	PutOff(item recovery.QueueItem, notBefore time.Time, err error)
+	// PutOff tells that a run could not be gone on with for now.
+	PutOff(item recovery.QueueItem, run string, err error)
 	// HandedOver tells that a run was given up for another node; lost, that it was
 	// taken away.
 	HandedOver(run string, lost bool)
-	// Superseded tells that the run of a host ended the run or the notification of
-	// one of its servers.
+	// Superseded tells that the run of a host ended a notification about one of
+	// its servers that had no run.
 	Superseded(item recovery.QueueItem, by string)
 	// StoreAway tells that the queue cannot be read, with nil that it can again.
 	StoreAway(err error)
-	// FoundUnreported tells, after the store was away, which hosts are down
-	// without anybody having said so.
+	// FoundUnreported tells, after the store or this node was away, which hosts
+	// are down without anybody having said so.
 	FoundUnreported(hosts []UnreportedHost)
 }
 
@@ -61,7 +61,7 @@ func (NoObserver) RunEnded(recovery.Notification, recovery.Run, recovery.Notific
 func (NoObserver) Retried(recovery.Notification, recovery.Run, time.Time) {}
 
 // PutOff does nothing.
-func (NoObserver) PutOff(recovery.QueueItem, time.Time, error) {}
+func (NoObserver) PutOff(recovery.QueueItem, string, error) {}
 
 // HandedOver does nothing.
 func (NoObserver) HandedOver(string, bool) {}

@@ -23,9 +23,11 @@ const (
 	// for whether they need one at all.
 	clerks = 8
 	// conflictWait is how soon a claim that others hold is tried again; the wait
-	// doubles up to mostConflictWait.
+	// doubles up to mostConflictWait, or, for a host, which may wait for the runs
+	// of its servers to end, hostConflictWait.
 	conflictWait     = 250 * time.Millisecond
 	mostConflictWait = 10 * time.Second
+	hostConflictWait = time.Second
 )
 
 // place is what an item takes up while it is worked on.
@@ -60,6 +62,7 @@ type queue struct {
 	wg    sync.WaitGroup // of all goroutines
 
 	soonest time.Time // when an item that waits is due
+	told    bool      // that the queue can be read
 	away    int       // tries of reading the queue that failed
 	retry   time.Time // when it is read again
 }
@@ -72,7 +75,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		Engine: e, busy: map[string]worker{}, wait: map[string]waiting{}, needs: map[string]bool{},
 		done: make(chan result, e.cfg.HostsAtOnce+e.cfg.ServersAtOnce+clerks), // nobody waits to be heard
 	}
-	changed := e.cfg.Store.Changed(ctx)
+	changes := e.cfg.Store.Watch(ctx)
+	wake := true
 	look := time.Now()
 	unfinished, expired := e.firstJob(), e.firstJob()
 	expiring := make(chan struct{}, 1) // full while that job runs
@@ -94,7 +98,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			}
 			expired = now.Add(intervals.CheckExpired)
 		}
-		if !now.Before(q.retry) {
+		if wake && !now.Before(q.retry) {
 			q.pass(ctx)
 			look = now.Add(lookEvery)
 		}
@@ -111,21 +115,37 @@ func (e *Engine) Run(ctx context.Context) error {
 			next = q.retry
 		}
 		timer := time.NewTimer(max(time.Until(next), time.Millisecond))
+		wake = true
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
 		case r := <-q.done:
 			q.ended(r)
-		case _, ok := <-changed:
-			if !ok && ctx.Err() == nil { // the store promised otherwise
-				changed = nil
+		case c, ok := <-changes:
+			if wake = wakes(c); !ok && ctx.Err() == nil { // the store was closed
+				changes = nil
 				e.log.Error("changes of the queue are not told any more")
 			}
 		}
 		timer.Stop()
+		for more := true; more; { // what came meanwhile costs one look, not one each
+			select {
+			case r := <-q.done:
+				q.ended(r)
+				wake = true
+			case c, ok := <-changes:
+				more = ok
+				wake = wake || wakes(c)
+			default:
+				more = false
+			}
+		}
 	}
 	return q.drain(ctx)
 }
+
+// wakes reports whether after a change the queue is worth a look.
+func wakes(c recovery.Change) bool { return c.Queue || c.Lost }
 
 func (e *Engine) firstJob() time.Time {
 	if e.cfg.FirstJob <= 0 {
@@ -151,7 +171,7 @@ func (q *queue) pass(ctx context.Context) {
 		}
 		return
 	}
-	if q.away > 0 {
+	if q.away > 0 || !q.told {
 		q.storeBack(ctx)
 	}
 	now := time.Now()
@@ -218,13 +238,12 @@ func (q *queue) start(ctx context.Context, it recovery.QueueItem) {
 	}
 	q.taken[at]++
 	q.busy[it.Notification] = worker{it, at}
-	tries := q.wait[it.Notification].tries + 1
-	q.wg.Go(func() { q.done <- do(ctx, it, tries) })
+	q.wg.Go(func() { q.done <- do(ctx, it) })
 }
 
 // look only finds out whether an item needs a run, and ends it when it does
 // not.
-func (e *Engine) look(ctx context.Context, item recovery.QueueItem, _ int) result {
+func (e *Engine) look(ctx context.Context, item recovery.QueueItem) result {
 	_, done, err := e.judge(ctx, item)
 	return result{item: item, needsRun: err == nil && !done, later: err != nil, err: err}
 }
@@ -263,6 +282,9 @@ func (q *queue) ended(r result) {
 	first, most := firstWait, mostWait
 	if errors.Is(r.err, recovery.ErrConflict) || errors.Is(r.err, recovery.ErrLeaseLost) {
 		first, most = conflictWait, mostConflictWait
+		if r.item.Type != recovery.VM {
+			most = hostConflictWait
+		}
 	} else {
 		q.log.Warn("notification waits", zap.String("notification", n), zap.Int("tries", w.tries), zap.Error(r.err))
 	}
@@ -299,10 +321,14 @@ func (q *queue) storeAway(err error) {
 	}
 }
 
+// storeBack tells that the queue can be read, and what may have happened while
+// it could not, or while this node was not there.
 func (q *queue) storeBack(ctx context.Context) {
-	q.log.Info("queue read again", zap.Int("tries", q.away))
-	q.away, q.retry = 0, time.Time{}
-	q.cfg.Observer.StoreAway(nil)
+	if q.away > 0 {
+		q.log.Info("queue read again", zap.Int("tries", q.away))
+		q.cfg.Observer.StoreAway(nil)
+	}
+	q.told, q.away, q.retry = true, 0, time.Time{}
 	q.wg.Go(func() { q.tellUnreported(ctx) })
 }
 

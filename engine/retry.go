@@ -56,11 +56,10 @@ func (j *journal) End(ctx context.Context, run recovery.Run) error {
 	if err != nil {
 		return err
 	}
-	leave := j.e.overdue(j.item)
-	if j.left = len(undos); j.left > 0 && !leave {
+	if j.left = len(undos); j.left > 0 && !j.e.overdue(j.item) {
 		return j.Start(ctx, run)
 	}
-	return j.end(ctx, run, leave)
+	return j.end(ctx, run, j.left > 0)
 }
 
 // force ends the run as it is, whatever is left.
@@ -86,7 +85,7 @@ func (j *journal) end(ctx context.Context, run recovery.Run, leave bool) error {
 		err = j.EndLeaving(ctx, run)
 	case again > 0:
 		notBefore := time.Now().Add(again).UTC()
-		if err = j.Requeue(ctx, run, notBefore); err == nil {
+		if err = j.EndRetry(ctx, run, notBefore); err == nil {
 			j.e.log.Warn("run failed, to be tried again", j.fields(run, zap.Time("not_before", notBefore))...)
 			j.e.cfg.Observer.Retried(j.n, run, notBefore)
 		}

@@ -66,7 +66,8 @@ func (e *Engine) Unreported(ctx context.Context) ([]UnreportedHost, error) {
 	return out, nil
 }
 
-// tellUnreported lists, after the store was away, what nobody reported.
+// tellUnreported lists, after the store or this node was away, what nobody
+// reported.
 func (e *Engine) tellUnreported(ctx context.Context) {
 	hosts, err := e.Unreported(ctx)
 	if err != nil {

@@ -63,8 +63,7 @@ type result struct {
 }
 
 // work takes an item as far as it goes: to its end, or to where it has to wait.
-// tries counts, from 1, how often that was tried in vain and now.
-func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) result {
+func (e *Engine) work(ctx context.Context, item recovery.QueueItem) result {
 	later := func(err error) result { return result{item: item, later: true, err: err} }
 	n, done, err := e.judge(ctx, item)
 	switch {
@@ -94,32 +93,32 @@ func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) r
 		e.cfg.Observer.HandedOver(run.ID(), true)
 		return later(err)
 	case err == nil:
-		err = fmt.Errorf("run %s has ended and left %d entries to undo: %w", run.ID(), left, recovery.ErrInUse)
+		err = fmt.Errorf("run %s has ended and left %d entries to undo: %w", run.ID(), left, recovery.ErrUnavailable)
 	}
-	return e.release(ctx, j, tries, err)
+	return e.release(ctx, j, err)
 }
 
-// release gives the claim up: to whoever takes it when this node stops, and
-// after a wait when the run could not be gone on with.
-func (e *Engine) release(ctx context.Context, j *journal, tries int, reason error) result {
-	drained := ctx.Err() != nil
-	var notBefore time.Time
-	if !drained {
-		notBefore = time.Now().Add(backoff(tries, firstWait, mostWait)).UTC()
-	}
-	relCtx, cancel := lasting(ctx)
-	defer cancel()
+// release gives the claim up: to whoever takes it when this node stops, or when
+// the run could not be gone on with here and now.
+func (e *Engine) release(ctx context.Context, j *journal, reason error) result {
 	fields := []zap.Field{zap.String("notification", j.n.UUID), zap.String("run", j.ID()), zap.Error(reason)}
-	if err := j.Release(relCtx, notBefore); err != nil {
-		e.log.Error("claim not given up, it ends with the lease", append(fields, zap.NamedError("release", err))...)
+	if errors.Is(reason, errPanic) {
+		j.Close()
+	} else {
+		relCtx, cancel := lasting(ctx)
+		defer cancel()
+		if err := j.Release(relCtx); err != nil {
+			e.log.Error("claim not given up", append(fields, zap.NamedError("release", err))...)
+			j.Close()
+		}
 	}
-	if drained {
+	if ctx.Err() != nil {
 		e.log.Info("run handed over", fields...)
 		e.cfg.Observer.HandedOver(j.ID(), false)
 		return result{item: j.item}
 	}
-	e.log.Warn("run put off", append(fields, zap.Time("not_before", notBefore))...)
-	e.cfg.Observer.PutOff(j.item, notBefore, reason)
+	e.log.Warn("run put off", fields...)
+	e.cfg.Observer.PutOff(j.item, j.ID(), reason)
 	return result{item: j.item, later: true, err: reason}
 }
 
@@ -127,9 +126,7 @@ func (e *Engine) release(ctx context.Context, j *journal, tries int, reason erro
 // to one.
 func (e *Engine) deliver(ctx context.Context, j *journal) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	relay := newRelay(j.Run)
 	var wg sync.WaitGroup
-	wg.Go(func() { relay.run(ctx) })
 	wg.Go(func() {
 		select {
 		case <-j.Lost():
@@ -140,7 +137,7 @@ func (e *Engine) deliver(ctx context.Context, j *journal) error {
 	defer wg.Wait()
 	defer cancel(nil)
 
-	err := e.perform(ctx, j, relay)
+	err := e.perform(ctx, j)
 	if err == nil {
 		return nil
 	}
@@ -161,7 +158,7 @@ func (e *Engine) deliver(ctx context.Context, j *journal) error {
 	return j.force(ctx, last)
 }
 
-func (e *Engine) perform(ctx context.Context, j *journal, relay *relay) (err error) {
+func (e *Engine) perform(ctx context.Context, j *journal) error {
 	rec, err := j.Record(ctx)
 	if err != nil {
 		return err
@@ -172,11 +169,11 @@ func (e *Engine) perform(ctx context.Context, j *journal, relay *relay) (err err
 	switch {
 	case rec.Finished:
 	case len(rec.Plans) == 0:
-		if rec, err = e.begin(ctx, j, rec, relay.aborted); err != nil || rec.Finished {
+		if rec, err = e.begin(ctx, j, rec); err != nil || rec.Finished {
 			return err
 		}
 	default:
-		if err := e.tooOften(ctx, j, relay); err != nil {
+		if err := e.tooOften(ctx, j, &rec); err != nil {
 			return err
 		}
 	}
@@ -184,7 +181,7 @@ func (e *Engine) perform(ctx context.Context, j *journal, relay *relay) (err err
 		e.cfg.Observer.RunStarted(j.n, rec)
 	}
 	out, err := e.call(ctx, Job{
-		Run: j.Run, Notification: j.n, Record: rec, Journal: j, Aborted: relay.out,
+		Run: j.Run, Notification: j.n, Record: rec, Journal: j, Aborted: j.Aborted(),
 		Reserved: func(next flow.Reserved) flow.Reserved { return reserved{j.Run, next} },
 		Observe:  func(ev recovery.Event) { e.cfg.Observer.RunEvent(rec.ID, ev) },
 	})
@@ -197,41 +194,33 @@ func (e *Engine) perform(ctx context.Context, j *journal, relay *relay) (err err
 	return j.End(ctx, out) // again, for what was left to undo: that may be done by now
 }
 
+// errPanic says that nobody knows what a run left under way.
+var errPanic = errors.New("panic")
+
 // call performs a job; a panic in it must not take the other runs along.
 func (e *Engine) call(ctx context.Context, job Job) (run recovery.Run, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("run panicked", zap.String("run", job.Record.ID), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			err = fmt.Errorf("run %s: panic: %v", job.Record.ID, p)
+			err = fmt.Errorf("run %s: %w: %v", job.Record.ID, errPanic, p)
 		}
 	}()
 	return e.cfg.Flows.Perform(ctx, job)
 }
 
-// begin makes the run's first record. A run that cannot be begun has ended when
-// it comes back.
-func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run, aborted <-chan struct{}) (recovery.Run, error) {
+// begin makes what the run's first record is to say. A run that cannot be begun
+// has ended when it comes back.
+func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run) (recovery.Run, error) {
 	end := func(status recovery.NotificationStatus, message string) (recovery.Run, error) {
 		rec = ended(rec, status, message)
 		return rec, j.End(ctx, rec)
 	}
-	abort := func() (recovery.Run, error) {
-		last, err := j.Record(ctx)
-		if err != nil {
-			return rec, err
+	if a := rec.Abort; a != nil {
+		status := recovery.StatusFailed
+		if a.Status == recovery.StatusIgnored {
+			status = a.Status
 		}
-		rec.Abort = last.Abort
-		status, reason := recovery.StatusFailed, "aborted"
-		if a := rec.Abort; a != nil {
-			reason = "aborted before it began: " + a.Reason
-			if a.Status == recovery.StatusIgnored {
-				status = a.Status
-			}
-		}
-		return end(status, reason)
-	}
-	if rec.Abort != nil {
-		return abort()
+		return end(status, "aborted before it began: "+a.Reason)
 	}
 	v, seg, err := e.verdict(ctx, j.n)
 	if err != nil {
@@ -250,11 +239,7 @@ func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run, aborte
 		}
 	}
 	if v.supersedes {
-		err := e.supersede(ctx, j.n, j.Run, aborted)
-		if errors.Is(err, errAborted) {
-			return abort()
-		}
-		if err != nil {
+		if err := e.supersede(ctx, j.n, j.ID()); err != nil {
 			return rec, err
 		}
 	}
@@ -275,7 +260,7 @@ func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run, aborte
 	case len(ready.Plans) == 0:
 		return end(recovery.StatusFailed, "no flow was made")
 	}
-	return ready, j.Start(ctx, ready)
+	return ready, nil // its journal's Start writes it, before anything is done
 }
 
 // passing reports whether an error is one that goes away by itself.
@@ -316,7 +301,7 @@ func (e *Engine) onMaintenance(ctx context.Context, j *journal, hosts []recovery
 
 // tooOften aborts a run whose task at work has been begun too often: it may be
 // what ends the process each time.
-func (e *Engine) tooOften(ctx context.Context, j *journal, relay *relay) error {
+func (e *Engine) tooOften(ctx context.Context, j *journal, rec *recovery.Run) error {
 	history, err := j.History(ctx)
 	if err != nil || len(history) == 0 {
 		return err
@@ -329,58 +314,11 @@ func (e *Engine) tooOften(ctx context.Context, j *journal, relay *relay) error {
 	if attempt < e.cfg.MaxAttempts || last.Status != recovery.TaskRunning && last.Status != recovery.TaskInterrupted && last.Status != recovery.TaskReverting {
 		return nil
 	}
-	relay.push(recovery.Abort{
-		Mode: recovery.AbortStop, Status: recovery.StatusFailed, By: "engine",
-		Reason: fmt.Sprintf("task %s was begun %d times and never came to an end", last.Key, attempt),
-	})
+	if rec.Abort == nil {
+		rec.Abort = &recovery.Abort{
+			Mode: recovery.AbortStop, Status: recovery.StatusFailed, By: "engine",
+			Reason: fmt.Sprintf("task %s was begun %d times and never came to an end", last.Key, attempt),
+		}
+	}
 	return nil
-}
-
-// relay hands the aborts of a run on to its flow, and tells those who must know
-// of the first.
-type relay struct {
-	in      <-chan recovery.Abort
-	out     chan recovery.Abort
-	aborted chan struct{}
-
-	mu   sync.Mutex
-	seen map[recovery.Abort]bool
-}
-
-// abortModes bounds what the relay hands on: each mode, by a person, by another
-// run and by the engine.
-const abortModes = 8
-
-func newRelay(run Run) *relay {
-	return &relay{in: run.Aborted(), out: make(chan recovery.Abort, abortModes), aborted: make(chan struct{}), seen: map[recovery.Abort]bool{}}
-}
-
-func (r *relay) run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case a, ok := <-r.in:
-			if !ok {
-				return
-			}
-			r.push(a)
-		}
-	}
-}
-
-func (r *relay) push(a recovery.Abort) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.seen[a] {
-		return
-	}
-	select {
-	case r.out <- a:
-		if len(r.seen) == 0 {
-			close(r.aborted)
-		}
-		r.seen[a] = true
-	default: // more than a run can heed
-	}
 }

@@ -202,7 +202,7 @@ func TestAbortedRunGoesOnAfterDeath(t *testing.T) {
 					a.dieAt, a.dieAfter = map[int]bool{n: true}, after
 					func() {
 						defer func() {
-							if p := recover(); p != errKilled {
+							if p := recover(); p != any(errKilled) {
 								t.Fatalf("%s: %v", when, p)
 							}
 						}()
@@ -213,7 +213,7 @@ func TestAbortedRunGoesOnAfterDeath(t *testing.T) {
 					if err != nil {
 						t.Fatalf("%s: %v", when, err)
 					}
-					if got.Status != want.Status && !(beforeIt && want.Status == recovery.StatusFinished) {
+					if got.Status != want.Status && (!beforeIt || want.Status != recovery.StatusFinished) {
 						t.Errorf("%s: run = %s %q, want %s %q", when, got.Status, got.Message, want.Status, want.Message)
 					}
 					if s := fmt.Sprint(a.statuses()); strings.Contains(s, " running") || strings.Contains(s, " reverting") {
@@ -259,6 +259,7 @@ func TestAbortCanBecomeStricter(t *testing.T) {
 type both struct{ run, revert *aborter }
 
 func (b both) Run(ctx context.Context, c flow.TaskCall) recovery.Outcome { return b.run.Run(ctx, c) }
+
 func (b both) Revert(ctx context.Context, c flow.TaskCall) recovery.Outcome {
 	return b.revert.Revert(ctx, c)
 }
