@@ -125,9 +125,10 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim
 
 .PHONY: generate
-generate: ## rewrite what is generated: from abi/schema.json, and docs/api-roles.md
+generate: ## rewrite what is generated: from abi/schema.json, docs/api-roles.md, the table of metrics
 	$(GO) run ./internal/abigen
 	$(GO) run ./api/auth/rolesdoc
+	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 
 .PHONY: testdata
 testdata: ## rebuild the test guests (needs wat2wasm, Debian package wabt)
@@ -157,6 +158,13 @@ check: lint generate standard testdata ## what CI checks before it tests: lint, 
 	cd bench && $(GO) vet ./... && $(GO) fix -diff ./... && $(CURDIR)/$(LINT) fmt --diff
 	git diff --exit-code
 
+# The same commit makes the same bytes, whoever builds it with the same tools.
+.PHONY: deb
+deb: ## the Debian package (dist/*.deb)
+	@mkdir -p dist
+	$(GO) build -trimpath -buildvcs=false -ldflags='-s -w -X main.version=$(VERSION)' -o dist/wasakari ./cmd/wasakari
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} packaging/deb.sh dist/wasakari $(VERSION) dist
+
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(BIN) .bin
+	rm -rf $(BIN) .bin dist
