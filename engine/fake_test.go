@@ -31,7 +31,9 @@ type cluster struct {
 	nodes    map[string]*node
 	holds    map[string]bool // hosts that wait for the runs of their servers to end
 	watchers []chan recovery.Change
-	away     error // of every call
+	news     recovery.Change // what watchers are told
+	closed   int             // claims that were closed
+	away     error           // of every call
 	serial   int
 	// step is called before each write of a run, with its name; an error is a
 	// process that died.
@@ -48,7 +50,7 @@ type runState struct {
 func newCluster(t *testing.T) *cluster {
 	return &cluster{
 		t: t, notes: map[string]*recovery.Notification{}, runs: map[string]*runState{}, locks: map[string]*fakeRun{},
-		reserved: map[string]string{}, nodes: map[string]*node{}, holds: map[string]bool{},
+		reserved: map[string]string{}, nodes: map[string]*node{}, holds: map[string]bool{}, news: recovery.Change{Queue: true},
 		segments: []recovery.Segment{{UUID: "seg", Name: "s1", RecoveryMethod: recovery.Auto, Enabled: true, Stamp: recovery.Stamp{ID: 7}}},
 		hosts: []recovery.Host{
 			{UUID: "uuid-h1", Name: "h1", SegmentUUID: "seg"},
@@ -63,7 +65,7 @@ func newCluster(t *testing.T) *cluster {
 func (c *cluster) wake() {
 	for _, w := range c.watchers {
 		select {
-		case w <- recovery.Change{Queue: true}:
+		case w <- c.news:
 		default:
 		}
 	}
@@ -565,7 +567,10 @@ func (r *fakeRun) Release(ctx context.Context) error {
 	})
 }
 
-func (r *fakeRun) Close() { _ = r.Release(context.Background()) }
+func (r *fakeRun) Close() {
+	r.node.do(func() { r.node.closed++ })
+	_ = r.Release(context.Background())
+}
 
 func (r *fakeRun) ClaimReserved(ctx context.Context, host string) error {
 	return r.with(ctx, "claim_reserved", func(*runState) error {
