@@ -125,8 +125,9 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim
 
 .PHONY: generate
-generate: ## rewrite what is generated from abi/schema.json
+generate: ## rewrite what is generated: from abi/schema.json, and docs/api-roles.md
 	$(GO) run ./internal/abigen
+	$(GO) run ./api/auth/rolesdoc
 
 .PHONY: testdata
 testdata: ## rebuild the test guests (needs wat2wasm, Debian package wabt)

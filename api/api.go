@@ -7,7 +7,9 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/wasakari/wasakari/api/auth"
 	"github.com/wasakari/wasakari/api/internal/wire"
 	"github.com/wasakari/wasakari/api/masakariv1"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // Authenticator says who sent a request.
@@ -46,8 +49,8 @@ type Config struct {
 	// Wasakari serves /wasakari/v1 and what is below; it gets the path whole and
 	// bounds the bodies that it reads. Nil: there is no such path.
 	Wasakari http.Handler
-	// Describe adds what Wasakari serves to the OpenAPI document.
-	Describe func(*openapi3.T)
+	// Describe adds what Wasakari serves to the OpenAPI document; may be nil.
+	Describe func(*openapi3.T) error
 
 	// MaxBody bounds the body of a request to Masakari's API, in bytes.
 	//
@@ -140,6 +143,12 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.DisableFile == "" {
 		cfg.DisableFile = "/etc/masakari/healthcheck_disable"
 	}
+	if cfg.LinkPrefix != "" {
+		if u, err := url.Parse(cfg.LinkPrefix); err != nil || u.Scheme == "" || u.Host == "" {
+			return nil, fmt.Errorf("api: osapi_masakari_link_prefix %q: %w: want scheme, host and perhaps a path", cfg.LinkPrefix, recovery.ErrInvalid)
+		}
+	}
+	cfg.Masakari.AnyProject = cfg.Masakari.AnyProject || cfg.NoAuth
 	if cfg.Masakari.Logger == nil {
 		cfg.Masakari.Logger = cfg.Logger.Named("masakari")
 	}
@@ -185,6 +194,13 @@ func (s *server) mount(w http.ResponseWriter, r *http.Request) {
 		s.versions.ServeHTTP(w, r)
 	}
 }
+
+// Caller gives who sent the request of the context, as the Authenticator said;
+// the zero value where no token is needed.
+func Caller(ctx context.Context) auth.Identity { return wire.Of(ctx).Caller }
+
+// RequestID gives the id of the request of the context.
+func RequestID(ctx context.Context) string { return wire.Of(ctx).ID }
 
 // below reports whether path is base or below it.
 func below(path, base string) bool {

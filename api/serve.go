@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -133,7 +134,9 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, cfg ServeConfig
 		cfg.Logger.Warn("requests cut off at shutdown", zap.Error(err))
 		_ = srv.Close() // the connections that did not end by themselves
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving on %s: %w", ln.Addr(), err)
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -149,7 +150,7 @@ type ProcessFailure struct {
 type AuthToken struct {
 	AuthType                    string        `option:"auth_type"`
 	AuthURL                     string        `option:"auth_url"`
-	WWWAuthenticateURI          string        `option:"www_authenticate_uri"`
+	WWWAuthenticateURI          string        `option:"www_authenticate_uri"` // AuthURL when it is not set
 	Username                    string        `option:"username"`
 	Password                    Secret        `option:"password"`
 	UserID                      string        `option:"user_id"`
@@ -239,13 +240,14 @@ type Webhooks struct {
 
 // Telemetry is section [telemetry].
 type Telemetry struct {
-	Metrics      bool     `option:"metrics"`
-	OTLPEndpoint string   `option:"otlp_endpoint"` // empty: no traces
-	OTLPProtocol string   `option:"otlp_protocol"` // http or grpc
-	OTLPHeaders  []Secret `option:"otlp_headers"`  // NAME=VALUE; a value may be a password
-	OTLPCAFile   string   `option:"otlp_ca_file"`
-	TracePercent int      `option:"trace_percent"`
-	AuditFile    string   `option:"audit_file"` // empty: the log
+	Metrics       bool     `option:"metrics"`
+	MetricsListen string   `option:"metrics_listen"` // HOST:PORT
+	OTLPEndpoint  string   `option:"otlp_endpoint"`  // empty: no traces
+	OTLPProtocol  string   `option:"otlp_protocol"`  // http or grpc
+	OTLPHeaders   []Secret `option:"otlp_headers"`   // NAME=VALUE; a value may be a password
+	OTLPCAFile    string   `option:"otlp_ca_file"`
+	TracePercent  int      `option:"trace_percent"`
+	AuditFile     string   `option:"audit_file"` // empty: the command chooses
 }
 
 // Wasakari is section [wasakari].
@@ -429,6 +431,7 @@ func (c *Config) fill() []*recovery.ConfigError {
 			setFields(v.Field(i), group, values)
 		}
 	}
+	c.AuthToken.WWWAuthenticateURI = cmp.Or(c.AuthToken.WWWAuthenticateURI, c.AuthToken.AuthURL)
 	return nil
 }
 

@@ -126,6 +126,7 @@ func TestServiceMistakes(t *testing.T) {
 		{"[store]\nlease_seconds = 1", "t.conf:2:17: option [store] lease_seconds: want an int from 5 to 600, got '1'"},
 		{"[engine]\nnode = a b", "t.conf:2:8: option [engine] node: want at most 64 letters, digits and . _ -, got 'a b'"},
 		{"[webhooks]\nurl = https://a/x\nurl = ftp://secret", "t.conf:3:7: option [webhooks] url: want a URL, such as https://hooks.example.com/wasakari"},
+		{"[telemetry]\nmetrics_listen = 15869", "t.conf:2:18: option [telemetry] metrics_listen: want an address and a port, such as 127.0.0.1:15869, got '15869'"},
 		{"[telemetry]\notlp_headers = secret", "t.conf:2:16: option [telemetry] otlp_headers: want NAME=VALUE, such as Authorization=Basic …"},
 		{"[telemetry]\notlp_endpoint = grpc://x:1", "t.conf:2:17: option [telemetry] otlp_endpoint: want a URL, such as http://collector:4318, got 'grpc://x:1'"},
 		{"[telemetry]\notlp_protocol = udp", "t.conf:2:17: option [telemetry] otlp_protocol: want one of http, grpc, got 'udp'"},
@@ -182,6 +183,16 @@ func TestCheckService(t *testing.T) {
 				t.Errorf("error = %s\nwant    %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// Callers are told of the Keystone that is asked, unless of another one.
+func TestWWWAuthenticateURI(t *testing.T) {
+	for text, want := range map[string]string{"": "http://k/v3", "www_authenticate_uri = https://public/v3\n": "https://public/v3"} {
+		c := loadText(t, "[keystone_authtoken]\nauth_url = http://k/v3\n"+text)
+		if got := c.AuthToken.WWWAuthenticateURI; got != want {
+			t.Errorf("www_authenticate_uri = %s, want %s", got, want)
+		}
 	}
 }
 

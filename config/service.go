@@ -1,8 +1,10 @@
 package config
 
 import (
+	"net"
 	"net/textproto"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/wasakari/wasakari/recovery"
@@ -44,6 +46,11 @@ func (c *Config) checkService(values map[key]any) []*recovery.ConfigError {
 	items("webhooks", "url", "a URL, such as https://hooks.example.com/wasakari", func(s string) bool {
 		_, ok := webURL(s)
 		return ok
+	})
+	items("telemetry", "metrics_listen", "an address and a port, such as 127.0.0.1:15869", func(s string) bool {
+		_, port, err := net.SplitHostPort(s)
+		n, err2 := strconv.ParseUint(port, 10, 16)
+		return err == nil && err2 == nil && n > 0
 	})
 	items("telemetry", "otlp_endpoint", "a URL, such as http://collector:4318", func(s string) bool {
 		_, ok := webURL(s)

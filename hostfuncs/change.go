@@ -213,6 +213,9 @@ func (h *Hatch) closeIntent(ctx context.Context, in recovery.Intent) error {
 }
 
 func (h *Hatch) endIntent(ctx context.Context, in recovery.Intent) error {
+	if h.changed != nil {
+		h.changed(in)
+	}
 	if err := h.ledger.EndIntent(ctx, in); err != nil {
 		return fmt.Errorf("recording the outcome (%s) of %s %s: %w", in.State, in.Op, in.Target, err)
 	}

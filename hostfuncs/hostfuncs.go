@@ -39,6 +39,17 @@ type Deps struct {
 	// Observe receives log lines, progress and vmoves as they come, from many
 	// goroutines. May be nil.
 	Observe func(recovery.Event)
+	// Op is called before each op that reads or changes something outside of this
+	// process, which then goes on with the context that Op gave; end takes "ok" or
+	// the name of the error's code. From many goroutines. May be nil.
+	Op func(ctx context.Context, op string) (_ context.Context, end func(code string))
+	// Changed is told how each change of the cloud ended, before that is written
+	// into the ledger: of each at least once, after a crash perhaps again with the
+	// same ID. From many goroutines. May be nil.
+	Changed func(recovery.Intent)
+	// Values is a context whose values, never its end, go with the requests that
+	// several tasks share. Defaults to one without values.
+	Values context.Context
 	// Logger receives the hatch's own messages, and the tasks' log lines when
 	// Observe is nil. Defaults to zap.NewNop.
 	Logger *zap.Logger
@@ -133,6 +144,8 @@ type Hatch struct {
 	ha      HA
 	http    HTTP
 	observe func(recovery.Event)
+	op      func(ctx context.Context, op string) (context.Context, func(code string)) // may be nil
+	changed func(recovery.Intent)                                                     // may be nil
 	log     *zap.Logger
 	run     RunInfo
 	opt     Options
@@ -170,10 +183,10 @@ func New(d Deps) *Hatch {
 	}
 	h := &Hatch{
 		cloud: d.Cloud, ledger: d.Ledger, library: d.Library, scratch: d.Scratch, ha: d.HA, http: d.HTTP,
-		observe: d.Observe, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
+		observe: d.Observe, op: d.Op, changed: d.Changed, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
 		unsettled: map[string]recovery.Intent{},
 	}
-	h.owner.init()
+	h.owner.init(d.Values)
 	h.flights.init(h)
 	h.servers.init(&h.owner, h.opt.VerifyInterval, h.lookAtServers)
 	h.services.init(&h.owner, h.opt.VerifyInterval, func(ctx context.Context, k watchKey) ([]recovery.ComputeService, error) {
@@ -342,6 +355,20 @@ func (c TaskCall) refusal(op *abi.Op) *abi.Error {
 // Do serves one op. Refusals and failures are *abi.Error; the answer is JSON
 // and must not be changed. req is not kept.
 func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
+	if t.h.op == nil || op.Kind == abi.Local || op.Index() < 0 {
+		return t.serve(ctx, op, req)
+	}
+	ctx, end := t.h.op(ctx, op.Name)
+	code := abi.ErrnoUnavailable.String() // what a panic is answered with
+	defer func() { end(code) }()
+	ans, err := t.serve(ctx, op, req)
+	if code = "ok"; err != nil {
+		code = toError(op.Name, err).Code.String()
+	}
+	return ans, err
+}
+
+func (t *TaskHost) serve(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 	i := op.Index()
 	if i < 0 || rows[i] == nil {
 		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", recovery.Cut(op.Name, 64))

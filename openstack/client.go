@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"go.uber.org/zap"
@@ -49,22 +48,10 @@ type Client struct {
 // ErrUnauthorized (credentials), ErrUnavailable or ErrTimeout (no answer),
 // ErrNotFound (no Nova in the catalog, no clouds.yaml).
 func Connect(ctx context.Context, o Options) (*Client, error) {
-	o, err := o.resolve()
+	o, err := o.complete()
 	if err != nil {
 		return nil, err
 	}
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
-	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
-	o.Backoff = cmp.Or(o.Backoff, 250*time.Millisecond)
-	o.UserAgent = cmp.Or(o.UserAgent, "wasakari")
-	o.ServiceType = cmp.Or(o.ServiceType, "compute")
-	if o.Logger == nil {
-		o.Logger = zap.NewNop()
-	}
-	o.Logger = o.Logger.Named("openstack")
-
 	httpClient, t, err := o.httpClient()
 	if err != nil {
 		return nil, err

@@ -244,6 +244,7 @@ func (c *cache) load(code []byte, native int64) (*loaded, error) {
 func (r *Runtime) obtain(ctx context.Context, source, digest string, wasm []byte) (*loaded, error) {
 	const tries = 3 // what one process puts into the cache another may throw out
 	var last error
+	compiled := false
 	for range tries {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -251,11 +252,18 @@ func (r *Runtime) obtain(ctx context.Context, source, digest string, wasm []byte
 		if code := r.cache.code(digest); code != nil {
 			l, err := r.cache.load(code, r.job.native())
 			if err == nil {
+				if !compiled {
+					r.hits.Add(1)
+				}
 				return l, nil
 			}
 			last = err
 			r.cache.drop(digest, code)
 		}
+		if !compiled {
+			r.misses.Add(1)
+		}
+		compiled = true
 		if err := r.compile(ctx, r.job, source, digest, wasm); err != nil {
 			return nil, err
 		}

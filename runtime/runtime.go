@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -128,6 +129,9 @@ type Runtime struct {
 	queue     *queue
 	compilers chan struct{} // holds a token for each compiler at work
 
+	memory       atomic.Int64 // linear memory of all sandboxes, in bytes
+	hits, misses atomic.Int64 // modules that the cache had, and had not
+
 	mu      sync.Mutex
 	closed  bool
 	modules map[*Module]struct{}
@@ -182,6 +186,25 @@ func New(cfg Config) (*Runtime, error) {
 
 // Limits returns the limits of a call that brings none.
 func (r *Runtime) Limits() Limits { return r.limits }
+
+// Stats tells what a Runtime is doing and did.
+type Stats struct {
+	// Live counts the sandboxes that run, Waiting the runs of tenants' tasks that
+	// wait for their turn.
+	Live, Waiting int
+	// MemoryBytes is the linear memory of the live sandboxes.
+	MemoryBytes int64
+	// CacheHits and CacheMisses count, since New, the modules that were loaded
+	// from the cache, and those for which a compiler was started.
+	CacheHits, CacheMisses int64
+}
+
+// Stats tells what the Runtime is doing now. It is cheap.
+func (r *Runtime) Stats() Stats {
+	s := Stats{MemoryBytes: r.memory.Load(), CacheHits: r.hits.Load(), CacheMisses: r.misses.Load()}
+	s.Live, s.Waiting = r.queue.count()
+	return s
+}
 
 // Close closes all modules and then the cache. It waits for runs that have not
 // ended as long as ctx allows; when it gives up, what they use stays open and

@@ -155,17 +155,7 @@ func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, st
 	n := cfg.Nova
 	switch {
 	case name != "":
-		var files []string
-		if file := w.env("OS_CLIENT_CONFIG_FILE"); file != "" {
-			files = []string{file}
-		}
-		opt, err := openstack.OptionsFromClouds(name, files...)
-		switch {
-		case errors.Is(err, recovery.ErrNotFound):
-			err = fmt.Errorf("%w; make it, or name another in OS_CLIENT_CONFIG_FILE", err)
-		case err != nil:
-			err = fmt.Errorf("%w; check --os-cloud and OS_CLOUD", err)
-		}
+		opt, err := cloudOptions(w, name)
 		return opt, "cloud " + name, err
 	case w.env("OS_AUTH_URL") != "":
 		opt, err := openstack.OptionsFromEnv(w.environ)
@@ -176,6 +166,22 @@ func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, st
 	}
 	return openstack.Options{}, "", errors.New("no cloud to act on; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, " +
 		"set os_privileged_user_auth_url in the configuration, or try --simulate")
+}
+
+// cloudOptions reads a cloud of clouds.yaml.
+func cloudOptions(w world, name string) (openstack.Options, error) {
+	var files []string
+	if file := w.env("OS_CLIENT_CONFIG_FILE"); file != "" {
+		files = []string{file}
+	}
+	opt, err := openstack.OptionsFromClouds(name, files...)
+	switch {
+	case errors.Is(err, recovery.ErrNotFound):
+		err = fmt.Errorf("%w; make it, or name another in OS_CLIENT_CONFIG_FILE", err)
+	case err != nil:
+		err = fmt.Errorf("%w; check --os-cloud and OS_CLOUD", err)
+	}
+	return opt, err
 }
 
 // privilegedUser takes Masakari's own credentials.

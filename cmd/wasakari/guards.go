@@ -69,7 +69,9 @@ func (l *loaded) countHost(ctx context.Context, counts guardCounts, host, segmen
 	next := recovery.HostRecovery{Run: run.ID, Host: host, Segment: segment, Time: time.Now().UTC(), Override: run.Override}
 	limits := bounds(l.cfg.Guards)
 	size := -1 // not read: mostly it does not matter
+	var beyond error
 	for {
+		beyond = nil
 		err := counts.Recover(ctx, next, func(before []recovery.HostRecovery) error {
 			if size < 0 && limits.SizeMatters(next, before) {
 				return errSize
@@ -77,6 +79,7 @@ func (l *loaded) countHost(ctx context.Context, counts guardCounts, host, segmen
 			err := limits.Host(next, max(size, 0), before)
 			if err != nil && run.Override != "" {
 				l.log.Warn("guard overridden", zap.String("run", run.ID), zap.String("host", host), zap.String("reason", run.Override), zap.Error(err))
+				beyond = err
 				return nil
 			}
 			return err
@@ -96,6 +99,9 @@ func (l *loaded) countHost(ctx context.Context, counts guardCounts, host, segmen
 			l.log.Warn("host recovery not counted", zap.String("run", run.ID), zap.String("host", host), zap.Error(err))
 		}
 		run.Admitted = next.Time
+		if beyond != nil {
+			l.overridden(*run, host, beyond)
+		}
 		return nil, nil
 	}
 }
@@ -161,6 +167,8 @@ type serverGuard struct {
 	run      string
 	override string
 	log      *zap.Logger
+	// overridden is told of a server that the bounds would not let through.
+	overridden func(id string, held error)
 
 	mu      sync.Mutex
 	changed map[string]bool // by this run
@@ -183,7 +191,8 @@ func (l *loaded) countServers(ctx context.Context, counts guardCounts, state run
 	}
 	g := &serverGuard{
 		bounds: bounds(l.cfg.Guards), counts: counts, run: run.ID, override: run.Override,
-		log: l.log.Named("guards"), changed: map[string]bool{},
+		overridden: func(id string, held error) { l.overridden(run, id, held) },
+		log:        l.log.Named("guards"), changed: map[string]bool{},
 	}
 	for _, id := range before {
 		g.changed[id] = true
@@ -199,10 +208,12 @@ func (g *serverGuard) Server(ctx context.Context, id string) error {
 		return nil
 	}
 	now := time.Now()
+	var beyond error
 	decide := func(recent []time.Time) error {
 		err := g.bounds.Server(id, now, len(g.changed), recent)
 		if err != nil && g.override != "" {
 			g.log.Warn("guard overridden", zap.String("run", g.run), zap.String("server", id), zap.String("reason", g.override), zap.Error(err))
+			beyond = err
 			return nil
 		}
 		return err
@@ -221,6 +232,9 @@ func (g *serverGuard) Server(ctx context.Context, id string) error {
 		g.log.Warn("change not counted", zap.String("run", g.run), zap.String("server", id), zap.Error(err))
 	}
 	g.changed[id] = true
+	if beyond != nil {
+		g.overridden(id, beyond)
+	}
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/novasim"
 	"github.com/wasakari/wasakari/recovery"
@@ -207,6 +208,15 @@ func TestGuardsOfHosts(t *testing.T) {
 	r = k.run(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-4", "--override", why)
 	if r.code != exitOK || !strings.Contains(r.stdout, "guards overridden: "+why+"\n") {
 		t.Errorf("exit code %d, standard output\n%s", r.code, r.stdout)
+	}
+	var overrides []string
+	for _, line := range k.audited(t) {
+		if line.Kind == audit.Override {
+			overrides = append(overrides, line.Target+" "+line.Message[:len(why)])
+		}
+	}
+	if want := []string{"compute-3 " + why, "compute-4 " + why}; !slices.Equal(overrides, want) {
+		t.Errorf("overrides in the audit log: %q, want %q", overrides, want)
 	}
 	goesOn("compute-4", "--set", "guards.hosts_percent=0", "--set", "guards.hosts=0")
 	if got := k.counted(); !slices.Equal(slices.Compact(got), []string{"compute-1", "compute-2", "compute-3", "compute-4"}) {

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/wasakari/wasakari/flow"
 	"github.com/wasakari/wasakari/hostfuncs"
+	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -35,6 +37,32 @@ type ground struct {
 	known   func(run string) (ended, known bool)
 	// claims gives out reserved hosts among runs; nil: this run is alone.
 	claims hostClaims
+	// changed is told of each change of the cloud; nil: nothing is changed.
+	changed func(recovery.Intent)
+	// trace is the W3C traceparent that the run belongs to, empty without one.
+	trace string
+}
+
+// opHook is what hostfuncs tells of ops, nil when nobody measures.
+func (l *loaded) opHook() func(context.Context, string) (context.Context, func(string)) {
+	if l.tel == nil {
+		return nil
+	}
+	return l.tel.StartOp
+}
+
+// changedBy writes the changes of a run into the audit log.
+func (l *loaded) changedBy(run recovery.Run) func(recovery.Intent) {
+	return func(in recovery.Intent) { l.audit.Write(audit.Change(in, run)) }
+}
+
+// overridden writes into the audit log that a person lets a run go beyond the
+// guards.
+func (l *loaded) overridden(run recovery.Run, target string, held error) {
+	l.audit.Write(audit.Record{
+		Kind: audit.Override, Op: "run.override", Target: target, Outcome: audit.Done,
+		Message: run.Override + " (" + held.Error() + ")", Run: run.ID, Notification: run.Notification,
+	})
 }
 
 // hostClaims gives a reserved host to one run at a time.
@@ -48,9 +76,11 @@ func (l *loaded) known(id string) (ended, known bool) { return runstate.Known(l.
 
 // perform runs the flow to its end. err says that it was not begun.
 func (l *loaded) perform(ctx context.Context, g ground, state runState, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) (run recovery.Run, runErr, err error) {
+	ctx, end := l.tel.StartRun(ctx, req.Run, g.trace)
+	defer func() { end(run, errors.Join(runErr, err)) }()
 	hatch := hostfuncs.New(hostfuncs.Deps{
 		Cloud: g.cloud, Ledger: g.ledger, Library: g.library, Scratch: g.scratch, HA: state, HTTP: l.outside,
-		Observe: req.Observe, Logger: l.log.Named("hostfuncs"),
+		Observe: req.Observe, Op: l.opHook(), Changed: g.changed, Values: ctx, Logger: l.log.Named("hostfuncs"),
 		Run: hostfuncs.RunInfo{
 			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
 			NotificationUUID: text(req.Run.Inputs, "notification_uuid"), Started: req.Run.Started,
@@ -70,7 +100,7 @@ func (l *loaded) perform(ctx context.Context, g ground, state runState, plans ma
 		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
 	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
-	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, secrets: l.secrets, providers: providersOf(l.catalog, req.Run.Plans)}
+	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, tel: l.tel, hatch: hatch, secrets: l.secrets, providers: providersOf(l.catalog, req.Run.Plans)}
 	req.Reserved, req.Undo = reserved{hatch, g.cloud, g.claims, hostInHand(req.History)}, hatch
 	req.Accept = hatch.AllFinal
 	run, runErr = flow.Run(ctx, req)

@@ -455,10 +455,14 @@ func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, sta
 	v := f.view(ctx, w, cl, req, latest(vmoves))
 	req.Observe = v.observe
 	told := f.tellInterruption(ctx, l.log, v)
-	run, runErr, err := l.perform(ctx, ground{
+	g := ground{
 		cloud: cl.Client, ledger: state, library: l.library(), scratch: state.Scratch(), verify: l.cfg.Default.VerifyInterval, guard: guard,
 		known: l.known,
-	}, state, plans, req)
+	}
+	if cl.sim == nil {
+		g.changed = l.changedBy(req.Run)
+	}
+	run, runErr, err := l.perform(ctx, g, state, plans, req)
 	told()
 	v.close()
 	if err != nil {

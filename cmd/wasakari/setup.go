@@ -18,7 +18,9 @@ import (
 
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/internal/standardtasks"
+	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -53,6 +55,8 @@ type loaded struct {
 	catalog  *catalog
 	secrets  map[string]recovery.Secret // of all tasks, by group.option
 	outside  outside
+	audit    *audit.Log
+	tel      *telemetry.Telemetry // nil: nothing is measured
 	stateDir string
 }
 
@@ -140,7 +144,8 @@ func newLoaded(cfg *config.Config, w world, log *zap.Logger) (*loaded, error) {
 	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
 		return nil, usagef("state folder: %w; name one with --state-dir", err)
 	}
-	if l.outside, err = newOutside(cfg, l.stateDir, log); err != nil {
+	l.audit = newAudit(cfg, w, l.stateDir, log)
+	if l.outside, err = newOutside(cfg, l.audit, log); err != nil {
 		return nil, err
 	}
 	return l, nil
