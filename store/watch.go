@@ -9,7 +9,7 @@ import (
 )
 
 // waiting bounds the changes that wait for one watcher.
-const waiting = 4096
+const waiting = 1024
 
 // subscriber is one watcher. What it is slow to take is put aside for it, up to
 // a bound.
