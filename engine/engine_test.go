@@ -344,6 +344,40 @@ func TestSupersedeWaits(t *testing.T) {
 	})
 }
 
+// TestSupersedeOfADeadNode ends the run of a server whose node died first, with
+// what it left to undo.
+func TestSupersedeOfADeadNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		f := &flows{t: t}
+		undone := 0
+		f.undo = func(recovery.Undo) error { undone++; return nil }
+		f.task = func(ctx context.Context, job engine.Job, _ flow.TaskCall) recovery.Outcome {
+			if job.Notification.Type == recovery.VM {
+				if err := job.Run.(ledger).PushUndo(ctx, recovery.Undo{Key: "unlock_server/srv"}); err != nil {
+					t.Error(err)
+				}
+				<-ctx.Done()
+			}
+			return recovery.Outcome{Status: recovery.TaskSucceeded}
+		}
+		n1 := c.node("n1")
+		start(t, n1, f, nil)
+		c.vmDown("vm", "h1", "srv")
+		pass(millisecond)
+		n1.kill()
+		c.hostDown("host", "h1")
+		start(t, c.node("n2"), f, nil)
+		pass(2 * time.Second)
+		if got := c.outcome("host"); got != "finished: " {
+			t.Errorf("host = %q", got)
+		}
+		if n := c.note("vm"); n.Status != recovery.StatusIgnored || len(n.Runs) != 1 || undone != 1 {
+			t.Errorf("VM = %s %q, runs %v, undone %d", n.Status, n.Message, n.Runs, undone)
+		}
+	})
+}
+
 func TestAtOnce(t *testing.T) {
 	tests := []struct {
 		name   string
