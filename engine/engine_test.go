@@ -29,7 +29,7 @@ type started struct {
 // start runs an engine on a node until the test ends.
 func start(t *testing.T, n *node, f *flows, change func(*engine.Config)) started {
 	t.Helper()
-	cfg := engine.Config{Store: n, Flows: f, FirstJob: -1, Logger: zaptest.NewLogger(t).Named(n.name)}
+	cfg := engine.Config{Node: n.name, Store: n, Flows: f, FirstJob: -1, Logger: zaptest.NewLogger(t).Named(n.name)}
 	if change != nil {
 		change(&cfg)
 	}
@@ -959,6 +959,28 @@ func TestSegmentDisabledMeanwhile(t *testing.T) {
 		pass(millisecond)
 		if got, want := c.outcome("note"), "ignored: Recovery aborted: the segment HA is disabled."; got != want || c.count() != 1 || !c.run(0).rec.Finished {
 			t.Errorf("notification = %q, want %q; %d runs", got, want, c.count())
+		}
+	})
+}
+
+// lostAnswer marks a claim of which nobody hears.
+type lostAnswer struct{}
+
+// TestClaimWhoseAnswerWasLost takes a claim up again that the store knows to be
+// this node's.
+func TestClaimWhoseAnswerWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		n := c.node("n1")
+		c.vmDown("note", "h1", "srv")
+		if _, err := n.Claim(context.WithValue(t.Context(), lostAnswer{}, true), "note"); err != nil {
+			t.Fatal(err)
+		}
+		start(t, c.node("n2"), &flows{t: t}, nil)
+		start(t, n, &flows{t: t}, nil)
+		pass(10 * time.Second)
+		if run := c.run(0).rec; run.Node != "n1" || !run.Finished || c.count() != 1 {
+			t.Errorf("run of %s, finished %t, %d runs", run.Node, run.Finished, c.count())
 		}
 	})
 }

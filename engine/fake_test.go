@@ -309,6 +309,9 @@ func (n *node) Claim(ctx context.Context, notification string) (engine.Run, erro
 			return nil, fmt.Errorf("host %s: %w", it.Host, recovery.ErrConflict)
 		}
 	}
+	if l := n.locks[lock]; l != nil && l.node == n && l.id == it.Run && !l.known {
+		delete(n.locks, lock)
+	}
 	if n.locks[lock] != nil || it.NotBefore.After(time.Now()) || n.draining {
 		return nil, fmt.Errorf("%s: %w", lock, recovery.ErrConflict)
 	}
@@ -343,7 +346,7 @@ func (n *node) Claim(ctx context.Context, notification string) (engine.Run, erro
 		}
 	}
 	n.runs[it.Run].rec.Node = n.name
-	r := &fakeRun{node: n, id: it.Run, lock: lock, item: it, lost: make(chan struct{}), aborted: make(chan recovery.Abort, 1)}
+	r := &fakeRun{known: ctx.Value(lostAnswer{}) == nil, node: n, id: it.Run, lock: lock, item: it, lost: make(chan struct{}), aborted: make(chan recovery.Abort, 1)}
 	if a := n.runs[it.Run].rec.Abort; a != nil {
 		r.aborted <- *a
 	}
@@ -418,6 +421,7 @@ type fakeRun struct {
 	item    *recovery.QueueItem
 	lost    chan struct{}
 	aborted chan recovery.Abort
+	known   bool // to whoever asked for it
 }
 
 func (r *fakeRun) drop() { delete(r.node.locks, r.lock) }

@@ -166,7 +166,7 @@ func final(n recovery.Notification) bool { return n.Status.Final() }
 
 func begin(t *testing.T, s *store.Store, node string, f *flows, change func(*engine.Config)) started {
 	t.Helper()
-	cfg := engine.Config{Store: realStore{s}, Flows: f, Logger: zaptest.NewLogger(t, zaptest.Level(zap.DPanicLevel)).Named(node)}
+	cfg := engine.Config{Node: node, Store: realStore{s}, Flows: f, Logger: zaptest.NewLogger(t, zaptest.Level(zap.DPanicLevel)).Named(node)}
 	if change != nil {
 		change(&cfg)
 	}
