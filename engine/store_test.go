@@ -422,6 +422,54 @@ func TestStore(t *testing.T) {
 	})
 }
 
+// TestStoreClosed closes an embedded store under the engine, as a process that
+// ends does, and goes on with the run when it is opened again.
+func TestStoreClosed(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *store.Store {
+		s, err := store.Open(t.Context(), store.Config{Dir: dir, Node: "n1", Version: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	s := open()
+	segment(t, s, recovery.Auto, "h1")
+	atWork, release := make(chan struct{}, 1), make(chan struct{})
+	f := &flows{t: t}
+	f.task = func(ctx context.Context, job engine.Job, call flow.TaskCall) recovery.Outcome {
+		if call.Key == "b" {
+			atWork <- struct{}{}
+			return blocking(release)(ctx, job, call)
+		}
+		return recovery.Outcome{Status: recovery.TaskSucceeded}
+	}
+	first := begin(t, s, "n1", f, nil)
+	id := hostDown(t, s, "h1")
+	<-atWork
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.stop(); err != nil {
+		t.Errorf("Run() = %v", err)
+	}
+	s = open()
+	n, err := s.Notification(t.Context(), id)
+	if err != nil || n.Status != recovery.StatusRunning {
+		t.Fatalf("notification = %+v, %v", n, err)
+	}
+	begin(t, s, "n1", f, nil)
+	<-atWork
+	close(release)
+	if n := until(t, s, id, final); n.Status != recovery.StatusFinished || len(n.Runs) != 1 {
+		t.Errorf("notification = %s %q after %d runs", n.Status, n.Message, len(n.Runs))
+	}
+	if want := []string{"run h1/a", "run h1/b", "run h1/b", "run h1/c"}; !slices.Equal(f.did, want) {
+		t.Errorf("done: %v, want %v", f.did, want)
+	}
+}
+
 // TestStoreResume takes the lease of a node away before each thing that it
 // writes: it can write nothing more, and another goes on to the same end.
 func TestStoreResume(t *testing.T) {
