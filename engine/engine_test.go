@@ -378,6 +378,69 @@ func TestSupersedeOfADeadNode(t *testing.T) {
 	})
 }
 
+// TestSupersededThatDoesNotEnd lets a host wait for a while, not for ever, for
+// the run of a server that leaves something behind.
+func TestSupersededThatDoesNotEnd(t *testing.T) {
+	locked := errors.New("403 on unlock")
+	tests := []struct {
+		name    string
+		perform func(*flows) func(context.Context, engine.Job) (recovery.Run, error)
+		want    string
+	}{
+		{"something left to undo", nil, "flow instance: task a: aborted by notification:host: host h1 is recovered; left to undo: 403 on unlock"},
+		{"changes not settled", func(f *flows) func(context.Context, engine.Job) (recovery.Run, error) {
+			return func(ctx context.Context, job engine.Job) (recovery.Run, error) {
+				if job.Notification.Type == recovery.VM && job.Record.Abort != nil {
+					return job.Record, locked
+				}
+				return f.flow(ctx, job)
+			}
+		}, "host h1 is recovered; 403 on unlock"},
+	}
+	for _, tt := range tests {
+		bubble(t, tt.name, func(t *testing.T) {
+			c := newCluster(t)
+			f := &flows{t: t, undo: func(recovery.Undo) error { return locked }}
+			f.task = func(ctx context.Context, job engine.Job, _ flow.TaskCall) recovery.Outcome {
+				if job.Notification.Type == recovery.VM {
+					if err := job.Run.(ledger).PushUndo(ctx, recovery.Undo{Key: "unlock_server/srv"}); err != nil {
+						t.Error(err)
+					}
+					<-ctx.Done()
+				}
+				return recovery.Outcome{Status: recovery.TaskSucceeded}
+			}
+			n := c.node("n1")
+			if tt.perform != nil {
+				f.perform = tt.perform(f)
+			}
+			first := start(t, n, f, nil)
+			c.vmDown("vm", "h1", "srv")
+			pass(millisecond)
+			if tt.perform != nil { // it is taken over when the abort is known
+				_ = first.stop()
+				n2 := c.node("n2")
+				if err := n2.Abort(t.Context(), c.run(0).rec.ID, recovery.Abort{Mode: recovery.AbortStop, Reason: "host h1 is recovered", By: "notification:host", Status: recovery.StatusIgnored}); err != nil {
+					t.Fatal(err)
+				}
+				start(t, n2, f, nil)
+			}
+			c.hostDown("host", "h1")
+			pass(10 * time.Second)
+			if c.note("vm").Status.Final() || c.note("host").Status.Final() {
+				t.Errorf("too soon: %s", c.outcome("vm"))
+			}
+			pass(2 * time.Minute)
+			if got, want := c.outcome("vm"), "ignored: "+tt.want; got != want {
+				t.Errorf("VM = %q, want %q", got, want)
+			}
+			if got := c.outcome("host"); got != "finished: " {
+				t.Errorf("host = %q", got)
+			}
+		})
+	}
+}
+
 func TestAtOnce(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -241,12 +241,13 @@ func (q *queue) start(ctx context.Context, it recovery.QueueItem) {
 	}
 	q.taken[at]++
 	q.busy[it.Notification] = worker{it, at}
-	q.wg.Go(func() { q.done <- do(ctx, it) })
+	tries := q.wait[it.Notification].tries
+	q.wg.Go(func() { q.done <- do(ctx, it, tries) })
 }
 
 // look only finds out whether an item needs a run, and ends it when it does
 // not.
-func (e *Engine) look(ctx context.Context, item recovery.QueueItem) result {
+func (e *Engine) look(ctx context.Context, item recovery.QueueItem, _ int) result {
 	_, done, err := e.judge(ctx, item)
 	return result{item: item, needsRun: err == nil && !done, later: err != nil, err: err}
 }

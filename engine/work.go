@@ -63,7 +63,8 @@ type result struct {
 }
 
 // work takes an item as far as it goes: to its end, or to where it has to wait.
-func (e *Engine) work(ctx context.Context, item recovery.QueueItem) result {
+// tries counts how often this node did so in vain.
+func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) result {
 	later := func(err error) result { return result{item: item, later: true, err: err} }
 	n, done, err := e.judge(ctx, item)
 	switch {
@@ -82,7 +83,7 @@ func (e *Engine) work(ctx context.Context, item recovery.QueueItem) result {
 	if err != nil {
 		return later(err)
 	}
-	j := &journal{Run: run, e: e, n: n, item: item}
+	j := &journal{Run: run, e: e, n: n, item: item, tries: tries}
 	err = e.deliver(ctx, j)
 	ended, left := j.state()
 	switch {
@@ -144,16 +145,20 @@ func (e *Engine) deliver(ctx context.Context, j *journal) error {
 	if errors.Is(context.Cause(ctx), recovery.ErrLeaseLost) && !errors.Is(err, recovery.ErrLeaseLost) {
 		err = errors.Join(recovery.ErrLeaseLost, err)
 	}
-	if ctx.Err() != nil || errors.Is(err, recovery.ErrLeaseLost) || !e.overdue(j.item) {
+	if ctx.Err() != nil || errors.Is(err, recovery.ErrLeaseLost) {
 		return err
 	}
-	// It was aborted when it expired, and cannot even be brought to that end.
 	last, lastErr := j.Record(ctx)
-	if lastErr != nil {
+	if lastErr != nil || !j.overdue(last) {
 		return errors.Join(err, lastErr)
 	}
+	// It was aborted, and cannot even be brought to that end.
 	if !last.Finished {
-		last = ended(last, recovery.StatusFailed, joined(e.expiry(j.item), err.Error()))
+		status, reason := recovery.StatusFailed, e.expiry(j.item)
+		if last.Abort != nil && !e.expired(j.item) {
+			status, reason = last.Abort.Status, last.Abort.Reason
+		}
+		last = ended(last, status, joined(reason, err.Error()))
 	}
 	return j.force(ctx, last)
 }
