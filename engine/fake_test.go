@@ -512,7 +512,12 @@ func (r *fakeRun) SetValues(ctx context.Context, values map[string]json.RawMessa
 }
 
 func (r *fakeRun) PushUndo(ctx context.Context, u recovery.Undo) error {
-	return r.with(ctx, "push_undo", func(s *runState) error { s.undos = append(s.undos, u); return nil })
+	return r.with(ctx, "push_undo", func(s *runState) error {
+		if !slices.ContainsFunc(s.undos, func(x recovery.Undo) bool { return x.Key == u.Key }) {
+			s.undos = append(s.undos, u)
+		}
+		return nil
+	})
 }
 
 func (r *fakeRun) DropUndo(ctx context.Context, key string) error {
