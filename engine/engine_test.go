@@ -684,8 +684,8 @@ func TestPutOff(t *testing.T) {
 			began := time.Now()
 			c.hostDown("note", "h1")
 			pass(millisecond)
-			if n := c.note("note"); n.Status != recovery.StatusRunning || fails.Load() != 1 {
-				t.Errorf("notification %s after %d tries", n.Status, fails.Load())
+			if n, run := c.note("note"), c.run(0).rec; n.Status != recovery.StatusRunning || fails.Load() != 1 || !strings.HasPrefix(run.Message, "put off: ") {
+				t.Errorf("notification %s after %d tries, message of the run: %q", n.Status, fails.Load(), run.Message)
 			}
 			pass(time.Hour)
 			if got := c.outcome("note"); got != "finished: " {
@@ -848,14 +848,16 @@ func TestExpiry(t *testing.T) {
 			}
 			return recovery.Run{}, fmt.Errorf("changes that were under way: %w", recovery.ErrUnavailable)
 		}
-		start(t, c.node("n1"), f, day)
+		start(t, c.node("n1"), f, func(cfg *engine.Config) {
+			cfg.Intervals = engine.Intervals{CheckExpired: time.Minute, Expired: 2 * time.Minute}
+		})
 		c.hostDown("note", "h1")
-		pass(119 * time.Minute)
+		pass(40 * time.Minute)
 		if n := c.note("note"); n.Status != recovery.StatusRunning {
 			t.Errorf("within the hour of grace: %s %q", n.Status, n.Message)
 		}
-		pass(10 * time.Minute)
-		if n := c.note("note"); n.Status != recovery.StatusFailed || !strings.Contains(n.Message, "expired after 1h0m0s; changes that were under way: unavailable") {
+		pass(30 * time.Minute)
+		if n := c.note("note"); n.Status != recovery.StatusFailed || !strings.Contains(n.Message, "expired after 2m0s; changes that were under way: unavailable") {
 			t.Errorf("notification = %s %q", n.Status, n.Message)
 		}
 		if left := c.left(); left != "" {
@@ -984,6 +986,31 @@ func TestAbort(t *testing.T) {
 			}
 		})
 	}
+	bubble(t, "of a run that cannot be gone on with", func(t *testing.T) {
+		c := newCluster(t)
+		f := &flows{t: t}
+		f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
+			if err := job.Journal.Start(ctx, job.Record); err != nil {
+				t.Error(err)
+			}
+			return job.Record, errors.New("module d-a is gone")
+		}
+		n := c.node("n1")
+		start(t, n, f, nil)
+		c.hostDown("note", "h1")
+		pass(millisecond)
+		if err := n.Abort(t.Context(), c.run(0).rec.ID, recovery.Abort{Mode: recovery.AbortStop, Reason: "give up", Status: recovery.StatusFailed}); err != nil {
+			t.Fatal(err)
+		}
+		pass(30 * time.Minute)
+		if got := c.note("note").Status; got != recovery.StatusRunning {
+			t.Errorf("too soon: %s", c.outcome("note"))
+		}
+		pass(time.Hour)
+		if got, want := c.outcome("note"), "failed: give up; module d-a is gone"; got != want {
+			t.Errorf("notification = %q, want %q", got, want)
+		}
+	})
 	bubble(t, "when nobody works on it", func(t *testing.T) {
 		c := newCluster(t)
 		abandoned(t, c)

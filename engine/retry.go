@@ -152,13 +152,15 @@ const (
 	// expired may take to come to an end by itself.
 	lastGrace = time.Hour
 	// supersededTries is how often a run of a server is brought to its end in vain
-	// before the recovery of its host waits no longer: about a minute.
+	// before the recovery of its host waits no longer: about a minute. Any other
+	// run that is aborted has abortedTries: about an hour.
 	supersededTries = 6
+	abortedTries    = 20
 )
 
 // overdue reports whether the run must end now, whatever it leaves behind.
 func (j *journal) overdue(run recovery.Run) bool {
-	if run.Abort != nil && run.Abort.Status == recovery.StatusIgnored && j.tries >= supersededTries {
+	if run.Abort != nil && (j.tries >= abortedTries || run.Abort.Status == recovery.StatusIgnored && j.tries >= supersededTries) {
 		return true
 	}
 	return j.e.expired(j.item) && time.Since(j.item.Added) >= j.e.intervals.Load().Expired+lastGrace

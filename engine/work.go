@@ -103,6 +103,9 @@ func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) r
 // the run could not be gone on with here and now.
 func (e *Engine) release(ctx context.Context, j *journal, reason error) result {
 	fields := []zap.Field{zap.String("notification", j.n.UUID), zap.String("run", j.ID()), zap.Error(reason)}
+	if ctx.Err() == nil {
+		e.tellWhy(ctx, j, reason)
+	}
 	if errors.Is(reason, errPanic) {
 		j.Close()
 	} else {
@@ -121,6 +124,22 @@ func (e *Engine) release(ctx context.Context, j *journal, reason error) result {
 	e.log.Warn("run put off", fields...)
 	e.cfg.Observer.PutOff(j.item, j.ID(), reason)
 	return result{item: j.item, later: true, err: reason}
+}
+
+// putOffMark begins the message of a run that could not be gone on with.
+const putOffMark = "put off: "
+
+// tellWhy writes into the run's record why it is put off, for a person to see.
+func (e *Engine) tellWhy(ctx context.Context, j *journal, reason error) {
+	rec, err := j.Record(ctx)
+	why := recovery.Shorten(putOffMark+reason.Error(), 4096)
+	if err != nil || rec.Finished || rec.Message == why {
+		return
+	}
+	rec.Message = why
+	if err := j.Start(ctx, rec); err != nil {
+		e.log.Warn("run not told why it is put off", zap.String("run", rec.ID), zap.Error(err))
+	}
 }
 
 // deliver brings a claimed run to its end. An error means that it did not come
@@ -154,6 +173,7 @@ func (e *Engine) deliver(ctx context.Context, j *journal) error {
 	}
 	// It was aborted, and cannot even be brought to that end.
 	if !last.Finished {
+		last.Message = ""
 		status, reason := recovery.StatusFailed, e.expiry(j.item)
 		if last.Abort != nil && !e.expired(j.item) {
 			status, reason = last.Abort.Status, last.Abort.Reason
@@ -216,6 +236,7 @@ func (e *Engine) call(ctx context.Context, job Job) (run recovery.Run, err error
 // begin makes what the run's first record is to say. A run that cannot be begun
 // has ended when it comes back.
 func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run) (recovery.Run, error) {
+	rec.Message = "" // why it was put off
 	end := func(status recovery.NotificationStatus, message string) (recovery.Run, error) {
 		rec = ended(rec, status, message)
 		return rec, j.End(ctx, rec)
