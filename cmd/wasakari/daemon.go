@@ -157,7 +157,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	if metrics != nil {
 		group.Go(func() error { return sv.tel.ServeMetrics(gctx, metrics) })
 	}
-	sv.notifier.Ready(serving)
+	sv.notifier.Ready(statusServing)
 	stopping := context.AfterFunc(gctx, func() { sv.notifier.Stopping("handing runs over") })
 	defer stopping()
 	err = group.Wait()
@@ -183,8 +183,8 @@ func (sv *daemon) metricsListener(ctx context.Context, cfg *config.Config) (net.
 	return ln, nil
 }
 
-// serving is what the service manager shows of a node that is well.
-const serving = "serving"
+// statusServing is what the service manager shows of a node that is well.
+const statusServing = "serving"
 
 // follower reads configuration and task folders again when they change.
 func (sv *daemon) follower(cfg *config.Config, before string) *follower {
@@ -198,7 +198,7 @@ func (sv *daemon) follower(cfg *config.Config, before string) *follower {
 			return config.Load(src)
 		},
 		apply:  sv.apply,
-		notify: sv.notifier, status: serving, tel: sv.tel, audit: sv.audit, log: sv.log,
+		notify: sv.notifier, status: statusServing, tel: sv.tel, audit: sv.audit, log: sv.log,
 	}
 }
 
