@@ -64,7 +64,10 @@ func (s *Store) Accept(ctx context.Context, n recovery.Notification, window time
 	if n.UUID == "" {
 		n.UUID = uuid.NewString()
 	}
-	out, err := s.accept(ctx, n, window)
+	out, err := n, checkNames(n.UUID, n.HostName)
+	if err == nil {
+		out, err = s.accept(ctx, n, window)
+	}
 	if err != nil {
 		return recovery.Notification{}, fmt.Errorf("notification about host %.300q: %w", n.HostName, err)
 	}
@@ -81,40 +84,36 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 	if len(n.Payload) == 0 {
 		n.Payload = json.RawMessage(`{}`)
 	}
-	for {
-		name := s.key.hostName(n.HostName)
-		resp, err := s.get(ctx, name)
+	for known := true; ; known = false {
+		// The index may be behind: what it says is held against the record, and what
+		// does not fit is looked up.
+		place, err := s.whichHost(ctx, n.HostName, known)
 		if err != nil {
 			return n, err
 		}
-		if len(resp.Kvs) == 0 {
-			return n, recovery.ErrNotFound
-		}
-		place := parts(string(resp.Kvs[0].Value), "")
-		if len(place) != 2 {
-			return n, fmt.Errorf("%w: place of the host", ErrDamaged)
-		}
-		n.SegmentUUID, n.HostUUID = unesc(place[0]), unesc(place[1])
+		n.SegmentUUID, n.HostUUID = place.SegmentUUID, place.UUID
 		dedup, err := s.dedupKey(n)
 		if err != nil {
 			return n, err
 		}
 		hostKey := s.key.host(n.SegmentUUID, n.HostUUID)
-		_, r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()), clientv3.OpGet(name, clientv3.WithKeysOnly()))
+		_, r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()))
 		if err != nil {
 			return n, err
 		}
-		if _, _, mod := found(r[3]); mod != resp.Kvs[0].ModRevision {
-			continue // another host has the name since
-		}
 		data, created, hostMod := found(r[0])
 		if data == nil {
+			if known {
+				continue
+			}
 			return n, recovery.ErrNotFound // it went with its segment
 		}
 		host, err := decodeHost(data, created)
 		switch {
 		case err != nil:
 			return n, err
+		case host.Name != n.HostName:
+			continue // it has another name since
 		case host.OnMaintenance:
 			return n, recovery.ErrMaintenance
 		case len(r[2].GetKvs()) > 0:
@@ -184,4 +183,29 @@ func serverOf(n recovery.Notification) string {
 		return ""
 	}
 	return n.ServerUUID()
+}
+
+// whichHost tells which host has a name: from what is known, or by quorum.
+func (s *Store) whichHost(ctx context.Context, name string, known bool) (h recovery.Host, err error) {
+	if known {
+		s.index.mu.RLock()
+		h, ok := s.index.hosts.get(s.index.hostNames[name])
+		s.index.mu.RUnlock()
+		if ok {
+			return h, nil
+		}
+	}
+	resp, err := s.get(ctx, s.key.hostName(name))
+	if err != nil {
+		return h, err
+	}
+	if len(resp.Kvs) == 0 {
+		return h, recovery.ErrNotFound
+	}
+	place := parts(string(resp.Kvs[0].Value), "")
+	if len(place) != 2 {
+		return h, fmt.Errorf("%w: place of the host", ErrDamaged)
+	}
+	h.SegmentUUID, h.UUID = unesc(place[0]), unesc(place[1])
+	return h, nil
 }
