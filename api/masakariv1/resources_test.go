@@ -1,6 +1,7 @@
 package masakariv1_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -342,6 +343,34 @@ func TestVerdict(t *testing.T) {
 		if status := s.ask("GET", "/v1/notifications/"+id, nil).text("notification.status"); status != want {
 			t.Errorf("%s: status = %s, want %s", event, status, want)
 		}
+	}
+}
+
+// TestOrigin keeps with a notification the request and trace that brought it.
+func TestOrigin(t *testing.T) {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	tests := []struct {
+		name, header string
+		change       func(*api.Config)
+		want         string
+	}{
+		{"none", "", func(*api.Config) {}, ""},
+		{"the client's", parent, func(*api.Config) {}, parent},
+		{"nonsense", "00-zz", func(*api.Config) {}, ""},
+		{"the server's span", parent, func(c *api.Config) {
+			c.Trace = func(context.Context) string { return "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01" }
+		}, "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := serve(t, tt.change)
+			s.host(s.segment("o"), "compute-1")
+			id := s.ask("POST", "/v1/notifications", notification("compute-1", "2026-11-23"), "Traceparent", tt.header).
+				wantStatus(202).header.Get("X-Openstack-Request-Id")
+			if n := s.store.notifications[0]; n.Trace != tt.want || n.RequestID != id {
+				t.Errorf("trace %q, request %q; want %q, %q", n.Trace, n.RequestID, tt.want, id)
+			}
+		})
 	}
 }
 
