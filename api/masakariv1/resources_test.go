@@ -245,6 +245,7 @@ func testHosts(t *testing.T, s *service) {
 	// In use: the other hosts of the segment cannot be changed, one more can come.
 	n := s.notify("compute-2", "2026-11-23T00:00:00")
 	s.ask("PUT", base+"/"+id, update+" ").wantFault(409, "Host "+id+" can't be updated as it is in-use to process notifications.")
+	s.ask("PUT", base+"/"+id, `{"host": {"name": "ghost"}}`).wantFault(409, "Host "+id+" can't be updated as it is in-use to process notifications.")
 	s.ask("DELETE", base+"/"+id, nil).wantFault(409, "Host "+id+" can't be deleted as it is in-use to process notifications.")
 	s.host(segment, "compute-3")
 	s.end(n, recovery.StatusIgnored, "")
