@@ -324,7 +324,7 @@ func testNotifications(t *testing.T, s *service) {
 // TestVerdict stores what needs no recovery with its end, at once, and tells
 // the sender what senders are told.
 func TestVerdict(t *testing.T) {
-	s := serve(t, func(c *api.Config) {
+	eachStore(t, testVerdict, func(c *api.Config) {
 		c.Masakari.Verdict = func(n recovery.Notification) (recovery.NotificationStatus, string) {
 			if n.PayloadText("vir_domain_event") == "STOPPED_DESTROYED" {
 				return recovery.StatusIgnored, "no flow answers it"
@@ -332,6 +332,10 @@ func TestVerdict(t *testing.T) {
 			return "", ""
 		}
 	})
+}
+
+func testVerdict(t *testing.T, s *service) {
+	t.Helper()
 	s.host(s.segment("v"), "compute-1")
 	body := `{"notification": {"type": "VM", "hostname": "compute-1", "generated_time": "2026-11-23",
 		"payload": {"event": "LIFECYCLE", "instance_uuid": "` + otherUUID + `", "vir_domain_event": "%s"}}}`
@@ -344,6 +348,14 @@ func TestVerdict(t *testing.T) {
 		if status := s.ask("GET", "/v1/notifications/"+id, nil).text("notification.status"); status != want {
 			t.Errorf("%s: status = %s, want %s", event, status, want)
 		}
+		s.ask("POST", "/v1/notifications", fmt.Sprintf(body, event)).wantFault(409, "Notification received from host compute-1 of type VM is duplicate.")
+	}
+	if s.real == nil {
+		return
+	}
+	queue, err := s.real.Queue(t.Context())
+	if err != nil || len(queue) != 1 {
+		t.Errorf("queue = %v, %v; want the one that needs a run", queue, err)
 	}
 }
 
