@@ -773,6 +773,47 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestTLSRenewal takes a renewed certificate without a restart, and not half of
+// one.
+func TestTLSRenewal(t *testing.T) {
+	ca := newAuthority(t)
+	first, _ := ca.issue("server", ca.cert, ca.key)
+	cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := start(t, handler(t, config()), api.ServeConfig{TLS: cfg})
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	want := func(what string, cert *x509.Certificate) {
+		t.Helper()
+		d := tls.Dialer{Config: &tls.Config{RootCAs: roots}}
+		conn, err := d.DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		defer func() { _ = conn.Close() }()
+		tlsConn, ok := conn.(*tls.Conn)
+		if !ok {
+			t.Fatalf("%s: no TLS", what)
+		}
+		if got := tlsConn.ConnectionState().PeerCertificates[0]; !got.Equal(cert) {
+			t.Errorf("%s: certificate %v, want %v", what, got.SerialNumber, cert.SerialNumber)
+		}
+	}
+	want("at first", first)
+	ca.write("server.crt", []byte("half of a certificate"))
+	want("while it is written", first)
+	second, _ := ca.issue("server", ca.cert, ca.key)
+	later := time.Now().Add(time.Hour) // whatever the clock of the file system can tell apart
+	for _, name := range []string{"server.crt", "server.key"} {
+		if err := os.Chtimes(ca.file(name), later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("renewed", second)
+}
+
 func TestTLSConfigRefuses(t *testing.T) {
 	ca := newAuthority(t)
 	ca.write("empty.crt", nil)
