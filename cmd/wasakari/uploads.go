@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"slices"
 
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
@@ -105,20 +103,12 @@ func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, 
 // PutModule keeps a version, and makes it the active one unless another is
 // pinned.
 func (s moduleStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wasm io.Reader) (kept recovery.ModuleVersion, revision int64, err error) {
-	if kept, err = s.Store.PutModule(ctx, v, wasm); err != nil {
-		return kept, 0, err
+	kept, err = s.Store.PutModule(ctx, v, wasm)
+	if errors.Is(err, recovery.ErrConflict) { // the API's word for a key that is taken
+		err = fmt.Errorf("%w: %w", recovery.ErrExists, err)
 	}
-	versions, err := s.Modules(ctx)
 	if err != nil {
 		return kept, 0, err
-	}
-	if !slices.ContainsFunc(versions, func(o recovery.ModuleVersion) bool {
-		return o.Library == v.Library && o.Tenant == v.Tenant && o.Pinned && o.Digest != v.Digest
-	}) {
-		if err := s.Activate(ctx, v.Tenant, v.Digest, false); err != nil {
-			return kept, 0, err
-		}
-		kept.Active = true
 	}
 	revision, err = s.ModulesRevision(ctx)
 	return kept, revision, err
@@ -142,6 +132,9 @@ func (s moduleStore) PinModule(ctx context.Context, tenant, library, digest stri
 func (s moduleStore) RemoveModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
 	digests := []string{digest}
 	if digest == "" {
+		if err := s.Deactivate(ctx, tenant, library); err != nil && !errors.Is(err, recovery.ErrNotFound) {
+			return 0, err
+		}
 		versions, err := s.Modules(ctx)
 		if err != nil {
 			return 0, err
@@ -159,20 +152,4 @@ func (s moduleStore) RemoveModule(ctx context.Context, tenant, library, digest s
 		}
 	}
 	return s.ModulesRevision(ctx)
-}
-
-// KeepModule keeps the module of a task, which lies in a task folder.
-func (s moduleStore) KeepModule(ctx context.Context, task recovery.Task, wasm func() ([]byte, error)) error {
-	versions, err := s.Modules(ctx)
-	if err != nil || slices.ContainsFunc(versions, func(v recovery.ModuleVersion) bool { return v.Digest == task.Digest && v.Tenant == task.Tenant }) {
-		return err
-	}
-	b, err := wasm()
-	if err != nil {
-		return err
-	}
-	_, err = s.Store.PutModule(ctx, recovery.ModuleVersion{
-		Digest: task.Digest, Library: task.Library, Tenant: task.Tenant, Version: task.Version, Keys: []string{task.Key}, Size: int64(len(b)),
-	}, bytes.NewReader(b))
-	return err
 }

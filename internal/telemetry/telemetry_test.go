@@ -175,6 +175,9 @@ func TestMetricsOfHooks(t *testing.T) {
 			`wasakari_modules_compiled_total{cache="hit"} 4`, `wasakari_modules_compiled_total{cache="miss"} 5`,
 			`wasakari_sandbox_memory_bytes 3`, `wasakari_sandboxes{state="live"} 1`, `wasakari_sandboxes{state="waiting"} 2`,
 		}},
+		{"store", func(x *telemetry.Telemetry) {
+			x.Store(func() telemetry.StoreBytes { return telemetry.StoreBytes{Size: 3, InUse: 2, Quota: 9} })
+		}, []string{`wasakari_store_bytes{what="in_use"} 2`, `wasakari_store_bytes{what="quota"} 9`, `wasakari_store_bytes{what="size"} 3`}},
 		{"lease and readiness", func(x *telemetry.Telemetry) {
 			x.Lease(func() time.Duration { return 9 * time.Second })
 			x.Ready(func(context.Context) error { return nil })
@@ -191,7 +194,7 @@ func TestMetricsOfHooks(t *testing.T) {
 			e.RunEnded(n, recovery.Run{}, recovery.StatusError)
 			e.RunEnded(n, recovery.Run{Held: &recovery.HeldError{Guard: "hosts"}}, recovery.StatusFailed)
 			e.Retried(n, recovery.Run{}, began)
-			e.PutOff(recovery.QueueItem{}, began, nil)
+			e.PutOff(recovery.QueueItem{}, "r", nil)
 			e.HandedOver("r", true)
 			e.HandedOver("r", false)
 			e.Superseded(recovery.QueueItem{}, "r")
