@@ -19,6 +19,7 @@ import (
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/novasim"
 	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // remote is a server of the API over memory, which admits modules as the service
@@ -103,7 +104,7 @@ func (c remoteCaller) May(rule string, target map[string]string) error {
 }
 
 func (s *remote) Admit(ctx context.Context, tenant string, wasm []byte) (recovery.ModuleVersion, error) {
-	return s.loaded.admitUpload(ctx, s.loaded.rt, tenant, wasm)
+	return s.loaded.admitUpload(ctx, s.loaded.rt, func(m *runtime.Module) { _ = m.Close(context.WithoutCancel(ctx)) }, tenant, wasm)
 }
 
 func (s *remote) Flows(context.Context) ([]wasakariv1.Flow, error) {
