@@ -10,6 +10,7 @@ import (
 	"github.com/wasakari/wasakari/api/masakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
 )
@@ -63,12 +64,12 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 		Wasakari: d.own, Describe: wasakariv1.Describe,
 		MaxBody: int64(cfg.Middleware.MaxRequestBodySize), MaxUpload: int64(cfg.Wasakari.ModuleMiB)<<20 + 1,
 		LinkPrefix: cfg.Default.OSAPILinkPrefix, ProxyHeaders: cfg.Middleware.EnableProxyHeadersParsing,
-		Ready: sv.store.Ready, Observe: sv.answered, Audit: sv.changed, Logger: sv.log.Named("api"),
+		Ready: sv.store.Ready, Observe: answered(sv.tel), Audit: auditedAPI(sv.audit), Trace: telemetry.Traceparent, Logger: sv.log.Named("api"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.handler = sv.traced(d.handler)
+	d.handler = sv.tel.Middleware(d.handler)
 	return d, nil
 }
 

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
@@ -30,25 +27,8 @@ func isUploaded(t recovery.Task) bool {
 	return t.Source == uploadedName(recovery.ModuleVersion{Library: t.Library, Version: t.Version, Digest: t.Digest})
 }
 
-// keptIn stands before the tenant of a module that nobody uploaded: one of a task
-// folder, kept for runs that go on on another node. No project has such an id.
-const keptIn = "(task folder)"
-
 // moduleStore is the store as the snapshots want it.
 type moduleStore struct{ *store.Store }
-
-// Modules lists the versions that were uploaded, and those that are merely kept,
-// which are not active.
-func (s moduleStore) Modules(ctx context.Context) ([]recovery.ModuleVersion, error) {
-	versions, err := s.Store.Modules(ctx)
-	for i := range versions {
-		if tenant, kept := strings.CutPrefix(versions[i].Tenant, keptIn); kept {
-			v := &versions[i]
-			v.Tenant, v.Active, v.Pinned = tenant, false, false
-		}
-	}
-	return versions, err
-}
 
 // ModuleBytes reads a module.
 func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, err error) {
@@ -60,50 +40,8 @@ func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, 
 	return io.ReadAll(r)
 }
 
-// KeepModule keeps the module of a task, which lies in a task folder. Of earlier
-// ones of its library those go that no run needs any more.
-func (s moduleStore) KeepModule(ctx context.Context, task recovery.Task, wasm func() ([]byte, error)) error {
-	versions, err := s.Store.Modules(ctx)
-	if err != nil {
-		return err
-	}
-	slot := keptIn + task.Tenant
-	var earlier []string
-	for _, v := range versions {
-		switch {
-		case v.Digest == task.Digest && (v.Tenant == task.Tenant || v.Tenant == slot):
-			return nil
-		case v.Tenant == slot && v.Library == task.Library:
-			earlier = append(earlier, v.Digest)
-		}
-	}
-	b, err := wasm()
-	if err != nil {
-		return err
-	}
-	// A file may change without its version; and its keys are told by the file.
-	_, err = s.Store.PutModule(ctx, recovery.ModuleVersion{
-		Digest: task.Digest, Library: task.Library, Tenant: slot, Version: task.Version + " " + task.Digest, Size: int64(len(b)),
-	}, bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	for _, digest := range earlier {
-		if err := s.Remove(ctx, slot, digest); err != nil && !errors.Is(err, recovery.ErrInUse) && !errors.Is(err, recovery.ErrNotFound) {
-			return err
-		}
-	}
-	return nil
-}
-
 // uploadStore is the store as the API wants it.
 type uploadStore struct{ *store.Store }
-
-// Modules lists the versions that were uploaded.
-func (s uploadStore) Modules(ctx context.Context) ([]recovery.ModuleVersion, error) {
-	versions, err := s.Store.Modules(ctx)
-	return slices.DeleteFunc(versions, func(v recovery.ModuleVersion) bool { return strings.HasPrefix(v.Tenant, keptIn) }), err
-}
 
 // Module opens a module.
 func (s uploadStore) Module(ctx context.Context, digest string) (io.ReadCloser, error) {
@@ -119,15 +57,20 @@ func (s uploadStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wa
 		return v, 0, err
 	}
 	pinned := false
+	var aside []recovery.ModuleVersion
 	for _, o := range versions {
 		pinned = pinned || o.Pinned && o.Library == v.Library && o.Tenant == v.Tenant
 		if wasakariv1.SetsAside(v, o) {
 			if err := s.Deactivate(ctx, o.Tenant, o.Library); err != nil && !errors.Is(err, recovery.ErrNotFound) {
 				return v, 0, err
 			}
+			aside = append(aside, o)
 		}
 	}
 	if kept, err = s.Store.PutModule(ctx, v, wasm); err != nil {
+		for _, o := range aside { // for nothing
+			err = errors.Join(err, s.Activate(context.WithoutCancel(ctx), o.Tenant, o.Digest, o.Pinned))
+		}
 		return kept, 0, err
 	}
 	// One that was there already is given back as it is.
