@@ -20,6 +20,7 @@ type door struct {
 	handler http.Handler
 	own     *wasakariv1.API
 	events  *wasakariv1.Events
+	changes func(context.Context) <-chan recovery.Change
 	server  api.ServeConfig
 }
 
@@ -28,8 +29,18 @@ func (d *door) close() {
 	d.own.Close()
 }
 
-// serve answers on ln until ctx ends.
+// serve answers on ln until ctx ends, and tells those who follow what changes.
 func (d *door) serve(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		d.events.Follow(d.changes(ctx))
+	}()
+	defer func() {
+		cancel()
+		<-followed
+	}()
 	stop := context.AfterFunc(ctx, d.own.Close)
 	defer stop()
 	return api.Serve(ctx, ln, d.handler, d.server)
@@ -37,7 +48,7 @@ func (d *door) serve(ctx context.Context, ln net.Listener) error {
 
 // door makes the API.
 func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err error) {
-	d := &door{events: wasakariv1.NewEvents(0), server: api.ServeConfig{
+	d := &door{events: wasakariv1.NewEvents(0), changes: sv.store.Watch, server: api.ServeConfig{
 		MaxHeaderBytes: cfg.WSGI.MaxHeaderLine, NoKeepAlive: !cfg.WSGI.KeepAlive, IdleTimeout: cfg.WSGI.ClientSocketTimeout,
 		Logger: sv.log.Named("api"),
 	}}
@@ -46,6 +57,7 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 			return nil, &usageError{err}
 		}
 	}
+	sv.events = d.events
 	who := sv.callers
 	if d.own, err = wasakariv1.New(wasakariv1.Config{
 		Caller: who.of, Store: ownStore{sv.store}, Modules: uploadStore{sv.store}, Admit: admission{sv.snapshots},
@@ -71,6 +83,18 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 	}
 	d.handler = sv.tel.Middleware(d.handler)
 	return d, nil
+}
+
+// observed tells those who follow a run what is not in the store, or not yet: what
+// its tasks log, and their progress.
+func (sv *daemon) observed(run string, e recovery.Event) {
+	ev := wasakariv1.Event{Change: recovery.Change{RunID: run}, Time: e.Time, Log: e.Log}
+	if t := e.Task; t != nil && t.Status == recovery.TaskRunning && len(t.Progress) > 0 {
+		ev.Task = t
+	}
+	if ev.Log != nil || ev.Task != nil {
+		sv.events.Publish(ev)
+	}
 }
 
 // ownStore is the store as Wasakari's own API wants it.
