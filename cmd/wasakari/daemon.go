@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1/webhook"
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/engine"
@@ -42,6 +43,7 @@ type daemon struct {
 	audit     *audit.Log
 	tel       *telemetry.Telemetry
 	callers   *callers
+	events    *wasakariv1.Events // of the door
 	notifier  lifecycle.Notifier
 	node      string
 }
@@ -369,7 +371,7 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	d := cfg.Default
 	c := engine.Config{
-		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud}, Cloud: sv.cloud.Client,
+		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
 		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
