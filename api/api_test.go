@@ -357,6 +357,49 @@ func TestWasakari(t *testing.T) {
 	}
 }
 
+// TestBodyOfUnknownLength bounds what says nothing of its length too.
+func TestBodyOfUnknownLength(t *testing.T) {
+	cfg := config()
+	cfg.MaxBody = 100
+	h := handler(t, cfg)
+	for length, status := range map[int]int{100: 400, 101: 413} {
+		body := io.MultiReader(strings.NewReader(strings.Repeat(" ", length)))
+		w := request(h, "POST", "/v1/segments", body)
+		if w.Code != status {
+			t.Errorf("%d bytes: %d %s, want %d", length, w.Code, w.Body, status)
+		}
+		if kind := w.Header().Get("Content-Type"); status == 413 && !strings.HasPrefix(kind, "text/plain") {
+			t.Errorf("content type = %q, want text/plain", kind)
+		}
+	}
+}
+
+// stuck is a store that does not answer.
+type stuck struct{ nothing }
+
+func (stuck) Segments(ctx context.Context) ([]recovery.Segment, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestTimeout(t *testing.T) {
+	cfg := config()
+	cfg.Masakari.Store, cfg.Masakari.Timeout = stuck{}, time.Millisecond
+	if w := request(handler(t, cfg), "GET", "/v1/segments", nil); w.Code != 503 || !strings.Contains(w.Body.String(), `"serviceUnavailable"`) {
+		t.Errorf("answer = %d %s, want 503", w.Code, w.Body)
+	}
+	// A client that goes away takes its request with it.
+	cfg.Masakari.Timeout = time.Hour
+	h := handler(t, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/v1/segments", nil))
+	if w.Code < 400 {
+		t.Errorf("answer = %d, want none that is good", w.Code)
+	}
+}
+
 func TestDocument(t *testing.T) {
 	cfg := config()
 	cfg.Describe = func(doc *openapi3.T) error {

@@ -119,6 +119,7 @@ func TestServiceMistakes(t *testing.T) {
 		{"[flows:]\n", "t.conf:1:1: section [flows:]: not the uuid of a segment behind flows:; write it as wasakari and openstack segment list show it, such as [flows:" + segment + "]"},
 		{"[flows:" + segment + "]\nprocess_failure_recovery_tasks = pre:[a", "t.conf:2:38: option [flows:" + segment + "] process_failure_recovery_tasks: the '[' of pre is not closed; write ']' behind its last task"},
 		{"[flows:" + segment + "]\nprocess_failure_recovery_tasks = pre:[],\nmain: []", "t.conf:2:40: option [flows:" + segment + "] process_failure_recovery_tasks: a comma at the end of the value; the lines in column 0 from line 3 on are options of their own; indent them"},
+		{"[flows:" + segment + "]\nblock = a,,b\nprocess_failure_recovery_tasks = pre:[$block],main:[],post:[]", "t.conf:3:39: option [flows:" + segment + "] process_failure_recovery_tasks: an empty task name in pre; remove the ','"},
 		{"[tenant_flows]\na b = pre:[],main:[],post:[]", "t.conf:2:1: option [tenant_flows] 'a b': not the name of a tenant; write the id of a project, such as 0b1f6cf9d0a44c2f9d7f3c3c5b9a7f10 = pre:[…],main:[…],post:[…]"},
 		{"[tenant_flows]\na = pre:[],main:[]", "t.conf:2:5: option [tenant_flows] a: post is missing; add post:['…'], or post:[] for no tasks"},
 		{"[store]\nendpoints = https://a:2379, b:2379", "t.conf:2:13: option [store] endpoints: want URLs of etcd, such as https://10.0.0.1:2379, got 'b:2379'"},

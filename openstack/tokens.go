@@ -24,6 +24,7 @@ import (
 const (
 	maxTokenBytes = 16 << 10        // of one token
 	maxChecks     = 64              // asked of Keystone at once
+	maxWaiting    = 1024            // asked, or to be asked
 	refusedTokens = 5 * time.Second // how long a token that was refused is remembered
 	staleWait     = 3 * time.Second // how long Keystone may take where an older answer would do
 	maxRoles      = 1000
@@ -84,6 +85,7 @@ type Tokens struct {
 	http  http.Client
 	trans *transport
 	now   func() time.Time
+	stale time.Duration
 	slots chan struct{} // one for each check under way
 	session
 	wg     sync.WaitGroup
@@ -151,7 +153,7 @@ func NewTokens(o TokenOptions) (*Tokens, error) {
 		o.ServiceRoles = []string{"service"}
 	}
 	t := &Tokens{
-		opt: o, log: o.Logger.Named("tokens"), now: time.Now,
+		opt: o, log: o.Logger.Named("tokens"), now: time.Now, stale: staleWait,
 		slots:   make(chan struct{}, maxChecks),
 		session: session{turn: make(chan struct{}, 1)},
 		entries: map[tokenKey]*list.Element{}, used: list.New(), checks: map[tokenKey]*tokenCheck{},
@@ -225,6 +227,13 @@ func (t *Tokens) validate(ctx context.Context, token string, expired bool) (Toke
 			t.mu.Unlock()
 			return TokenIdentity{}, fmt.Errorf("%w: closed", recovery.ErrUnavailable)
 		}
+		if len(t.checks) >= maxWaiting {
+			t.mu.Unlock()
+			if known {
+				return old.id, nil
+			}
+			return TokenIdentity{}, fmt.Errorf("%w: too many tokens to check", recovery.ErrUnavailable)
+		}
 		check = &tokenCheck{begun: time.Now(), done: make(chan struct{})}
 		t.checks[key] = check
 		t.wg.Go(func() { t.check(key, check, token, expired) })
@@ -233,7 +242,7 @@ func (t *Tokens) validate(ctx context.Context, token string, expired bool) (Toke
 
 	var late <-chan time.Time
 	if known {
-		timer := time.NewTimer(time.Until(check.begun.Add(staleWait)))
+		timer := time.NewTimer(time.Until(check.begun.Add(t.stale)))
 		defer timer.Stop()
 		late = timer.C
 	}

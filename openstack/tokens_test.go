@@ -305,6 +305,45 @@ func TestTokensAreFew(t *testing.T) {
 	if got := k.asked.Load(); got != before+1 {
 		t.Errorf("%d more checks, want one", got-before)
 	}
+
+	// One that was checked again counts once.
+	k.advance(10 * time.Second)
+	check(3)
+	check(1)
+	check(3)
+	check(0)
+	check(2) // 1 goes
+	before = k.asked.Load()
+	check(3)
+	if got := k.asked.Load(); got != before || v.Kept() != 3 {
+		t.Errorf("%d answers kept, %d more checks; want 3, none", v.Kept(), got-before)
+	}
+}
+
+// While Keystone takes its time an older answer does.
+func TestTokensDoNotWait(t *testing.T) {
+	k := newKeystone(t)
+	v := k.tokens(nil)
+	v.SetStaleWait(time.Millisecond)
+	token := k.login("lab", project("lab"))
+	want, err := v.Validate(t.Context(), token, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Roles[0] = "admin" // ours alone
+	k.advance(10 * time.Second)
+	goOn := make(chan struct{})
+	k.answers(func(http.ResponseWriter, *http.Request) bool {
+		<-goOn
+		return false
+	})
+	for range 2 {
+		id, err := v.Validate(t.Context(), token, "")
+		if err != nil || id.UserID != want.UserID || strings.Join(id.Roles, ",") != "member,author" {
+			t.Errorf("identity = %+v, %v", id, err)
+		}
+	}
+	close(goOn)
 }
 
 // Many who come with one token at once are one question; whoever goes away
@@ -392,9 +431,11 @@ func TestTokensUnavailable(t *testing.T) {
 			token := k.login("lab", project("lab"))
 			v := k.tokens(tt.change)
 			k.answers(tt.answer)
-			_, err := v.Validate(t.Context(), token, "")
-			if !errors.Is(err, recovery.ErrUnavailable) || errors.Is(err, recovery.ErrUnauthorized) {
-				t.Fatalf("error = %v, want ErrUnavailable", err)
+			var err error
+			for range 2 {
+				if _, err = v.Validate(t.Context(), token, ""); !errors.Is(err, recovery.ErrUnavailable) || errors.Is(err, recovery.ErrUnauthorized) {
+					t.Fatalf("error = %v, want ErrUnavailable", err)
+				}
 			}
 			var all strings.Builder
 			for _, e := range k.logs.All() {
@@ -503,6 +544,38 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
+// Who comes with one made-up token after the other, and does not wait, fills no
+// memory.
+func TestTokensWaitingAreFew(t *testing.T) {
+	k := newKeystone(t)
+	v := k.tokens(nil)
+	token := k.login("lab", project("lab"))
+	if _, err := v.Validate(t.Context(), token, ""); err != nil {
+		t.Fatal(err)
+	}
+	k.advance(10 * time.Second)
+	goOn := make(chan struct{})
+	k.answers(func(http.ResponseWriter, *http.Request) bool {
+		<-goOn
+		return false
+	})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 1024 {
+		if _, err := v.Validate(gone, fmt.Sprint("gAAAAA", i), ""); !errors.Is(err, recovery.ErrCanceled) {
+			t.Fatalf("token %d: %v, want ErrCanceled", i, err)
+		}
+	}
+	if _, err := v.Validate(t.Context(), "gAAAAAmore", ""); !errors.Is(err, recovery.ErrUnavailable) {
+		t.Errorf("one more: %v, want ErrUnavailable", err)
+	}
+	if _, err := v.Validate(t.Context(), token, ""); err != nil {
+		t.Errorf("a known one: %v", err)
+	}
+	v.Close()
+	close(goOn)
+}
+
 func TestTokensOptions(t *testing.T) {
 	for name, change := range map[string]func(*openstack.TokenOptions){
 		"no Keystone":   func(o *openstack.TokenOptions) { o.AuthURL = "" },
@@ -565,4 +638,29 @@ func TestTokensClose(t *testing.T) {
 	if _, err := v.Validate(t.Context(), "gAAAAA", ""); !errors.Is(err, recovery.ErrUnavailable) {
 		t.Errorf("after Close: %v, want ErrUnavailable", err)
 	}
+}
+
+// FuzzReadToken: whatever Keystone answers, who comes out has an id and a token
+// that ends.
+func FuzzReadToken(f *testing.F) {
+	for _, s := range []string{
+		`{"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "user": {"id": "u", "name": "n", "domain": {"id": "d"}}, "project": {"id": "p", "name": "q"}, "roles": [{"name": "admin"}]}}`,
+		`{"token": {"expires_at": "2099-01-01T00:00:00Z", "user": {"id": "u"}, "system": {"all": true}, "roles": []}}`,
+		`{"token": {"expires_at": "2099-01-01T00:00:00Z", "user": {"id": "u"}, "application_credential": {"access_rules": [{}]}}}`,
+		`{"token": null}`, `[]`, `{"token": {"roles": [null, 1]}}`, ``,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		id, err := openstack.ReadToken(body)
+		if err != nil {
+			if id.UserID != "" || len(id.Roles) > 0 {
+				t.Fatalf("identity %+v beside %v", id, err)
+			}
+			return
+		}
+		if id.UserID == "" || id.Expires.IsZero() || len(id.Roles) > 1000 {
+			t.Fatalf("identity = %+v of %s", id, body)
+		}
+	})
 }

@@ -165,6 +165,18 @@ func TestCompilerFails(t *testing.T) {
 			want: "compile memory limit of 1024 MiB reached (option [wasakari] compile_memory_mib); " + hintSplit,
 		},
 		{
+			name: "memory for the collector", script: "printf 'SIGSEGV: segmentation violation\\nPC=0x435a1d m=7 sigcode=1 addr=0x0\\n' >&2; exit 2",
+			want: "compile memory limit of 1024 MiB reached (option [wasakari] compile_memory_mib); " + hintSplit,
+		},
+		{
+			name: "memory for the code", script: `echo '{"step":"compile","reason":"cannot allocate memory","no_memory":true}'`,
+			want: "compile memory limit of 1024 MiB reached (option [wasakari] compile_memory_mib); " + hintSplit,
+		},
+		{
+			name: "panic for a pointer", script: "printf 'panic: runtime error: nil pointer dereference\\n[signal SIGSEGV: segmentation violation code=0x1]\\n' >&2; exit 2",
+			want: "the compiler gave up: exit status 2: panic: runtime error: nil pointer dereference",
+		},
+		{
 			name: "panic", script: "echo 'panic: \x1b[2Jboom' >&2; exit 2",
 			want: "the compiler gave up: exit status 2: panic: \uFFFD[2Jboom",
 		},
@@ -260,6 +272,15 @@ func TestCompilerLimits(t *testing.T) {
 				t.Errorf("%d entries left in the cache folder", len(left))
 			}
 		})
+	}
+}
+
+// At the lowest limit that an operator can set there is room for a small module,
+// wherever Go's heap happens to begin and however much it reserves.
+func TestCompilerLowestLimit(t *testing.T) {
+	const lowest, times = 64 << 20, 30 // compile_memory_mib is 64 or more
+	for range times {
+		admit(t, startingRuntime(t, runtime.Config{CompileMemory: lowest, Compiler: quickCompiler}), "noop")
 	}
 }
 

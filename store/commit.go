@@ -344,6 +344,8 @@ func refused(err error) bool {
 	return false
 }
 
+func compactedAlready(err error) bool { return errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted) }
+
 // translate gives an error of etcd one of our sentinels.
 func translate(err error) error {
 	var as error

@@ -14,6 +14,7 @@
 // node; parts that others chose are escaped as in a URL's path.
 //
 //	format                               version of this layout
+//	restoring                            there until a restoration is complete
 //	r/seq                                written with every change below r/: its revision is what a reader waits for
 //	r/segment/UUID                       Segment
 //	r/host/SEGMENT/UUID                  Host
@@ -27,9 +28,8 @@
 //	r/hold/NAME                          notification whose run waits until the host's VM runs have ended
 //	r/vmrun/HOST/RUN                     a VM run that began and has not ended
 //	r/node/NAME                          Node; leased
-//	r/module/TENANT/DIGEST               ModuleVersion
-//	r/active/TENANT/LIBRARY              digest that new runs take
-//	r/modules                            written with every change of what is active
+//	r/module/DIGEST/TENANT               ModuleVersion
+//	r/modules                            which versions new runs take
 //	d/segmentname/NAME, d/hostname/NAME  uuid; make names unique
 //	d/dedup/HOST/UP|DOWN/TYPE/HASH       notification and its generated time
 //	d/work/host/NAME, d/work/server/UUID run that began there and has not ended, and who worked on it
@@ -39,10 +39,10 @@
 //	d/run/RUN/undo/KEY                   Undo
 //	d/run/RUN/scratch/PLACE/             a key-value store, as below
 //	d/lib/LIBRARY/m, d/lib/LIBRARY/e/KEY bytes used and highest version that is gone; entries
-//	d/guard/recovery/RUN, d/guard/server/UUID  what the guards count
-//	d/key/KEY                            library whose active version has the entry-point key
+//	d/guard/recovery/RUN, d/guard/server/UUID  what the guards count; d/guard/recovery, d/guard/server are written with each
+//	d/version/TENANT/LIBRARY/VERSION     digest; a version never changes
 //	d/chunk/DIGEST/NUMBER                512 KiB of a module
-//	d/deleting/...                       what a removal that broke off goes on with
+//	d/upload/DIGEST/ID                   an upload that has not ended
 //	d/tx/NODE/PROCESS/NUMBER             last transaction of one writer: tells whether one without an answer was made
 //
 // A record is a line of JSON with the number of its format, and the document.

@@ -98,12 +98,6 @@ type holder struct {
 	created int64
 }
 
-// activation is the version of a library that new runs take.
-type activation struct {
-	Digest string `json:"digest"`
-	Pinned bool   `json:"pinned,omitempty"`
-}
-
 // index holds in memory what lists are made of.
 type index struct {
 	key  keys
@@ -122,7 +116,7 @@ type index struct {
 	locks         map[string]holder              // by key
 	holds         map[string]string              // by host: notification
 	vmruns        map[string]map[string]struct{} // by host: runs
-	active        map[string]activation          // by tenant/library, escaped
+	active        activeSet
 	modulesRev    int64
 
 	subs   map[*subscriber]struct{}
@@ -141,14 +135,14 @@ func (x *index) empty() {
 	x.notifications, x.queue = newTable[recovery.Notification](), newTable[queued]()
 	x.runs, x.nodes, x.modules = newTable[recovery.Run](), newTable[nodeRecord](), newTable[recovery.ModuleVersion]()
 	x.aborts, x.locks, x.holds = map[string]recovery.Abort{}, map[string]holder{}, map[string]string{}
-	x.vmruns, x.active, x.modulesRev = map[string]map[string]struct{}{}, map[string]activation{}, 0
+	x.vmruns, x.active, x.modulesRev = map[string]map[string]struct{}{}, activeSet{}, 0
 }
 
 // held lists the prefixes of what the index holds; tasks and vmoves only pass
 // through.
 func (x *index) held() []string {
 	k := x.key
-	return []string{k.segments, k.hosts, k.notifications, k.queue, k.runs, k.nodes, k.modules, k.active, k.modulesRev, k.aborts, k.locks, k.holds, k.vmruns}
+	return []string{k.segments, k.hosts, k.notifications, k.queue, k.runs, k.nodes, k.modules, k.modulesRev, k.aborts, k.locks, k.holds, k.vmruns}
 }
 
 // one makes equal strings share their memory.
@@ -261,14 +255,13 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 		if err = decode(kv.Value, &m); err == nil {
 			m.Active, m.Pinned = false, false
 			x.modules.put(strings.TrimPrefix(key, k.modules), id(kv.CreateRevision), m)
-		}
-	case strings.HasPrefix(key, k.active):
-		var a activation
-		if err = decode(kv.Value, &a); err == nil {
-			x.active[strings.TrimPrefix(key, k.active)] = a
+			c.Modules = true
 		}
 	case key == k.modulesRev:
-		x.modulesRev, c.Modules = kv.ModRevision, true
+		var set activeSet
+		if err = decode(kv.Value, &set); err == nil {
+			x.active, x.modulesRev, c.Modules = set, kv.ModRevision, true
+		}
 	}
 	return c, err
 }
@@ -324,8 +317,7 @@ func (x *index) unset(key string, rev int64) recovery.Change {
 		c.Queue = true
 	case strings.HasPrefix(key, k.modules):
 		x.modules.drop(strings.TrimPrefix(key, k.modules))
-	case strings.HasPrefix(key, k.active):
-		delete(x.active, strings.TrimPrefix(key, k.active))
+		c.Modules = true
 	}
 	return c
 }

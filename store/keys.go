@@ -9,23 +9,23 @@ import (
 
 // keys makes the keys of one cluster. doc.go describes them.
 type keys struct {
-	root, format, watched, seq, data string
+	root, format, restoring, watched, seq, data string
 
 	segments, hosts, notifications, queue, runs, tasks, vmoves, aborts string
-	locks, holds, vmruns, nodes, modules, active, modulesRev           string
-	chunks, deleting, libraries, recoveries, changes, tx               string
+	locks, holds, vmruns, nodes, modules, modulesRev                   string
+	chunks, uploads, libraries, recoveries, changes, tx                string
 }
 
 func newKeys(cluster string) keys {
 	root := "/wasakari/" + esc(cluster) + "/"
 	r, d := root+"r/", root+"d/"
 	return keys{
-		root: root, format: root + "format", watched: r, seq: r + "seq", data: d,
+		root: root, format: root + "format", restoring: root + "restoring", watched: r, seq: r + "seq", data: d,
 		segments: r + "segment/", hosts: r + "host/", notifications: r + "notification/", queue: r + "queue/",
 		runs: r + "run/", tasks: r + "task/", vmoves: r + "vmove/", aborts: r + "abort/",
 		locks: r + "lock/", holds: r + "hold/", vmruns: r + "vmrun/", nodes: r + "node/",
-		modules: r + "module/", active: r + "active/", modulesRev: r + "modules",
-		chunks: d + "chunk/", deleting: d + "deleting/", libraries: d + "lib/",
+		modules: r + "module/", modulesRev: r + "modules",
+		chunks: d + "chunk/", uploads: d + "upload/", libraries: d + "lib/",
 		recoveries: d + "guard/recovery/", changes: d + "guard/server/", tx: d + "tx/",
 	}
 }
@@ -53,8 +53,9 @@ func (k keys) workHost(name string) string      { return k.data + "work/host/" +
 func (k keys) workServer(uuid string) string    { return k.data + "work/server/" + esc(uuid) }
 func (k keys) reserved(host string) string      { return k.data + "reserved/" + esc(host) }
 func (k keys) node(name string) string          { return k.nodes + esc(name) }
+func (k keys) slots(node, boot string) string   { return k.tx + esc(node) + "/" + boot + "/" }
 func (k keys) slot(node, boot string, n int) string {
-	return k.tx + esc(node) + "/" + boot + "/" + strconv.Itoa(n)
+	return k.slots(node, boot) + strconv.Itoa(n)
 }
 
 func (k keys) item(n recovery.Notification) string {

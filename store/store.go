@@ -172,6 +172,17 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	s := newStore(cfg)
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func newStore(cfg Config) *Store {
 	s := &Store{
 		cfg: cfg, log: cfg.Logger, key: newKeys(cfg.Cluster), boot: uuid.NewString(), began: now(),
 		slots: make(chan *slot, slotCount), done: make(chan struct{}), lost: make(chan struct{}), claims: map[string]*Run{},
@@ -182,13 +193,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.index = newIndex(s.key)
 	s.library = newLibrary(s)
 	s.guards = newGuards(s)
-	if err := s.connect(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.begin(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	return s
 }
 
 func (s *Store) connect(ctx context.Context) (err error) {
@@ -243,18 +248,22 @@ func (s *Store) begin(ctx context.Context) error {
 // checkFormat writes the version of the layout into an empty store, and refuses
 // that of a newer Wasakari.
 func (s *Store) checkFormat(ctx context.Context) error {
-	resp, err := s.get(ctx, s.key.format)
+	_, r, err := s.getAll(ctx, clientv3.OpGet(s.key.format), clientv3.OpGet(s.key.restoring))
 	if err != nil {
 		return err
 	}
-	if len(resp.Kvs) == 0 {
-		res, err := s.commit(ctx, (&txn{name: "format"}).when(absent(s.key.format)).do(put(s.key.format, []byte(strconv.Itoa(format)))))
+	if len(r[1].GetKvs()) > 0 {
+		return fmt.Errorf("%w: a restoration broke off; empty the store and restore again", ErrDamaged)
+	}
+	kvs := r[0].GetKvs()
+	if len(kvs) == 0 {
+		res, err := s.commit(ctx, (&txn{name: "format"}).when(absent(s.key.format), absent(s.key.restoring)).do(put(s.key.format, []byte(strconv.Itoa(format)))))
 		if err != nil || res.ok {
 			return err
 		}
 		return s.checkFormat(ctx)
 	}
-	n, err := strconv.Atoi(string(resp.Kvs[0].Value))
+	n, err := strconv.Atoi(string(kvs[0].Value))
 	switch {
 	case err != nil || n < 1:
 		return fmt.Errorf("%w: no format", ErrDamaged)

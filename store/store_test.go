@@ -1,9 +1,17 @@
 package store_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
 	"github.com/wasakari/wasakari/store/storetest"
 )
@@ -20,4 +28,151 @@ func open(t *testing.T, dir string) *store.Store {
 
 func TestEmbedded(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) *store.Store { return open(t, filepath.Join(t.TempDir(), "store")) })
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Everything is there after the process died and another one opens the folder,
+// which goes on at once: the folder's lock proves that nobody else works with
+// it.
+func TestReopen(t *testing.T) {
+	dir, ctx := filepath.Join(t.TempDir(), "store"), t.Context()
+	s := open(t, dir)
+	n := fill(t, s)
+	want := contents(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	if got := contents(t, s); got != want {
+		t.Errorf("after reopening:\n%s\nbefore:\n%s", got, want)
+	}
+	r, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if !r.FirstChange().IsZero() || r.Claims() != 2 {
+		t.Errorf("first change %v, claims %d", r.FirstChange(), r.Claims())
+	}
+	if err := r.Check(ctx, time.Hour); err != nil {
+		t.Errorf("check: %v", err)
+	}
+}
+
+func TestFolders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "store")
+	s := open(t, dir)
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := info.Mode(), 0o700|fs.ModeDir; got != want {
+		t.Errorf("mode %v, want %v", got, want)
+	}
+	_, err = store.Open(t.Context(), store.Config{Dir: dir, Node: "n2"})
+	if want := "store folder " + dir + ": conflict: another process works with it"; err == nil || err.Error() != want || !errors.Is(err, recovery.ErrConflict) {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o720); err != nil { //nolint:gosec // that is the mistake
+		t.Fatal(err)
+	}
+	_, err = store.Open(t.Context(), store.Config{Dir: dir, Node: "n2"})
+	if want := "store folder " + dir + ": forbidden: others may write to it (mode 0720); chmod 700 it, or name another folder"; err == nil || err.Error() != want {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cfg  store.Config
+		want string
+	}{
+		{"nothing", store.Config{}, "store: invalid: no folder and no endpoints\nstore: invalid: node name of 0 bytes, want 1 to 512"},
+		{"both", store.Config{Node: "n", Dir: "d", Endpoints: []string{"e"}}, "store: invalid: both a folder and endpoints"},
+		{"short lease", store.Config{Node: "n", Dir: "d", LeaseTTL: time.Second}, "store: invalid: lease of 1s, at least 2s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := store.Open(t.Context(), tt.cfg); err == nil || err.Error() != tt.want {
+				t.Errorf("error = %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestSweep(t *testing.T) {
+	ctx := t.Context()
+	s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", Retention: time.Nanosecond, RetentionRuns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the end of the test
+	n := fill(t, s)
+	if err := s.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// What is not done with stays, however old.
+	left, err := s.Notifications(ctx, time.Time{})
+	if err != nil || len(left) != 1 || left[0].UUID != n.UUID {
+		t.Errorf("notifications = %v, %v", left, err)
+	}
+	runs, err := s.Runs(ctx)
+	if err != nil || len(runs) != 1 || runs[0].Finished {
+		t.Errorf("runs = %v, %v", runs, err)
+	}
+	if vmoves, err := s.VMoves(ctx, n.UUID); err != nil || len(vmoves) != 3 {
+		t.Errorf("vmoves = %v, %v", vmoves, err)
+	}
+	// What was remembered of the other one went with it.
+	if _, err := s.Accept(ctx, recovery.Notification{Type: recovery.ComputeHost, HostName: "h1", Payload: json.RawMessage(`{"event":"STOPPED"}`)}, time.Hour); err != nil {
+		t.Errorf("accept: %v", err)
+	}
+	if err := s.Compact(ctx); err != nil {
+		t.Errorf("compact: %v", err)
+	}
+	if u, err := s.Usage(ctx); err != nil || u.Size <= 0 || u.InUse <= 0 || u.Quota != 2048<<20 {
+		t.Errorf("usage = %+v, %v", u, err)
+	}
+}
+
+// By number the oldest runs go.
+func TestSweepRuns(t *testing.T) {
+	ctx := t.Context()
+	s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", RetentionRuns: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the end of the test
+	fill(t, s)
+	n, err := s.Accept(ctx, recovery.Notification{Type: recovery.ComputeHost, HostName: "h2", Payload: json.RawMessage(`{"event":"STOPPED"}`)}, time.Hour)
+	for range 3 {
+		var r *store.Run
+		if err == nil {
+			r, err = s.Claim(ctx, n.UUID)
+		}
+		if err == nil {
+			err = r.Requeue(ctx, time.Time{}, "again")
+		}
+	}
+	before, listErr := s.Runs(ctx)
+	if err := errors.Join(err, listErr, s.Sweep(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.Runs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(before) != 5 || len(after) != 3 || after[0].ID != before[0].ID || after[1].ID != before[1].ID || after[2].Finished {
+		t.Errorf("%d runs before, %d after, want the two latest and the one that has not ended", len(before), len(after))
+	}
+	if _, _, _, _, _, err := s.RunDetail(ctx, before[2].ID); !errors.Is(err, recovery.ErrNotFound) {
+		t.Errorf("detail of a run that went: %v", err)
+	}
 }

@@ -43,13 +43,11 @@ type PolicyConfig struct {
 }
 
 // Policy says who may do what. It is safe for concurrent use.
-type Policy struct {
-	cfg PolicyConfig
-	now atomic.Pointer[ruleSet]
-}
+type Policy struct{ now atomic.Pointer[ruleSet] }
 
 // ruleSet is what one reading gave.
 type ruleSet struct {
+	cfg      PolicyConfig
 	rules    map[string]node
 	warnings []string
 }
@@ -68,23 +66,29 @@ func (e *DeniedError) Unwrap() error { return recovery.ErrForbidden }
 // NewPolicy reads a policy. It tells all mistakes at once, joined, each a
 // *recovery.ConfigError.
 func NewPolicy(cfg PolicyConfig) (*Policy, error) {
-	p := &Policy{cfg: cfg}
-	if err := p.Reload(); err != nil {
+	set, err := cfg.read()
+	if err != nil {
 		return nil, err
 	}
+	p := &Policy{}
+	p.now.Store(set)
 	return p, nil
 }
 
 // Reload reads the files again. When there is a mistake in them, the rules stay
 // as they are; errors are as NewPolicy's.
 func (p *Policy) Reload() error {
-	set, err := p.cfg.read()
+	set, err := p.now.Load().cfg.read()
 	if err != nil {
 		return err
 	}
 	p.now.Store(set)
 	return nil
 }
+
+// Adopt makes the rules of other, and the files that it reads, those of p: for
+// a configuration that names other files or roles than before.
+func (p *Policy) Adopt(other *Policy) { p.now.Store(other.now.Load()) }
 
 // Warnings lists what is doubtful in the files, by file and line: rules that
 // nobody asks for.
@@ -98,7 +102,7 @@ func (p *Policy) Enforce(rule string, id Identity, target map[string]string) err
 	q := &question{rules: set.rules, id: &id, target: target, known: map[string]bool{}}
 	name := rule
 	if _, ok := set.rules[name]; !ok {
-		name = p.cfg.DefaultRule
+		name = set.cfg.DefaultRule
 	}
 	if !q.ask(name) {
 		return &DeniedError{Rule: rule}
@@ -142,7 +146,7 @@ func (cfg PolicyConfig) read() (*ruleSet, error) {
 	if len(r.errs) > 0 {
 		return nil, errors.Join(r.errs...)
 	}
-	return &ruleSet{rules: rules, warnings: r.unasked(rules, cfg.DefaultRule)}, nil
+	return &ruleSet{cfg: cfg, rules: rules, warnings: r.unasked(rules, cfg.DefaultRule)}, nil
 }
 
 // files lists the files to read, in order.
@@ -259,22 +263,17 @@ func (r *reader) file(path string) {
 		r.fail(at(body), "not a table of rules", `write each rule as "name": "check"`)
 		return
 	}
-	seen := map[string]bool{}
-	for _, pair := range pairs {
+	for _, pair := range pairs { // the parser refuses names that stand twice
 		key, ok := pair.Key.(*ast.StringNode)
 		pos := at(pair.Key)
 		switch {
 		case !ok || key.Value == "" || len(key.Value) > maxNameBytes:
 			r.fail(pos, "not the name of a rule", "")
 			continue
-		case seen[key.Value]:
-			r.fail(pos, fmt.Sprintf("rule %s stands twice in this file", show(key.Value)), "remove one")
-			continue
 		case len(r.rules) == maxRules:
 			r.fail(pos, fmt.Sprintf("more than %d rules", maxRules), "")
 			return
 		}
-		seen[key.Value] = true
 		n, m := checkOf(pair.Value)
 		if m != nil {
 			r.fail(at(pair.Value), "rule "+show(key.Value)+": "+m.reason, m.hint)

@@ -257,7 +257,7 @@ func TestPolicyMistakes(t *testing.T) {
 // A file that is no YAML, and one with a rule twice, are told with their line;
 // the words are the reader's.
 func TestPolicyNotYAML(t *testing.T) {
-	for name, text := range map[string]string{"brackets": "a: role:a\nb: [\n", "twice": "a: role:a\na: role:b\n", "at sign": "a: role:a\nb: @\n"} {
+	for name, text := range map[string]string{"brackets": "a: role:a\nb: [\n", "twice": "a: role:a\na: role:b\n", "twice, in quotes": "\"a\": role:a\na: role:b\n", "at sign": "a: role:a\nb: @\n"} {
 		f := put(t, t.TempDir(), "policy.yaml", text)
 		if _, err := auth.NewPolicy(auth.PolicyConfig{File: f}); err == nil || !strings.HasPrefix(err.Error(), f+":2:") {
 			t.Errorf("%s: error = %v, want one of line 2", name, err)
@@ -310,6 +310,27 @@ func TestPolicyReload(t *testing.T) {
 	}
 	may("two", false)
 	may("wasakari_reader", true)
+}
+
+// A policy that is in use takes over another one, its files and its roles.
+func TestPolicyAdopt(t *testing.T) {
+	dir := t.TempDir()
+	p := newPolicy(t, auth.PolicyConfig{})
+	f := put(t, dir, "policy.yaml", `"wasakari:nodes:read": "role:one"`)
+	p.Adopt(newPolicy(t, auth.PolicyConfig{File: f, Operator: []string{"ops"}}))
+	if err := p.Enforce("wasakari:nodes:read", with("one"), nil); err != nil {
+		t.Error(err)
+	}
+	put(t, dir, "policy.yaml", `"wasakari:nodes:read": "rule:wasakari_operator"`)
+	if err := p.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Enforce("wasakari:nodes:read", with("ops"), nil); err != nil {
+		t.Error(err)
+	}
+	if err := p.Enforce("wasakari:nodes:read", with("one"), nil); err == nil {
+		t.Error("the former rule still holds")
+	}
 }
 
 // FuzzPolicy: whatever a file is, reading it ends, in rules or in mistakes of

@@ -118,7 +118,7 @@ func (t template) fill(target map[string]string) (string, bool) {
 	for i, part := range t {
 		if i%2 == 1 {
 			value, ok := target[part]
-			if !ok || value == "" {
+			if !ok {
 				return "", false
 			}
 			part = value

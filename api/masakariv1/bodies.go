@@ -1,6 +1,8 @@
 package masakariv1
 
 import (
+	"slices"
+
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -19,27 +21,61 @@ var (
 	shortSchema = schema{types{kindString}, length{1, 255}}
 )
 
-// segmentFields are the fields of a segment in a body.
-func segmentFields(v version) []field {
-	f := []field{
+// segmentFields are the fields of a segment in a body; those at 1.2 have one
+// more.
+var (
+	segmentFields = []field{
 		{"name", nameSchema},
 		{"description", proseOrNull},
 		{"recovery_method", methodSchema},
 		{"service_type", nameSchema},
 	}
-	if v.atLeast(1, 2) {
-		f = append(f, field{"enabled", booleanSchema})
+	segmentFields12 = append(slices.Clone(segmentFields), field{"enabled", booleanSchema})
+
+	segmentMust = required{"name", "recovery_method", "service_type"}
+	hostFields  = []field{
+		{"name", nameSchema},
+		{"type", hostTypeSchema},
+		{"control_attributes", proseSchema},
+		{"reserved", booleanSchema},
+		{"on_maintenance", booleanSchema},
 	}
-	return f
-}
+)
 
-func segmentCreate(v version) schema {
-	return envelope("segment", closed(required{"name", "recovery_method", "service_type"}, segmentFields(v)...))
-}
+// The bodies, by version.
+var (
+	segmentCreate = since12(
+		envelope("segment", closed(segmentMust, segmentFields...)),
+		envelope("segment", closed(segmentMust, segmentFields12...)),
+	)
+	segmentUpdate = since12(
+		envelope("segment", closed(anyOf(segmentFields), segmentFields...)),
+		envelope("segment", closed(anyOf(segmentFields12), segmentFields12...)),
+	)
+	hostCreate         = always(envelope("host", closed(required{"name", "type", "control_attributes"}, hostFields...)))
+	hostUpdate         = always(envelope("host", closed(anyOf(hostFields), hostFields...)))
+	notificationCreate = always(envelope("notification", complete(
+		required{"type", "hostname", "generated_time", "payload"},
+		field{"type", schema{types{kindString}, constants{string(recovery.ComputeHost), string(recovery.VM), string(recovery.Process)}}},
+		field{"hostname", schema{types{kindString}, length{1, 255}, matching(`^[a-zA-Z0-9\-._]*$`, `^[a-zA-Z0-9-._]*$`)}},
+		field{"generated_time", schema{types{kindString}, dateTime{}}},
+		field{"payload", schema{types{kindObject}, eachKey{
+			keys:   matching(`^[a-zA-Z0-9\-_:. ]{1,255}$`, `^[a-zA-Z0-9-_:. ]{1,255}$`),
+			schema: schema{types{kindString}, length{0, 255}},
+		}}},
+	)))
+)
 
-func segmentUpdate(v version) schema {
-	f := segmentFields(v)
-	return envelope("segment", closed(anyOf(f), f...))
+func always(s schema) func(version) schema { return func(version) schema { return s } }
+
+// since12 is one schema before 1.2 and another since.
+func since12(before, since schema) func(version) schema {
+	return func(v version) schema {
+		if v.atLeast(1, 2) {
+			return since
+		}
+		return before
+	}
 }
 
 // anyOf asks for at least one of the fields.
@@ -49,35 +85,6 @@ func anyOf(f []field) rule {
 		names[i] = f[i].name
 	}
 	return names
-}
-
-var hostFields = []field{
-	{"name", nameSchema},
-	{"type", hostTypeSchema},
-	{"control_attributes", proseSchema},
-	{"reserved", booleanSchema},
-	{"on_maintenance", booleanSchema},
-}
-
-func hostCreate(version) schema {
-	return envelope("host", closed(required{"name", "type", "control_attributes"}, hostFields...))
-}
-
-func hostUpdate(version) schema {
-	return envelope("host", closed(anyOf(hostFields), hostFields...))
-}
-
-func notificationCreate(version) schema {
-	return envelope("notification", complete(
-		required{"type", "hostname", "generated_time", "payload"},
-		field{"type", schema{types{kindString}, constants{string(recovery.ComputeHost), string(recovery.VM), string(recovery.Process)}}},
-		field{"hostname", schema{types{kindString}, length{1, 255}, matching(`^[a-zA-Z0-9\-._]*$`, `^[a-zA-Z0-9-._]*$`)}},
-		field{"generated_time", schema{types{kindString}, dateTime{}}},
-		field{"payload", schema{types{kindObject}, eachKey{
-			keys:   matching(`^[a-zA-Z0-9\-_:. ]{1,255}$`, `^[a-zA-Z0-9-_:. ]{1,255}$`),
-			schema: schema{types{kindString}, length{0, 255}},
-		}}},
-	))
 }
 
 // payloads are what the payload of each type has to satisfy, checked after the

@@ -25,6 +25,7 @@ import (
 	"github.com/wasakari/wasakari/api/auth"
 	"github.com/wasakari/wasakari/api/masakariv1"
 	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/store"
 )
 
 const (
@@ -39,7 +40,8 @@ const (
 type service struct {
 	t     *testing.T
 	url   string
-	store *fakeStore
+	store *fakeStore   // nil when the store is the real one
+	real  *store.Store // nil when it is not
 	nova  *fakeNova
 	doc   routers.Router
 }
@@ -51,12 +53,12 @@ func serve(t *testing.T, change ...func(*api.Config)) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, nova := newFakeStore(), &fakeNova{known: []string{"compute-1", "compute-2", "compute-3"}}
+	fake, nova := newFakeStore(), &fakeNova{known: []string{"compute-1", "compute-2", "compute-3"}}
 	cfg := api.Config{
 		Authenticator:      tokens{},
 		WWWAuthenticateURI: "http://keystone.example:5000",
 		Logger:             zaptest.NewLogger(t),
-		Masakari:           masakariv1.Config{Store: store, Policy: policy, Nova: nova, DuplicateWindow: window},
+		Masakari:           masakariv1.Config{Store: fake, Policy: policy, Nova: nova, DuplicateWindow: window},
 		DisableFile:        t.TempDir() + "/disabled",
 	}
 	for _, c := range change {
@@ -68,7 +70,10 @@ func serve(t *testing.T, change ...func(*api.Config)) *service {
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	s := &service{t: t, url: srv.URL, store: store, nova: nova}
+	s := &service{t: t, url: srv.URL, store: fake, nova: nova}
+	if real, ok := cfg.Masakari.Store.(*store.Store); ok {
+		s.store, s.real = nil, real
+	}
 	documented.Do(func() { documentedBy = s.document() })
 	s.doc = documentedBy
 	return s
@@ -115,6 +120,48 @@ func (s *service) checkDocumented(req *http.Request, a answer) {
 	if err := openapi3filter.ValidateResponse(s.t.Context(), out.SetBodyBytes([]byte(a.body))); err != nil {
 		s.t.Errorf("%s %s: answer %d %s is not as documented: %v", req.Method, req.URL.Path, a.status, a.body, err)
 	}
+}
+
+// eachStore runs a test on the fake store and on the real one.
+func eachStore(t *testing.T, test func(t *testing.T, s *service), change ...func(*api.Config)) {
+	t.Helper()
+	t.Run("fake store", func(t *testing.T) { test(t, serve(t, change...)) })
+	t.Run("real store", func(t *testing.T) {
+		test(t, serve(t, append(change, func(c *api.Config) { c.Masakari.Store = openStore(t) })...))
+	})
+}
+
+// openStore opens an embedded store.
+func openStore(t *testing.T) *store.Store {
+	t.Helper()
+	opened, err := store.Open(t.Context(), store.Config{Dir: t.TempDir() + "/store", Node: "n1", Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := opened.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return opened
+}
+
+// end ends a notification.
+func (s *service) end(id string, status recovery.NotificationStatus, message string) {
+	s.t.Helper()
+	if s.real != nil {
+		if err := s.real.EndNotification(s.t.Context(), id, status, message); err != nil {
+			s.t.Fatal(err)
+		}
+		return
+	}
+	s.store.change(func() {
+		for i := range s.store.notifications {
+			if n := &s.store.notifications[i]; n.UUID == id {
+				n.Status, n.Message = status, message
+			}
+		}
+	})
 }
 
 // tokens knows two callers.

@@ -35,16 +35,16 @@ func oneHost(h recovery.Host, s recovery.Segment) any {
 	return map[string]hostDoc{"host": describeHost(h, s)}
 }
 
-func hostStamp(h recovery.Host) recovery.Stamp { return h.Stamp }
+func hostStamp(h *recovery.Host) *recovery.Stamp { return &h.Stamp }
 
 var hostColumns = stamped(columns[recovery.Host]{
-	"uuid":                text(func(h recovery.Host) string { return h.UUID }),
-	"name":                text(func(h recovery.Host) string { return h.Name }),
-	"type":                text(func(h recovery.Host) string { return h.Type }),
-	"control_attributes":  text(func(h recovery.Host) string { return h.ControlAttributes }),
-	"failover_segment_id": text(func(h recovery.Host) string { return h.SegmentUUID }),
-	"reserved":            flag(func(h recovery.Host) bool { return h.Reserved }),
-	"on_maintenance":      flag(func(h recovery.Host) bool { return h.OnMaintenance }),
+	"uuid":                text(func(h *recovery.Host) string { return h.UUID }),
+	"name":                text(func(h *recovery.Host) string { return h.Name }),
+	"type":                text(func(h *recovery.Host) string { return h.Type }),
+	"control_attributes":  text(func(h *recovery.Host) string { return h.ControlAttributes }),
+	"failover_segment_id": text(func(h *recovery.Host) string { return h.SegmentUUID }),
+	"reserved":            flag(func(h *recovery.Host) bool { return h.Reserved }),
+	"on_maintenance":      flag(func(h *recovery.Host) bool { return h.OnMaintenance }),
 }, hostStamp)
 
 func listHosts(c *call) (any, error) {
@@ -68,7 +68,7 @@ func listHosts(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, hostColumns, hostStamp, func(h recovery.Host) bool {
+	kept, err := page(l, all, hostColumns, hostStamp, func(h *recovery.Host) bool {
 		return h.SegmentUUID == s.UUID && equals(c.query, "type", h.Type) &&
 			(!byMaintenance || h.OnMaintenance == maintained) && (!byReserved || h.Reserved == reserved)
 	})
@@ -77,7 +77,7 @@ func listHosts(c *call) (any, error) {
 	}
 	docs := make([]hostDoc, len(kept))
 	for i, h := range kept {
-		docs[i] = describeHost(h, s)
+		docs[i] = describeHost(*h, s)
 	}
 	return map[string][]hostDoc{"hosts": docs}, nil
 }

@@ -111,15 +111,15 @@ func natural(name, text string) (int, error) {
 }
 
 // columns name what a list can be sorted by, and how.
-type columns[T any] map[string]func(a, b T) int
+type columns[T any] map[string]func(a, b *T) int
 
 // stamped adds the columns that every record has.
-func stamped[T any](c columns[T], stamp func(T) recovery.Stamp) columns[T] {
-	c["id"] = func(a, b T) int { return cmp.Compare(stamp(a).ID, stamp(b).ID) }
-	c["created_at"] = func(a, b T) int { return seconds(stamp(a).Created).Compare(seconds(stamp(b).Created)) }
-	c["updated_at"] = func(a, b T) int { return seconds(stamp(a).Updated).Compare(seconds(stamp(b).Updated)) }
-	c["deleted_at"] = func(T, T) int { return 0 }
-	c["deleted"] = func(T, T) int { return 0 }
+func stamped[T any](c columns[T], stamp func(*T) *recovery.Stamp) columns[T] {
+	c["id"] = func(a, b *T) int { return cmp.Compare(stamp(a).ID, stamp(b).ID) }
+	c["created_at"] = func(a, b *T) int { return seconds(stamp(a).Created).Compare(seconds(stamp(b).Created)) }
+	c["updated_at"] = func(a, b *T) int { return seconds(stamp(a).Updated).Compare(seconds(stamp(b).Updated)) }
+	c["deleted_at"] = func(_, _ *T) int { return 0 }
+	c["deleted"] = func(_, _ *T) int { return 0 }
 	return c
 }
 
@@ -144,25 +144,29 @@ func flag[T any](get func(T) bool) func(a, b T) int {
 
 // page gives the part of all that the client wants: those that it filtered, in
 // its order, after its marker.
-func page[T any](l listing, all []T, cols columns[T], stamp func(T) recovery.Stamp, keep func(T) bool) ([]T, error) {
+func page[T any](l listing, all []T, cols columns[T], stamp func(*T) *recovery.Stamp, keep func(*T) bool) ([]*T, error) {
 	if l.limit == 0 {
 		return nil, nil
 	}
 	var marker *T
 	if l.marker != nil {
-		i := slices.IndexFunc(all, func(t T) bool { return strconv.FormatInt(stamp(t).ID, 10) == strings.TrimSpace(*l.marker) })
-		if i < 0 {
+		id, err := strconv.ParseInt(strings.TrimSpace(*l.marker), 10, 64)
+		for i := range all {
+			if err == nil && stamp(&all[i]).ID == id {
+				marker = &all[i]
+			}
+		}
+		if marker == nil {
 			return nil, faultf(http.StatusBadRequest, "Marker %s could not be found.", *l.marker)
 		}
-		marker = &all[i]
 	}
-	order := make([]func(a, b T) int, len(l.keys))
+	order := make([]func(a, b *T) int, len(l.keys))
 	for i, key := range l.keys {
 		if order[i] = cols[key]; order[i] == nil {
 			return nil, faultf(http.StatusBadRequest, "InvalidSortKey('Sort key supplied is invalid: %s')", key)
 		}
 	}
-	compare := func(a, b T) int {
+	compare := func(a, b *T) int {
 		for i, c := range order {
 			if n := c(a, b); n != 0 {
 				if l.desc[i] {
@@ -173,9 +177,9 @@ func page[T any](l listing, all []T, cols columns[T], stamp func(T) recovery.Sta
 		}
 		return 0
 	}
-	var kept []T
-	for _, t := range all {
-		if keep(t) && (marker == nil || compare(t, *marker) > 0) {
+	var kept []*T
+	for i := range all {
+		if t := &all[i]; keep(t) && (marker == nil || compare(t, marker) > 0) {
 			kept = append(kept, t)
 		}
 	}

@@ -1,6 +1,13 @@
 // Package masakariv1 serves Masakari's REST API v1, microversions 1.0 to 1.3:
 // segments, hosts, notifications and vmoves, in the words, errors and order of
 // checks that Masakari's monitors and clients know.
+//
+// It differs where Masakari fails: null for a host's type or control attributes,
+// sorting hosts by their segment, and a vmove of an unknown notification are
+// the client's mistakes and told so, not answered by 500; a name or host name
+// does not end with a newline; a vmove is found below its own notification
+// only; and recovery_workflow_details tell of every task, whoever wrote it, and
+// are there without an engine and after host and segment are gone.
 package masakariv1
 
 import (

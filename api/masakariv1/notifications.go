@@ -40,17 +40,17 @@ func describeNotification(n recovery.Notification) notificationDoc {
 	return doc
 }
 
-func notificationStamp(n recovery.Notification) recovery.Stamp { return n.Stamp }
+func notificationStamp(n *recovery.Notification) *recovery.Stamp { return &n.Stamp }
 
 var notificationColumns = stamped(columns[recovery.Notification]{
-	"notification_uuid":     text(func(n recovery.Notification) string { return n.UUID }),
-	"source_host_uuid":      text(func(n recovery.Notification) string { return n.HostUUID }),
-	"failover_segment_uuid": text(func(n recovery.Notification) string { return n.SegmentUUID }),
-	"type":                  text(func(n recovery.Notification) string { return string(n.Type) }),
-	"status":                text(func(n recovery.Notification) string { return string(n.Status) }),
-	"payload":               text(func(n recovery.Notification) string { return string(n.Payload) }),
-	"message":               text(func(n recovery.Notification) string { return n.Message }),
-	"generated_time":        func(a, b recovery.Notification) int { return a.Generated.Compare(b.Generated) },
+	"notification_uuid":     text(func(n *recovery.Notification) string { return n.UUID }),
+	"source_host_uuid":      text(func(n *recovery.Notification) string { return n.HostUUID }),
+	"failover_segment_uuid": text(func(n *recovery.Notification) string { return n.SegmentUUID }),
+	"type":                  text(func(n *recovery.Notification) string { return string(n.Type) }),
+	"status":                text(func(n *recovery.Notification) string { return string(n.Status) }),
+	"payload":               text(func(n *recovery.Notification) string { return string(n.Payload) }),
+	"message":               text(func(n *recovery.Notification) string { return n.Message }),
+	"generated_time":        func(a, b *recovery.Notification) int { return a.Generated.Compare(b.Generated) },
 }, notificationStamp)
 
 func listNotifications(c *call) (any, error) {
@@ -70,7 +70,7 @@ func listNotifications(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, notificationColumns, notificationStamp, func(n recovery.Notification) bool {
+	kept, err := page(l, all, notificationColumns, notificationStamp, func(n *recovery.Notification) bool {
 		return equals(c.query, "status", string(n.Status)) && equals(c.query, "type", string(n.Type)) &&
 			equals(c.query, "source_host_uuid", n.HostUUID) && !n.Generated.Before(since)
 	})
@@ -79,7 +79,7 @@ func listNotifications(c *call) (any, error) {
 	}
 	docs := make([]notificationDoc, len(kept))
 	for i, n := range kept {
-		docs[i] = describeNotification(n)
+		docs[i] = describeNotification(*n)
 	}
 	return map[string][]notificationDoc{"notifications": docs}, nil
 }

@@ -60,11 +60,18 @@ func (rt *route) describe() *openapi3.Operation {
 	}
 	for part := range strings.SplitSeq(rt.path, "/") {
 		if strings.HasPrefix(part, "{") {
-			op.AddParameter(openapi3.NewPathParameter(strings.Trim(part, "{}")).WithSchema(openapi3.NewStringSchema()))
+			s := openapi3.NewStringSchema()
+			if strings.HasSuffix(part, "_id}") {
+				s.WithFormat("uuid")
+			}
+			op.AddParameter(openapi3.NewPathParameter(strings.Trim(part, "{}")).WithSchema(s))
 		}
 	}
 	for _, p := range rt.doc.query {
 		s := &openapi3.Schema{Type: &openapi3.Types{p.kind}}
+		if p.kind == "integer" {
+			s.WithMin(0)
+		}
 		op.AddParameter(openapi3.NewQueryParameter(p.name).WithDescription(p.help).WithSchema(s))
 	}
 	op.AddParameter(openapi3.NewHeaderParameter(versionHeader).
@@ -76,7 +83,9 @@ func (rt *route) describe() *openapi3.Operation {
 		op.RequestBody = &openapi3.RequestBodyRef{Value: body}
 	}
 	if rt.doc.answer != "" {
-		op.AddResponse(rt.status, jsonResponse(http.StatusText(rt.status)+".", rt.doc.answer))
+		r := jsonResponse(http.StatusText(rt.status)+".", rt.doc.answer)
+		r.Links = rt.links()
+		op.AddResponse(rt.status, r)
 	} else {
 		op.AddResponse(rt.status, openapi3.NewResponse().WithDescription("Done."))
 	}
@@ -97,6 +106,34 @@ func (rt *route) describe() *openapi3.Operation {
 	op.AddResponse(http.StatusRequestEntityTooLarge, openapi3.NewResponse().WithDescription("The body is too large.").
 		WithContent(openapi3.NewContentWithSchema(openapi3.NewStringSchema(), []string{"text/plain"})))
 	return op
+}
+
+// links tell of the answer to a creation what can be asked about the record.
+func (rt *route) links() openapi3.Links {
+	if rt.action != "create" {
+		return nil
+	}
+	key := rt.doc.answer + "/uuid"
+	if rt.doc.answer == "notification" {
+		key = "notification/notification_uuid"
+	}
+	out := openapi3.Links{}
+	for i := range routes {
+		to := &routes[i]
+		rest, below := strings.CutPrefix(to.path, rt.path+"/{")
+		name, rest, _ := strings.Cut(rest, "}")
+		if !below || to.serve == nil || strings.Contains(rest, "{") {
+			continue
+		}
+		params := map[string]any{name: "$response.body#/" + key}
+		for part := range strings.SplitSeq(rt.path, "/") {
+			if strings.HasPrefix(part, "{") {
+				params[strings.Trim(part, "{}")] = "$request.path." + strings.Trim(part, "{}")
+			}
+		}
+		out[to.operationID()] = &openapi3.LinkRef{Value: &openapi3.Link{OperationID: to.operationID(), Parameters: params}}
+	}
+	return out
 }
 
 // operationID makes a name of action and path: createSegmentsHosts.

@@ -29,7 +29,11 @@ func (a answer) names(list, field string) []string {
 }
 
 func TestLists(t *testing.T) {
-	s := serve(t, func(c *api.Config) { c.Masakari.MaxLimit = 4 })
+	eachStore(t, testLists, func(c *api.Config) { c.Masakari.MaxLimit = 4 })
+}
+
+func testLists(t *testing.T, s *service) {
+	t.Helper()
 	// Made in this order: ids grow with it.
 	made := []struct{ name, method, service string }{
 		{"d", "auto", "COMPUTE"}, {"b", "reserved_host", "COMPUTE"}, {"a", "auto", "STORAGE"}, {"c", "rh_priority", "COMPUTE"},
@@ -122,7 +126,11 @@ func TestLists(t *testing.T) {
 }
 
 func TestSegments(t *testing.T) {
-	s := serve(t)
+	eachStore(t, testSegments)
+}
+
+func testSegments(t *testing.T, s *service) {
+	t.Helper()
 	id := s.segment("one")
 	s.segment("two")
 	path := "/v1/segments/" + id
@@ -152,24 +160,22 @@ func TestSegments(t *testing.T) {
 
 	// In use: unchangeable, until the notification is done with.
 	s.host(id, "compute-1")
-	s.notify("compute-1", "2026-11-23T00:00:00")
+	n := s.notify("compute-1", "2026-11-23T00:00:00")
 	s.ask("PUT", path, `{"segment": {"name": "x"}}`).wantFault(409, "Failover segment "+id+" can't be updated as it is in-use to process notifications.")
 	s.ask("DELETE", path, nil).wantFault(409, "Failover segment ("+id+") can't be deleted as it is in-use to process notifications.")
-	s.end(recovery.StatusFinished)
+	s.end(n, recovery.StatusFinished, "")
 	s.ask("DELETE", path, nil).want(204, "")
 	s.ask("GET", path, nil).wantStatus(404)
-	if left := s.store.hosts; len(left) != 0 {
-		t.Errorf("hosts = %v, want them gone with the segment", left)
-	}
-}
-
-// end ends the only notification.
-func (s *service) end(status recovery.NotificationStatus) {
-	s.store.change(func() { s.store.notifications[0].Status = status })
+	// Its hosts went with it: the name is free.
+	s.host(s.segment("three"), "compute-1")
 }
 
 func TestHosts(t *testing.T) {
-	s := serve(t)
+	eachStore(t, testHosts)
+}
+
+func testHosts(t *testing.T, s *service) {
+	t.Helper()
 	segment, elsewhere := s.segment("here"), s.segment("elsewhere")
 	base := "/v1/segments/" + segment + "/hosts"
 	id := s.host(segment, "compute-1")
@@ -236,17 +242,21 @@ func TestHosts(t *testing.T) {
 	s.ask("GET", base+"?on_maintenance=", nil).wantFault(400, "Invalid value for on_maintenance: Unrecognized value '', acceptable values are: "+words)
 
 	// In use: the other hosts of the segment cannot be changed, one more can come.
-	s.notify("compute-2", "2026-11-23T00:00:00")
+	n := s.notify("compute-2", "2026-11-23T00:00:00")
 	s.ask("PUT", base+"/"+id, update+" ").wantFault(409, "Host "+id+" can't be updated as it is in-use to process notifications.")
 	s.ask("DELETE", base+"/"+id, nil).wantFault(409, "Host "+id+" can't be deleted as it is in-use to process notifications.")
 	s.host(segment, "compute-3")
-	s.end(recovery.StatusIgnored)
+	s.end(n, recovery.StatusIgnored, "")
 	s.ask("DELETE", base+"/"+id, nil).want(204, "")
 	s.ask("GET", base+"/"+id, nil).wantStatus(404)
 }
 
 func TestNotifications(t *testing.T) {
-	s := serve(t)
+	eachStore(t, testNotifications)
+}
+
+func testNotifications(t *testing.T, s *service) {
+	t.Helper()
 	segment := s.segment("n")
 	host := s.host(segment, "compute-1")
 	first := s.notify("compute-1", "2026-11-23T10:00:00.25+02:00")
@@ -276,12 +286,9 @@ func TestNotifications(t *testing.T) {
 	second := s.notify("compute-1", "2026-11-23T08:03:01")
 
 	// Maintenance goes before duplication.
-	s.end(recovery.StatusFinished)
-	s.store.change(func() {
-		s.store.notifications[1].Status = recovery.StatusFailed
-		s.store.notifications[1].Message = "no host left"
-		s.store.hosts[0].OnMaintenance = true
-	})
+	s.end(first, recovery.StatusFinished, "")
+	s.end(second, recovery.StatusFailed, "no host left")
+	s.ask("PUT", "/v1/segments/"+segment+"/hosts/"+host, `{"host": {"on_maintenance": true}}`).wantStatus(200)
 	s.ask("POST", path, notification("compute-1", "2026-11-23T08:00:00.25")).
 		wantFault(409, "Notification received from host compute-1 of type 'COMPUTE_HOST' is ignored as the host is already under maintenance.")
 	s.ask("POST", path, notification("ghost", "2026-11-23T08:00:00")).wantFault(400, "Host with name ghost could not be found.")

@@ -39,15 +39,15 @@ func describeSegment(s recovery.Segment) segmentDoc {
 	}
 }
 
-func segmentStamp(s recovery.Segment) recovery.Stamp { return s.Stamp }
+func segmentStamp(s *recovery.Segment) *recovery.Stamp { return &s.Stamp }
 
 var segmentColumns = stamped(columns[recovery.Segment]{
-	"uuid":            text(func(s recovery.Segment) string { return s.UUID }),
-	"name":            text(func(s recovery.Segment) string { return s.Name }),
-	"service_type":    text(func(s recovery.Segment) string { return s.ServiceType }),
-	"recovery_method": text(func(s recovery.Segment) string { return string(s.RecoveryMethod) }),
-	"enabled":         flag(func(s recovery.Segment) bool { return s.Enabled }),
-	"description":     text(func(s recovery.Segment) string { return deref(s.Description) }),
+	"uuid":            text(func(s *recovery.Segment) string { return s.UUID }),
+	"name":            text(func(s *recovery.Segment) string { return s.Name }),
+	"service_type":    text(func(s *recovery.Segment) string { return s.ServiceType }),
+	"recovery_method": text(func(s *recovery.Segment) string { return string(s.RecoveryMethod) }),
+	"enabled":         flag(func(s *recovery.Segment) bool { return s.Enabled }),
+	"description":     text(func(s *recovery.Segment) string { return deref(s.Description) }),
 }, segmentStamp)
 
 func deref(s *string) string {
@@ -72,7 +72,7 @@ func listSegments(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, segmentColumns, segmentStamp, func(s recovery.Segment) bool {
+	kept, err := page(l, all, segmentColumns, segmentStamp, func(s *recovery.Segment) bool {
 		return equals(c.query, "recovery_method", string(s.RecoveryMethod)) && equals(c.query, "service_type", s.ServiceType) &&
 			(!filtered || known && truth == s.Enabled)
 	})
@@ -81,7 +81,7 @@ func listSegments(c *call) (any, error) {
 	}
 	docs := make([]segmentDoc, len(kept))
 	for i, s := range kept {
-		docs[i] = describeSegment(s)
+		docs[i] = describeSegment(*s)
 	}
 	return map[string][]segmentDoc{"segments": docs}, nil
 }

@@ -38,20 +38,20 @@ func orNull(s string) *string {
 	return &s
 }
 
-func vmoveStamp(v recovery.VMove) recovery.Stamp { return v.Stamp }
+func vmoveStamp(v *recovery.VMove) *recovery.Stamp { return &v.Stamp }
 
 var vmoveColumns = stamped(columns[recovery.VMove]{
-	"uuid":              text(func(v recovery.VMove) string { return v.UUID }),
-	"notification_uuid": text(func(v recovery.VMove) string { return v.NotificationUUID }),
-	"instance_uuid":     text(func(v recovery.VMove) string { return v.InstanceUUID }),
-	"instance_name":     text(func(v recovery.VMove) string { return v.InstanceName }),
-	"source_host":       text(func(v recovery.VMove) string { return v.SourceHost }),
-	"dest_host":         text(func(v recovery.VMove) string { return v.DestHost }),
-	"start_time":        text(func(v recovery.VMove) string { return deref(momentTime(v.StartTime)) }),
-	"end_time":          text(func(v recovery.VMove) string { return deref(momentTime(v.EndTime)) }),
-	"type":              text(func(v recovery.VMove) string { return v.Type }),
-	"status":            text(func(v recovery.VMove) string { return string(v.Status) }),
-	"message":           text(func(v recovery.VMove) string { return v.Message }),
+	"uuid":              text(func(v *recovery.VMove) string { return v.UUID }),
+	"notification_uuid": text(func(v *recovery.VMove) string { return v.NotificationUUID }),
+	"instance_uuid":     text(func(v *recovery.VMove) string { return v.InstanceUUID }),
+	"instance_name":     text(func(v *recovery.VMove) string { return v.InstanceName }),
+	"source_host":       text(func(v *recovery.VMove) string { return v.SourceHost }),
+	"dest_host":         text(func(v *recovery.VMove) string { return v.DestHost }),
+	"start_time":        text(func(v *recovery.VMove) string { return deref(momentTime(v.StartTime)) }),
+	"end_time":          text(func(v *recovery.VMove) string { return deref(momentTime(v.EndTime)) }),
+	"type":              text(func(v *recovery.VMove) string { return v.Type }),
+	"status":            text(func(v *recovery.VMove) string { return string(v.Status) }),
+	"message":           text(func(v *recovery.VMove) string { return v.Message }),
 }, vmoveStamp)
 
 // hostNotification gives the notification that the path names, which must be
@@ -77,7 +77,7 @@ func listVMoves(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, vmoveColumns, vmoveStamp, func(v recovery.VMove) bool {
+	kept, err := page(l, all, vmoveColumns, vmoveStamp, func(v *recovery.VMove) bool {
 		return equals(c.query, "type", v.Type) && equals(c.query, "status", string(v.Status))
 	})
 	if err != nil {
@@ -85,7 +85,7 @@ func listVMoves(c *call) (any, error) {
 	}
 	docs := make([]vmoveDoc, len(kept))
 	for i, v := range kept {
-		docs[i] = describeVMove(v)
+		docs[i] = describeVMove(*v)
 	}
 	return map[string][]vmoveDoc{"vmoves": docs}, nil
 }

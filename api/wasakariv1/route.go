@@ -101,7 +101,7 @@ func routes() []route {
 			query:   []parameter{tenant}, code: http.StatusNoContent, serve: (*API).removeModule,
 		},
 		{
-			method: http.MethodGet, path: module + "/versions", id: "listVersions", rule: RuleModuleRead, tenants: true,
+			method: http.MethodGet, path: module + "/versions", id: "listModuleVersions", rule: RuleModuleRead, tenants: true,
 			summary: "List the versions of a module, newest first.", query: []parameter{tenant}, code: http.StatusOK, out: VersionList{}, serve: (*API).listVersions,
 		},
 		{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -23,6 +24,8 @@ type cloudFlags struct {
 	osCloud  string
 	simulate bool
 	scenario string
+	// observe is told of each request to the cloud; may be nil.
+	observe func(service string, req *http.Request) (_ *http.Request, done func(status int, header http.Header, err error))
 }
 
 func (c *cloudFlags) flags(cmd *cobra.Command) {
@@ -68,6 +71,7 @@ func (c *cloudFlags) connect(ctx context.Context, w world, cfg *config.Config, l
 	if err != nil {
 		return nil, &usageError{err}
 	}
+	opt.Observe = c.observe
 	return login(ctx, opt, cfg, log, nil, what)
 }
 
@@ -94,7 +98,9 @@ func (c *cloudFlags) simulated(ctx context.Context, cfg *config.Config, log *zap
 	if err != nil {
 		return nil, errors.Join(err, sim.Close())
 	}
-	cl, err := login(ctx, simOptions(sim, server.URL), cfg, log, sim, "a simulated cloud")
+	opt := simOptions(sim, server.URL)
+	opt.Observe = c.observe
+	cl, err := login(ctx, opt, cfg, log, sim, "a simulated cloud")
 	if err != nil {
 		return nil, errors.Join(err, sim.Close())
 	}

@@ -145,12 +145,17 @@ func (f *runFlags) endHeld(ctx context.Context, w world, l *loaded, cl *cloud, s
 		level = zap.WarnLevel
 	}
 	l.log.Log(level, "run held", zap.String("run", run.ID), zap.String("guard", held.Guard), zap.Error(held))
-	run.Status, run.Message, run.Held = recovery.StatusFailed, held.Error(), held
-	run.Ended, run.Finished = time.Now().UTC(), true
+	holdBack(&run, held)
 	if err := state.End(context.WithoutCancel(ctx), run); err != nil {
 		return errors.Join(held, err)
 	}
 	return f.report(w, l, cl, state, run, nil)
+}
+
+// holdBack ends a run before its first change.
+func holdBack(run *recovery.Run, held *recovery.HeldError) {
+	run.Status, run.Message, run.Held = recovery.StatusFailed, held.Error(), held
+	run.Ended, run.Finished = time.Now().UTC(), true
 }
 
 // guardCounts counts what runs do, across processes.

@@ -30,7 +30,12 @@ func interruptible(w world) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "serve": // it reads its configuration again
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		w.hangups = hangups
+	case !signal.Ignored(syscall.SIGHUP): // as under nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	// A reader that goes away, such as head, must not end a recovery midway.

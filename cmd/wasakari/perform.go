@@ -35,8 +35,9 @@ type ground struct {
 	verify  time.Duration // between two looks at the cloud
 	guard   hostfuncs.Guard
 	known   func(run string) (ended, known bool)
-	// claims gives out reserved hosts among runs; nil: this run is alone.
-	claims hostClaims
+	// reserved puts what else is to be done with a reserved host around what is
+	// done here. Nil: nothing is.
+	reserved func(flow.Reserved) flow.Reserved
 	// changed is told of each change of the cloud; nil: nothing is changed.
 	changed func(recovery.Intent)
 	// trace is the W3C traceparent that the run belongs to, empty without one.
@@ -63,12 +64,6 @@ func (l *loaded) overridden(run recovery.Run, target string, held error) {
 		Kind: audit.Override, Op: "run.override", Target: target, Outcome: audit.Done,
 		Message: run.Override + " (" + held.Error() + ")", Run: run.ID, Notification: run.Notification,
 	})
-}
-
-// hostClaims gives a reserved host to one run at a time.
-type hostClaims interface {
-	ClaimReserved(ctx context.Context, host string) error
-	ReleaseReserved(ctx context.Context, host string) error
 }
 
 // known tells of the runs of the state folder.
@@ -99,9 +94,15 @@ func (l *loaded) perform(ctx context.Context, g ground, state runState, plans ma
 	if err := hatch.Settle(ctx); err != nil && ctx.Err() == nil {
 		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
-	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
+	req.Plans, req.Logger = plans, l.log.Named("flow")
+	if req.Journal == nil {
+		req.Journal = state
+	}
 	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, tel: l.tel, hatch: hatch, secrets: l.secrets, providers: providersOf(l.catalog, req.Run.Plans)}
-	req.Reserved, req.Undo = reserved{hatch, g.cloud, g.claims, hostInHand(req.History)}, hatch
+	req.Reserved, req.Undo = reserved{hatch, g.cloud, hostInHand(req.History)}, hatch
+	if g.reserved != nil {
+		req.Reserved = g.reserved(req.Reserved)
+	}
 	req.Accept = hatch.AllFinal
 	run, runErr = flow.Run(ctx, req)
 	return run, runErr, nil

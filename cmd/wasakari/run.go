@@ -192,13 +192,18 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 // library is the store of what libraries keep.
 func (l *loaded) library() *runstate.Library {
 	store := runstate.NewLibrary(l.stateDir).Allow(int64(l.cfg.Wasakari.KVLibraryMiB) << 20)
+	l.allowEach(store.AllowOne)
+	return store
+}
+
+// allowEach tells how much each library may keep that has a bound of its own.
+func (l *loaded) allowEach(allow func(library string, bytes int64, option string)) {
 	for _, key := range l.catalog.Keys() {
 		task, _ := l.catalog.Task(key)
 		if line, ok := l.cfg.LimitsFor(task)["kv_library_mib"]; ok {
-			store.AllowOne(hostfuncs.LibraryOwner(task.Tenant, task.Library), line.Value<<20, line.Option())
+			allow(hostfuncs.LibraryOwner(task.Tenant, task.Library), line.Value<<20, line.Option())
 		}
 	}
-	return store
 }
 
 // prepare reads inputs, configuration and modules and checks the flows of a

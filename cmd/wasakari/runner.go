@@ -184,8 +184,7 @@ func (w *witness) lastRefusal() string {
 // serves flow.Reserved.
 type reserved struct {
 	*hostfuncs.Hatch
-	cloud  hostfuncs.Cloud
-	claims hostClaims
+	cloud hostfuncs.Cloud
 	// inHand is the reserved host that a resumed run was working with: it is the
 	// run's own already, whatever became of it.
 	inHand string
@@ -201,11 +200,6 @@ func hostInHand(history []recovery.TaskRecord) string {
 
 // Claim refuses a host that could take no server.
 func (r reserved) Claim(ctx context.Context, host string) error {
-	if r.claims != nil {
-		if err := r.claims.ClaimReserved(ctx, host); err != nil {
-			return err
-		}
-	}
 	if host == r.inHand {
 		return nil
 	}
@@ -225,13 +219,7 @@ func (r reserved) Claim(ctx context.Context, host string) error {
 
 // Settle ends a claim: the host is used up when something moved to it.
 func (r reserved) Settle(ctx context.Context, host string) error {
-	if err := r.SettleReserved(ctx, host); err != nil {
-		return err
-	}
-	if r.claims != nil {
-		return r.claims.ReleaseReserved(ctx, host)
-	}
-	return nil
+	return r.SettleReserved(ctx, host)
 }
 
 // undoWait bounds what is done after the end of a run.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -17,6 +18,27 @@ import (
 func Main(run func(compiler string) int) {
 	runtime.MaybeCompile()
 	os.Exit(with(run))
+}
+
+const wazero = "github.com/tetratelabs/wazero"
+
+// wazeroVersion is what wazero takes for its version in this process, which is
+// not told of its modules when it tests a package that is no program: machine
+// code is loaded by the version that made it.
+func wazeroVersion() string {
+	version := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+		for _, dep := range info.Deps {
+			if dep.Path == wazero {
+				version = dep.Version
+			}
+		}
+	}
+	if version == "" || version == "(devel)" {
+		return "dev"
+	}
+	return version
 }
 
 func with(run func(compiler string) int) int {
@@ -31,7 +53,8 @@ func with(run func(compiler string) int) int {
 	defer os.RemoveAll(dir) //nolint:errcheck // among the temporary files
 	file := filepath.Join(dir, "compiler")
 	// As `make build` has it, so that most of it was built before.
-	cmd := exec.Command("go", "build", "-race=false", "-trimpath", "-buildvcs=false", "-o", file, //nolint:noctx // as long as a build takes
+	cmd := exec.Command("go", "build", "-race=false", "-trimpath", "-buildvcs=false", "-o", file, //nolint:noctx,gosec // as long as a build takes; nothing is from outside
+		"-ldflags=-X "+wazero+"/internal/version.version="+wazeroVersion(),
 		"github.com/wasakari/wasakari/internal/testcompiler/compiler")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

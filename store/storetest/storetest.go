@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"guards", testGuards},
 		{"watch", testWatch},
 		{"nodes", testNodes},
+		{"modules", testModules},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, open(t)) })
 	}

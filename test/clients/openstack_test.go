@@ -25,7 +25,7 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("segment create: %+v", segment)
 	}
 	s.refused(t, "409", "segment", "create", "rack-1", "auto", "COMPUTE")
-	s.refused(t, "Invalid input for field/attribute recovery_method", "segment", "create", "rack-2", "manual", "COMPUTE")
+	s.refused(t, "An invalid 'name' value was provided", "segment", "create", " rack-2", "auto", "COMPUTE")
 	var other struct{ UUID string }
 	s.openstack(t, &other, "segment", "create", "rack-2", "reserved_host", "COMPUTE")
 	var list []map[string]any
@@ -142,10 +142,10 @@ func TestProcessMonitor(t *testing.T) {
 
 	watched := filepath.Join(s.dir, "nova-compute")
 	list := s.write(t, "process_list.yaml", "-\n    process_name: "+watched+`
-    start_command: true
+    start_command: /bin/true
     pre_start_command:
     post_start_command:
-    restart_command: false
+    restart_command: /bin/false
     pre_restart_command:
     post_restart_command:
     run_as_root: False
