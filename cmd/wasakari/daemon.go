@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1/webhook"
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/engine"
@@ -42,6 +44,7 @@ type daemon struct {
 	audit     *audit.Log
 	tel       *telemetry.Telemetry
 	callers   *callers
+	loading   sync.Mutex // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
 }
@@ -123,7 +126,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	defer door.close()
 
-	sv.engine = engine.New(sv.engineConfig(cfg))
+	sv.engine = engine.New(sv.engineConfig(cfg, door))
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return usagef("--listen: %w; name another address, or end who has it", err)
@@ -142,7 +145,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return door.serve(gctx, ln) })
 	group.Go(func() error { return sv.engine.Run(gctx) })
-	group.Go(func() error { return sv.follow(gctx) })
+	group.Go(func() error { return sv.follow(gctx, door) })
 	group.Go(func() error {
 		sv.follower(cfg, before).follow(gctx)
 		return nil
@@ -227,6 +230,8 @@ func (sv *daemon) apply(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
 	if err := sv.load(ctx, cfg); err != nil {
 		return err
 	}
@@ -286,58 +291,92 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 
-// follow reads the uploaded modules again when they change.
-func (sv *daemon) follow(ctx context.Context) error {
-	for change := range sv.store.Watch(ctx) {
-		if !change.Modules && !change.Lost {
-			continue
+// follow hands the changes of the store to those who watch, and reads the
+// uploaded modules again when they change.
+func (sv *daemon) follow(ctx context.Context, d *door) error {
+	modules := make(chan struct{}, 1)
+	var group errgroup.Group
+	group.Go(func() error {
+		defer close(modules)
+		for change := range sv.store.Watch(ctx) {
+			d.events.Publish(wasakariv1.Event{Change: change, Time: time.Now()})
+			if change.Modules || change.Lost {
+				select {
+				case modules <- struct{}{}:
+				default: // it will read them all the same
+				}
+			}
 		}
-		snap, release := sv.snapshots.newest()
-		cfg := snap.cfg
-		release()
-		if err := sv.load(ctx, cfg); err != nil && ctx.Err() == nil {
-			sv.log.Error("modules not read", zap.Error(err))
+		return ctx.Err()
+	})
+	group.Go(func() error {
+		for range modules {
+			if err := sv.refresh(ctx); err != nil && ctx.Err() == nil {
+				sv.log.Error("modules not read", zap.Error(err))
+			}
 		}
-	}
-	return ctx.Err()
+		return nil
+	})
+	return group.Wait()
+}
+
+// refresh makes a snapshot of what is uploaded now, with the same
+// configuration.
+func (sv *daemon) refresh(ctx context.Context) error {
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
+	snap, release := sv.snapshots.newest()
+	cfg := snap.cfg
+	release()
+	return sv.load(ctx, cfg)
 }
 
 // storeConfig says where state is kept; done takes away what was only for this
 // process.
 func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func() error, err error) {
-	s := cfg.Store
-	opt = store.Config{
-		Dir: s.Dir, Endpoints: s.Endpoints, Username: s.Username, Password: string(s.Password),
-		Cluster: cfg.Wasakari.Cluster, Node: sv.node, Version: version,
-		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
-		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
-		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
-		Logger: sv.log.Named("store"),
-	}
 	done = func() error { return nil }
-	if sv.flags.storeDir != "" {
-		opt.Dir, opt.Endpoints = sv.flags.storeDir, nil
-	}
-	switch {
-	case len(opt.Endpoints) > 0:
-		opt.Dir = ""
-		opt.TLS, err = storeTLS(s)
+	if opt, err = storeOf(cfg, sv.w, sv.flags.storeDir); err != nil {
 		return opt, done, err
-	case opt.Dir != "":
-		return opt, done, nil
-	case sv.cloud.sim != nil && sv.flags.stateDir == "":
+	}
+	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
+		opt.Endpoints = nil
 		if opt.Dir, err = os.MkdirTemp("", "wasakari-simulated-"); err != nil {
 			return opt, done, fmt.Errorf("folder of the store: %w", err)
 		}
-		return opt, func() error { return os.RemoveAll(opt.Dir) }, nil
+		done = func() error { return os.RemoveAll(opt.Dir) }
 	}
-	dir, err := stateFolder(cfg.Wasakari.StateDir, sv.w)
-	if err != nil {
-		return opt, done, usagef("state folder: %w; name one with --state-dir", err)
-	}
-	opt.Dir = filepath.Join(dir, "store")
 	return opt, done, nil
+}
+
+// storeOf says which store a configuration names; dir counts before it.
+func storeOf(cfg *config.Config, w world, dir string) (store.Config, error) {
+	s := cfg.Store
+	opt := store.Config{
+		Cluster: cfg.Wasakari.Cluster, Version: version,
+		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
+		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
+		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
+	}
+	switch {
+	case dir != "":
+		opt.Dir = dir
+	case len(s.Endpoints) > 0:
+		opt.Endpoints, opt.Username, opt.Password = s.Endpoints, s.Username, string(s.Password)
+		var err error
+		opt.TLS, err = storeTLS(s)
+		return opt, err
+	case s.Dir != "":
+		opt.Dir = s.Dir
+	default:
+		state, err := stateFolder(cfg.Wasakari.StateDir, w)
+		if err != nil {
+			return opt, usagef("state folder: %w; name one with --state-dir", err)
+		}
+		opt.Dir = filepath.Join(state, "store")
+	}
+	return opt, nil
 }
 
 // storeTLS is how the members of an etcd cluster are spoken to.
@@ -366,14 +405,24 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 	return cfg, nil
 }
 
-func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
+func (sv *daemon) engineConfig(cfg *config.Config, door *door) engine.Config {
 	d := cfg.Default
 	c := engine.Config{
-		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud}, Cloud: sv.cloud.Client,
+		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: tell(door.events)}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
 		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
 	return c
+}
+
+// tell hands the lines that tasks log to those who watch; all else they have
+// from the store.
+func tell(events *wasakariv1.Events) func(run string, e recovery.Event) {
+	return func(run string, e recovery.Event) {
+		if e.Log != nil {
+			events.Publish(wasakariv1.Event{Change: recovery.Change{RunID: run}, Time: e.Time, Log: e.Log})
+		}
+	}
 }
 
 // intervals are those of Masakari's periodic jobs.
