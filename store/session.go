@@ -340,8 +340,9 @@ func (s *Store) Nodes(ctx context.Context) ([]recovery.Node, error) {
 	return out, nil
 }
 
-// quiet keeps etcd's own messages to warnings, but for those that are about
-// listeners and tokens of clients, of which an embedded one has none.
+// quiet keeps etcd's own messages to warnings, without those that are about
+// listeners and tokens of clients, of which an embedded one has none, and about
+// its own version, which it looks for until it has one.
 func quiet(log *zap.Logger) *zap.Logger {
 	if !log.Core().Enabled(zapcore.WarnLevel) {
 		return log
@@ -356,7 +357,8 @@ func (i idle) With(fields []zapcore.Field) zapcore.Core { return idle{i.Core.Wit
 
 func (i idle) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	switch e.Message {
-	case "Running http and grpc server on single port. This is not recommended for production.", "simple token is not cryptographically signed":
+	case "Running http and grpc server on single port. This is not recommended for production.", "simple token is not cryptographically signed",
+		"Failed to detect schema version", "failed to update storage version": // of a store that ends as soon as it was made
 		return ce
 	}
 	return i.Core.Check(e, ce)
