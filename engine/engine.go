@@ -142,6 +142,9 @@ type Intervals struct {
 
 // Config configures an Engine.
 type Config struct {
+	// Node is the name of this node. What the store says that it works on, and the
+	// engine does not know of, is a claim whose answer was lost.
+	Node  string
 	Store Store
 	Flows Flows
 	// Cloud serves Unreported. Defaults to nil: nothing is known to be down.

@@ -31,7 +31,9 @@ type cluster struct {
 	nodes    map[string]*node
 	holds    map[string]bool // hosts that wait for the runs of their servers to end
 	watchers []chan recovery.Change
-	away     error // of every call
+	news     recovery.Change // what watchers are told
+	closed   int             // claims that were closed
+	away     error           // of every call
 	serial   int
 	// step is called before each write of a run, with its name; an error is a
 	// process that died.
@@ -48,7 +50,7 @@ type runState struct {
 func newCluster(t *testing.T) *cluster {
 	return &cluster{
 		t: t, notes: map[string]*recovery.Notification{}, runs: map[string]*runState{}, locks: map[string]*fakeRun{},
-		reserved: map[string]string{}, nodes: map[string]*node{}, holds: map[string]bool{},
+		reserved: map[string]string{}, nodes: map[string]*node{}, holds: map[string]bool{}, news: recovery.Change{Queue: true},
 		segments: []recovery.Segment{{UUID: "seg", Name: "s1", RecoveryMethod: recovery.Auto, Enabled: true, Stamp: recovery.Stamp{ID: 7}}},
 		hosts: []recovery.Host{
 			{UUID: "uuid-h1", Name: "h1", SegmentUUID: "seg"},
@@ -63,7 +65,7 @@ func newCluster(t *testing.T) *cluster {
 func (c *cluster) wake() {
 	for _, w := range c.watchers {
 		select {
-		case w <- recovery.Change{Queue: true}:
+		case w <- c.news:
 		default:
 		}
 	}
@@ -307,6 +309,9 @@ func (n *node) Claim(ctx context.Context, notification string) (engine.Run, erro
 			return nil, fmt.Errorf("host %s: %w", it.Host, recovery.ErrConflict)
 		}
 	}
+	if l := n.locks[lock]; l != nil && l.node == n && l.id == it.Run && !l.known {
+		delete(n.locks, lock)
+	}
 	if n.locks[lock] != nil || it.NotBefore.After(time.Now()) || n.draining {
 		return nil, fmt.Errorf("%s: %w", lock, recovery.ErrConflict)
 	}
@@ -341,7 +346,7 @@ func (n *node) Claim(ctx context.Context, notification string) (engine.Run, erro
 		}
 	}
 	n.runs[it.Run].rec.Node = n.name
-	r := &fakeRun{node: n, id: it.Run, lock: lock, item: it, lost: make(chan struct{}), aborted: make(chan recovery.Abort, 1)}
+	r := &fakeRun{known: ctx.Value(lostAnswer{}) == nil, node: n, id: it.Run, lock: lock, item: it, lost: make(chan struct{}), aborted: make(chan recovery.Abort, 1)}
 	if a := n.runs[it.Run].rec.Abort; a != nil {
 		r.aborted <- *a
 	}
@@ -416,6 +421,7 @@ type fakeRun struct {
 	item    *recovery.QueueItem
 	lost    chan struct{}
 	aborted chan recovery.Abort
+	known   bool // to whoever asked for it
 }
 
 func (r *fakeRun) drop() { delete(r.node.locks, r.lock) }
@@ -506,7 +512,12 @@ func (r *fakeRun) SetValues(ctx context.Context, values map[string]json.RawMessa
 }
 
 func (r *fakeRun) PushUndo(ctx context.Context, u recovery.Undo) error {
-	return r.with(ctx, "push_undo", func(s *runState) error { s.undos = append(s.undos, u); return nil })
+	return r.with(ctx, "push_undo", func(s *runState) error {
+		if !slices.ContainsFunc(s.undos, func(x recovery.Undo) bool { return x.Key == u.Key }) {
+			s.undos = append(s.undos, u)
+		}
+		return nil
+	})
 }
 
 func (r *fakeRun) DropUndo(ctx context.Context, key string) error {
@@ -565,7 +576,10 @@ func (r *fakeRun) Release(ctx context.Context) error {
 	})
 }
 
-func (r *fakeRun) Close() { _ = r.Release(context.Background()) }
+func (r *fakeRun) Close() {
+	r.node.do(func() { r.node.closed++ })
+	_ = r.Release(context.Background())
+}
 
 func (r *fakeRun) ClaimReserved(ctx context.Context, host string) error {
 	return r.with(ctx, "claim_reserved", func(*runState) error {

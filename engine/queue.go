@@ -202,7 +202,7 @@ func (q *queue) pass(ctx context.Context) {
 	maps.DeleteFunc(q.wait, func(n string, _ waiting) bool { return !inQueue[n] })
 }
 
-// read gives the queue and the runs that a live node works on.
+// read gives the queue and the runs that other live nodes work on.
 func (q *queue) read(ctx context.Context) ([]recovery.QueueItem, map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
@@ -216,6 +216,9 @@ func (q *queue) read(ctx context.Context) ([]recovery.QueueItem, map[string]bool
 	}
 	held := map[string]bool{}
 	for _, n := range nodes {
+		if n.Name == q.cfg.Node {
+			continue // what is ours is in busy, or was lost sight of
+		}
 		for _, run := range n.Runs {
 			held[run] = true
 		}
@@ -238,12 +241,13 @@ func (q *queue) start(ctx context.Context, it recovery.QueueItem) {
 	}
 	q.taken[at]++
 	q.busy[it.Notification] = worker{it, at}
-	q.wg.Go(func() { q.done <- do(ctx, it) })
+	tries := q.wait[it.Notification].tries
+	q.wg.Go(func() { q.done <- do(ctx, it, tries) })
 }
 
 // look only finds out whether an item needs a run, and ends it when it does
 // not.
-func (e *Engine) look(ctx context.Context, item recovery.QueueItem) result {
+func (e *Engine) look(ctx context.Context, item recovery.QueueItem, _ int) result {
 	_, done, err := e.judge(ctx, item)
 	return result{item: item, needsRun: err == nil && !done, later: err != nil, err: err}
 }
@@ -336,14 +340,18 @@ func (q *queue) storeBack(ctx context.Context) {
 func (q *queue) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.cfg.DrainTimeout)
 	defer cancel()
+	q.wg.Go(func() {
+		ctx, cancel := lasting(ctx)
+		defer cancel()
+		if err := q.cfg.Store.SetDraining(ctx, true); err != nil {
+			q.log.Warn("node not marked as draining", zap.Error(err))
+		}
+	})
 	idle := make(chan struct{})
 	go func() {
 		q.wg.Wait()
 		close(idle)
 	}()
-	if err := q.cfg.Store.SetDraining(ctx, true); err != nil {
-		q.log.Warn("node not marked as draining", zap.Error(err))
-	}
 	for {
 		select {
 		case r := <-q.done:

@@ -38,6 +38,8 @@ type journal struct {
 	e    *Engine
 	n    recovery.Notification
 	item recovery.QueueItem
+	// tries counts how often this node could not bring the run to its end.
+	tries int
 
 	mu    sync.Mutex
 	ended bool // nothing is left to be done
@@ -56,7 +58,7 @@ func (j *journal) End(ctx context.Context, run recovery.Run) error {
 	if err != nil {
 		return err
 	}
-	if j.left = len(undos); j.left > 0 && !j.e.overdue(j.item) {
+	if j.left = len(undos); j.left > 0 && !j.overdue(run) {
 		return j.Start(ctx, run)
 	}
 	return j.end(ctx, run, j.left > 0)
@@ -145,13 +147,23 @@ func (e *Engine) expired(item recovery.QueueItem) bool {
 	return i.CheckExpired >= 0 && time.Since(item.Added) >= i.Expired
 }
 
-// lastGrace is how long a run that was aborted because its notification expired
-// may take to come to an end by itself.
-const lastGrace = time.Hour
+const (
+	// lastGrace is how long a run that was aborted because its notification
+	// expired may take to come to an end by itself.
+	lastGrace = time.Hour
+	// supersededTries is how often a run of a server is brought to its end in vain
+	// before the recovery of its host waits no longer: about a minute. Any other
+	// run that is aborted has abortedTries: about an hour.
+	supersededTries = 6
+	abortedTries    = 20
+)
 
-// overdue reports whether a run must end now, whatever it leaves behind.
-func (e *Engine) overdue(item recovery.QueueItem) bool {
-	return e.expired(item) && time.Since(item.Added) >= e.intervals.Load().Expired+lastGrace
+// overdue reports whether the run must end now, whatever it leaves behind.
+func (j *journal) overdue(run recovery.Run) bool {
+	if run.Abort != nil && (j.tries >= abortedTries || run.Abort.Status == recovery.StatusIgnored && j.tries >= supersededTries) {
+		return true
+	}
+	return j.e.expired(j.item) && time.Since(j.item.Added) >= j.e.intervals.Load().Expired+lastGrace
 }
 
 func (e *Engine) expiry(item recovery.QueueItem) string {

@@ -63,7 +63,8 @@ type result struct {
 }
 
 // work takes an item as far as it goes: to its end, or to where it has to wait.
-func (e *Engine) work(ctx context.Context, item recovery.QueueItem) result {
+// tries counts how often this node did so in vain.
+func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) result {
 	later := func(err error) result { return result{item: item, later: true, err: err} }
 	n, done, err := e.judge(ctx, item)
 	switch {
@@ -82,7 +83,7 @@ func (e *Engine) work(ctx context.Context, item recovery.QueueItem) result {
 	if err != nil {
 		return later(err)
 	}
-	j := &journal{Run: run, e: e, n: n, item: item}
+	j := &journal{Run: run, e: e, n: n, item: item, tries: tries}
 	err = e.deliver(ctx, j)
 	ended, left := j.state()
 	switch {
@@ -102,6 +103,9 @@ func (e *Engine) work(ctx context.Context, item recovery.QueueItem) result {
 // the run could not be gone on with here and now.
 func (e *Engine) release(ctx context.Context, j *journal, reason error) result {
 	fields := []zap.Field{zap.String("notification", j.n.UUID), zap.String("run", j.ID()), zap.Error(reason)}
+	if ctx.Err() == nil {
+		e.tellWhy(ctx, j, reason)
+	}
 	if errors.Is(reason, errPanic) {
 		j.Close()
 	} else {
@@ -120,6 +124,22 @@ func (e *Engine) release(ctx context.Context, j *journal, reason error) result {
 	e.log.Warn("run put off", fields...)
 	e.cfg.Observer.PutOff(j.item, j.ID(), reason)
 	return result{item: j.item, later: true, err: reason}
+}
+
+// putOffMark begins the message of a run that could not be gone on with.
+const putOffMark = "put off: "
+
+// tellWhy writes into the run's record why it is put off, for a person to see.
+func (e *Engine) tellWhy(ctx context.Context, j *journal, reason error) {
+	rec, err := j.Record(ctx)
+	why := recovery.Shorten(putOffMark+reason.Error(), 4096)
+	if err != nil || rec.Finished || rec.Message == why {
+		return
+	}
+	rec.Message = why
+	if err := j.Start(ctx, rec); err != nil {
+		e.log.Warn("run not told why it is put off", zap.String("run", rec.ID), zap.Error(err))
+	}
 }
 
 // deliver brings a claimed run to its end. An error means that it did not come
@@ -144,16 +164,21 @@ func (e *Engine) deliver(ctx context.Context, j *journal) error {
 	if errors.Is(context.Cause(ctx), recovery.ErrLeaseLost) && !errors.Is(err, recovery.ErrLeaseLost) {
 		err = errors.Join(recovery.ErrLeaseLost, err)
 	}
-	if ctx.Err() != nil || errors.Is(err, recovery.ErrLeaseLost) || !e.overdue(j.item) {
+	if ctx.Err() != nil || errors.Is(err, recovery.ErrLeaseLost) {
 		return err
 	}
-	// It was aborted when it expired, and cannot even be brought to that end.
 	last, lastErr := j.Record(ctx)
-	if lastErr != nil {
+	if lastErr != nil || !j.overdue(last) {
 		return errors.Join(err, lastErr)
 	}
+	// It was aborted, and cannot even be brought to that end.
 	if !last.Finished {
-		last = ended(last, recovery.StatusFailed, joined(e.expiry(j.item), err.Error()))
+		last.Message = ""
+		status, reason := recovery.StatusFailed, e.expiry(j.item)
+		if last.Abort != nil && !e.expired(j.item) {
+			status, reason = last.Abort.Status, last.Abort.Reason
+		}
+		last = ended(last, status, joined(reason, err.Error()))
 	}
 	return j.force(ctx, last)
 }
@@ -211,6 +236,7 @@ func (e *Engine) call(ctx context.Context, job Job) (run recovery.Run, err error
 // begin makes what the run's first record is to say. A run that cannot be begun
 // has ended when it comes back.
 func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run) (recovery.Run, error) {
+	rec.Message = "" // why it was put off
 	end := func(status recovery.NotificationStatus, message string) (recovery.Run, error) {
 		rec = ended(rec, status, message)
 		return rec, j.End(ctx, rec)

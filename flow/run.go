@@ -435,9 +435,6 @@ func (r *executor) reservedRounds(ctx context.Context, p *Plan) (ending, error) 
 			return end, err
 		}
 		r.settle(ctx, host)
-		if r.aborted() != nil && round >= r.lastRound {
-			return end, nil // what ran in main has been dealt with; pre is the caller's
-		}
 		round++
 		r.done, r.values = r.done[:pre], maps.Clone(afterPre)
 		if err := r.setValues(ctx, round, afterPre); err != nil {
