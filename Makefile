@@ -100,11 +100,11 @@ $(CHAOS): examples
 
 .PHONY: chaos-short
 chaos-short: $(CHAOS) ## nodes and etcd killed, stopped, cut off: nothing is lost; fixed seeds, two minutes (internal/chaos/README.md)
-	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 10m -short -seed 1
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 10m -test.parallel 4 -sending 12s -vms 120 -seed 1
 
 .PHONY: chaos
 chaos: $(CHAOS) ## the same, round after round (SEED=1 DURATION=1h)
-	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 0 -seed $(SEED) -duration $(DURATION)
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 0 -test.parallel 4 -seed $(SEED) -duration $(DURATION)
 
 .PHONY: chaos-power
 chaos-power: $(CHAOS) ## the same with the power cut: what was not synced is gone (needs root)

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 
 // TestEmbedded kills a node with a store of its own, again and again.
 func TestEmbedded(t *testing.T) {
+	t.Parallel()
 	seed := *seedFlag
 	random := rand.New(rand.NewPCG(seed, 1))
 	p := plan{auto: names("auto", 4), process: names("process", 4), plain: names("plain", 4), spare: names("spare", 3), each: 3, plainEach: 6}

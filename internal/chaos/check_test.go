@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -57,6 +58,19 @@ func (h *history) unfinished(m *monitor) (wrong []string) {
 		}
 	}
 	return wrong
+}
+
+// quiet tells what is still going on.
+func (h *history) quiet(ctx context.Context, m *monitor) error {
+	if err := h.complete(ctx); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if going := append(h.unfinished(m), h.left()...); len(going) > 0 {
+		return fmt.Errorf("%d things are going on, such as %s", len(going), going[0])
+	}
+	return nil
 }
 
 var leftover = regexp.MustCompile(`^(r/queue/|r/abort/|r/lock/|r/hold/|r/vmrun/|d/work/|d/reserved/|d/run/[^/]+/(undo|open|reserved)/)`)

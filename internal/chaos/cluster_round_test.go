@@ -71,6 +71,8 @@ func (f *field) finish() {
 	f.t.Helper()
 	quiet := time.Now()
 	f.await(2*time.Minute, "every accepted notification is final", func(ctx context.Context) error { return f.m.pending(ctx, f.nodes[0]) })
+	// Those too whose answer was lost.
+	f.await(2*time.Minute, "the store is quiet", func(ctx context.Context) error { return f.h.quiet(ctx, f.m) })
 	settled := time.Since(quiet)
 	f.keepers()
 	f.s.all.Wait()
@@ -91,6 +93,7 @@ func (f *field) finish() {
 // TestStorm sends notifications while programs are killed and stopped and links
 // cut at random; a round after the other with -duration.
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	for seed := *seedFlag; ; seed++ {
 		if !t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { storms(t, seed, *timeFlag) }) {

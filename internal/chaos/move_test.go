@@ -17,6 +17,7 @@ import (
 // TestMoveToCluster moves a node's own store to a cluster in the midst of its
 // work, as docs/operation.md tells.
 func TestMoveToCluster(t *testing.T) {
+	t.Parallel()
 	p := plan{auto: names("auto", 6), process: names("process", 3), plain: names("plain", 4), spare: names("spare", 3), each: 3, plainEach: 6}
 	v, err := newNova(p.scenario(int64(*seedFlag)), int64(*seedFlag))
 	if err != nil {

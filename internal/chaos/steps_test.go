@@ -35,6 +35,7 @@ var unhurt = []string{"module.drop", "module.unpin", "format", "segment.names", 
 
 // TestSteps kills a node at each of its durable writes.
 func TestSteps(t *testing.T) {
+	t.Parallel()
 	f := prepare(t, plan{
 		auto: names("auto", 24), reserve: names("reserve", 8), reserved: names("reserved", 24), process: names("process", 10),
 		plain: names("plain", 12), spare: names("spare", 4), each: 2, plainEach: 8,
@@ -64,7 +65,7 @@ func TestSteps(t *testing.T) {
 			for _, name := range look() {
 				at = append(at, fmt.Sprintf("%s:%d", name, 1+random.IntN(3)*random.IntN(2)))
 			}
-			return []string{"WASAKARI_CHAOS_KILL=" + strings.Join(at, ",")}
+			return []string{"WASAKARI_CHAOS_LEASE=2s", "WASAKARI_CHAOS_KILL=" + strings.Join(at, ",")}
 		}
 		n.kill() // it is started again, and begins to be killed
 	}
@@ -165,34 +166,26 @@ func operate(ctx context.Context, f *field) {
 				}
 			}
 		}
-		f.m.mu.Lock()
-		var one *note
-		for range 20 {
-			if n := len(f.m.notes); n > 0 {
-				if x := f.m.notes[random.IntN(n)]; x.uuid != "" && x.kind == "VM" {
-					one = x
-					break
-				}
-			}
-		}
-		f.m.mu.Unlock()
-		if one != nil {
-			ask("POST", "/wasakari/v1/notifications/"+one.uuid+"/retry", map[string]any{}, nil)
-		}
 		var runs struct {
 			Runs []struct {
-				ID       string
-				Finished bool
+				ID, Notification, Server string
+				Finished                 bool
 			}
 		}
 		ask("GET", "/wasakari/v1/runs", nil, &runs)
 		for _, r := range runs.Runs {
-			if !r.Finished {
+			if !r.Finished && r.Server != "" {
 				ask("POST", "/wasakari/v1/runs/"+r.ID+"/abort", map[string]any{"mode": "stop", "reason": "trial"}, nil)
 				break
 			}
 		}
-		if i%3 == 0 {
+		for _, r := range runs.Runs {
+			if r.Finished && r.Server != "" && random.IntN(8) == 0 {
+				ask("POST", "/wasakari/v1/runs/"+r.ID+"/retry", map[string]any{}, nil)
+				break
+			}
+		}
+		if i%2 == 0 {
 			command("task", "push", task, "--wait", "0")
 			command("task", "rm", "custom_pre_task")
 		}
