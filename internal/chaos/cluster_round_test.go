@@ -69,6 +69,14 @@ func prepare(t *testing.T, p plan, seed uint64, place func(name string) (string,
 // finish waits until all is final, ends the nodes, and checks.
 func (f *field) finish() {
 	f.t.Helper()
+	checked := false
+	defer func() {
+		if !checked { // why may show there
+			f.h.mu.Lock()
+			defer f.h.mu.Unlock()
+			report(f.t, "writes of nodes that were fenced off, and claims that clash", f.h.wrong)
+		}
+	}()
 	quiet := time.Now()
 	f.await(2*time.Minute, "every accepted notification is final", func(ctx context.Context) error { return f.m.pending(ctx, f.nodes[0]) })
 	// Those too whose answer was lost.
@@ -85,6 +93,7 @@ func (f *field) finish() {
 		}
 	}
 	f.await(20*time.Second, "history", f.h.complete)
+	checked = true
 	check(f.t, f.cluster, f.m, f.h, f.home)
 	f.t.Logf("seed %d: %s; %s; %s; all final after %s, %s in all", f.seed, f.s.tally(), f.m.tally(), counts(f.cluster, f.h),
 		settled.Round(100*time.Millisecond), time.Since(f.began).Round(100*time.Millisecond))

@@ -187,6 +187,7 @@ func operate(ctx context.Context, f *field) {
 		}
 		if i%2 == 0 {
 			command("task", "push", task, "--wait", "0")
+			command("task", "pin", "custom_pre_task", "1.0.0")
 			command("task", "rm", "custom_pre_task")
 		}
 		if i%5 == 4 {
