@@ -83,7 +83,7 @@ func TestFolders(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o720); err != nil { //nolint:gosec // that is the mistake
+	if err := os.Chmod(dir, 0o720); err != nil {
 		t.Fatal(err)
 	}
 	_, err = store.Open(t.Context(), store.Config{Dir: dir, Node: "n2"})
