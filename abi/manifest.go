@@ -60,7 +60,8 @@ type ManifestTask struct {
 	// OnInterrupt is rerun or fail: what to do when the process died while the
 	// task ran. Defaults to rerun.
 	OnInterrupt string `json:"on_interrupt,omitempty" enum:"rerun,fail"`
-	// Limits is what the task asks for; the operator's ceilings win.
+	// Limits is what the task asks for; the operator's ceilings win. No other
+	// limits can be asked for.
 	Limits ManifestLimits `json:"limits,omitzero"`
 }
 

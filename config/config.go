@@ -8,6 +8,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -49,14 +50,20 @@ type Config struct {
 	HostFailure     HostFailure     `section:"host_failure"`
 	InstanceFailure InstanceFailure `section:"instance_failure"`
 	ProcessFailure  ProcessFailure  `section:"process_failure"`
-	Coordination    Coordination    `section:"coordination"`
 	AuthToken       AuthToken       `section:"keystone_authtoken"`
 	WSGI            WSGI            `section:"wsgi"`
 	Middleware      Middleware      `section:"oslo_middleware"`
 	Wasakari        Wasakari        `section:"wasakari"`
 	Guards          Guards          `section:"guards"`
 	HTTP            HTTP            `section:"http"`
-	// Flows holds all four flows.
+	Policy          Policy          `section:"oslo_policy"`
+	Store           Store           `section:"store"`
+	Engine          Engine          `section:"engine"`
+	API             API             `section:"api"`
+	Webhooks        Webhooks        `section:"webhooks"`
+	Telemetry       Telemetry       `section:"telemetry"`
+	// Flows holds all four flows; those of segments and tenants stand beside
+	// them, see SegmentFlow and TenantFlow.
 	Flows map[recovery.FlowKind]recovery.Flow
 
 	k           *koanf.Koanf
@@ -68,12 +75,15 @@ type Config struct {
 	limits      map[string][]Limit // by line
 	libraries   map[string]Registration
 	bindings    map[key]Binding
+
+	segmentFlows map[string]map[recovery.FlowKind]recovery.Flow // by uuid, in lower case
+	tenantFlows  map[string]recovery.Flow                       // by project
+	folders      []string                                       // where files that the configuration names are looked for
 }
 
 // Default is section [DEFAULT] but for the access to Nova.
 type Default struct {
 	DuplicateNotificationDetectionInterval time.Duration `option:"duplicate_notification_detection_interval"`
-	NotificationDelayMax                   time.Duration `option:"notification_delay_max"`
 	WaitPeriodAfterServiceUpdate           time.Duration `option:"wait_period_after_service_update"`
 	WaitPeriodAfterEvacuation              time.Duration `option:"wait_period_after_evacuation"`
 	WaitPeriodAfterPowerOff                time.Duration `option:"wait_period_after_power_off"`
@@ -94,6 +104,7 @@ type Default struct {
 	OSAPIMaxLimit                          int           `option:"osapi_max_limit"`
 	OSAPILinkPrefix                        string        `option:"osapi_masakari_link_prefix"`
 	Debug                                  bool          `option:"debug"`
+	GracefulShutdownTimeout                time.Duration `option:"graceful_shutdown_timeout"` // 0: none
 }
 
 // Nova is the access to Nova, in section [DEFAULT]. The authentication
@@ -135,16 +146,11 @@ type ProcessFailure struct {
 	ServiceDisableReason string `option:"service_disable_reason"`
 }
 
-// Coordination is section [coordination].
-type Coordination struct {
-	BackendURL Secret `option:"backend_url"`
-}
-
 // AuthToken is section [keystone_authtoken].
 type AuthToken struct {
 	AuthType                    string        `option:"auth_type"`
 	AuthURL                     string        `option:"auth_url"`
-	WWWAuthenticateURI          string        `option:"www_authenticate_uri"`
+	WWWAuthenticateURI          string        `option:"www_authenticate_uri"` // AuthURL when it is not set
 	Username                    string        `option:"username"`
 	Password                    Secret        `option:"password"`
 	UserID                      string        `option:"user_id"`
@@ -157,8 +163,6 @@ type AuthToken struct {
 	ApplicationCredentialID     string        `option:"application_credential_id"`
 	ApplicationCredentialName   string        `option:"application_credential_name"`
 	ApplicationCredentialSecret Secret        `option:"application_credential_secret"`
-	RegionName                  string        `option:"region_name"`
-	Interface                   string        `option:"interface"`
 	CAFile                      string        `option:"cafile"`
 	CertFile                    string        `option:"certfile"`
 	KeyFile                     string        `option:"keyfile"`
@@ -168,7 +172,6 @@ type AuthToken struct {
 	TokenCacheTime              time.Duration `option:"token_cache_time"`
 	ServiceTokenRoles           []string      `option:"service_token_roles"`
 	ServiceTokenRolesRequired   bool          `option:"service_token_roles_required"`
-	ServiceType                 string        `option:"service_type"`
 }
 
 // WSGI is section [wsgi].
@@ -183,7 +186,68 @@ type WSGI struct {
 
 // Middleware is section [oslo_middleware].
 type Middleware struct {
-	MaxRequestBodySize int `option:"max_request_body_size"`
+	MaxRequestBodySize        int  `option:"max_request_body_size"`
+	EnableProxyHeadersParsing bool `option:"enable_proxy_headers_parsing"`
+}
+
+// Policy is section [oslo_policy]. The names of files and directories are as
+// they were written; see Find.
+type Policy struct {
+	File         string   `option:"policy_file"`
+	Dirs         []string `option:"policy_dirs"`
+	DefaultRule  string   `option:"policy_default_rule"`
+	EnforceScope bool     `option:"enforce_scope"`
+}
+
+// Store is section [store].
+type Store struct {
+	Endpoints     []string      `option:"endpoints"` // empty: a store of its own
+	Username      string        `option:"username"`
+	Password      Secret        `option:"password"`
+	CAFile        string        `option:"cafile"`
+	CertFile      string        `option:"certfile"`
+	KeyFile       string        `option:"keyfile"`
+	Dir           string        `option:"dir"` // empty: the command chooses
+	Retention     time.Duration `option:"retention"`
+	RetentionRuns int           `option:"retention_runs"`
+	QuotaMiB      int           `option:"quota_mib"`
+	Lease         time.Duration `option:"lease_seconds"`
+}
+
+// Engine is section [engine].
+type Engine struct {
+	Node          string `option:"node"` // empty: Default.Host, else the machine's name
+	HostsAtOnce   int    `option:"hosts_at_once"`
+	ServersAtOnce int    `option:"servers_at_once"`
+	MaxDeliveries int    `option:"max_deliveries"`
+}
+
+// API is section [api]: Keystone's roles that stand for Wasakari's.
+type API struct {
+	OperatorRoles []string `option:"operator_roles"`
+	AuthorRoles   []string `option:"author_roles"`
+	MonitorRoles  []string `option:"monitor_roles"`
+	ReaderRoles   []string `option:"reader_roles"`
+}
+
+// Webhooks is section [webhooks].
+type Webhooks struct {
+	URLs    []Secret      `option:"url"` // each may hold a password
+	Secret  Secret        `option:"secret"`
+	Timeout time.Duration `option:"timeout_seconds"`
+	CAFile  string        `option:"ca_file"`
+}
+
+// Telemetry is section [telemetry].
+type Telemetry struct {
+	Metrics       bool     `option:"metrics"`
+	MetricsListen string   `option:"metrics_listen"` // HOST:PORT
+	OTLPEndpoint  string   `option:"otlp_endpoint"`  // empty: no traces
+	OTLPProtocol  string   `option:"otlp_protocol"`  // http or grpc
+	OTLPHeaders   []Secret `option:"otlp_headers"`   // NAME=VALUE; a value may be a password
+	OTLPCAFile    string   `option:"otlp_ca_file"`
+	TracePercent  int      `option:"trace_percent"`
+	AuditFile     string   `option:"audit_file"` // empty: the command chooses
 }
 
 // Wasakari is section [wasakari].
@@ -243,8 +307,7 @@ func (c *Config) Flow(k recovery.FlowKind) (recovery.Flow, error) {
 	if !ok {
 		return recovery.Flow{}, fmt.Errorf("flow %q: %w", k, recovery.ErrNotFound)
 	}
-	f.Pre, f.Main, f.Post = slices.Clone(f.Pre), slices.Clone(f.Main), slices.Clone(f.Post)
-	return f, nil
+	return clone(f), nil
 }
 
 // Raw gives the value of an option as it was written, references not resolved,
@@ -350,6 +413,8 @@ func (c *Config) fill() []*recovery.ConfigError {
 	errs = append(errs, c.readLimits()...)
 	errs = append(errs, c.readLibraries()...)
 	errs = append(errs, c.readBindings()...)
+	errs = append(errs, c.readSegmentFlows()...)
+	errs = append(errs, c.readTenantFlows()...)
 	errs = append(errs, c.check(values)...)
 	if len(errs) > 0 {
 		return errs
@@ -366,6 +431,7 @@ func (c *Config) fill() []*recovery.ConfigError {
 			setFields(v.Field(i), group, values)
 		}
 	}
+	c.AuthToken.WWWAuthenticateURI = cmp.Or(c.AuthToken.WWWAuthenticateURI, c.AuthToken.AuthURL)
 	return nil
 }
 
@@ -393,6 +459,7 @@ func (c *Config) check(values map[key]any) []*recovery.ConfigError {
 	if v, ok := values[key{ownGroup, "cluster"}].(string); ok && !clusterForm.MatchString(v) {
 		bad(ownGroup, "cluster", "at most 64 letters, digits and . _ -")
 	}
+	errs = append(errs, c.checkService(values)...)
 	for _, name := range []string{"memory_mib", "cpu_units", "task_timeout"} {
 		n, ok := values[key{ownGroup, name}].(int64)
 		most, ok2 := values[key{ownGroup, name + "_max"}].(int64)
@@ -420,6 +487,13 @@ func setFields(s reflect.Value, group string, values map[key]any) {
 			}
 			f.SetInt(v)
 		case []string:
+			if secrets, ok := f.Addr().Interface().(*[]Secret); ok {
+				*secrets = nil
+				for _, s := range v {
+					*secrets = append(*secrets, Secret(s))
+				}
+				continue
+			}
 			f.Set(reflect.ValueOf(slices.Clone(v)))
 		}
 	}
@@ -428,7 +502,7 @@ func setFields(s reflect.Value, group string, values map[key]any) {
 // explain adds to an error of a flow what its neighbourhood in the file tells:
 // a value that goes on in column 0 has become options of their own.
 func (c *Config) explain(a assignment, err *recovery.ConfigError) *recovery.ConfigError {
-	if a.group != recovery.FlowSection || a.layer != fileLayer {
+	if !flowGroup(a.group) || a.layer != fileLayer {
 		return err
 	}
 	for _, b := range c.assignments {

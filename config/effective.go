@@ -72,8 +72,8 @@ func shownText(s string) string {
 }
 
 // Effective lists the value of every option that is known, of those that tasks
-// declare, and of sections [grants], [limits], [libraries] and [secrets]: the table's
-// first, in its order. An option
+// declare, and of sections [grants], [limits], [libraries], [secrets], [tenant_flows] and
+// [flows:…]: the table's first, in its order. An option
 // that two tasks describe differently stands once for each description. All
 // values that are not of their option's type are told at once, each a
 // *recovery.ConfigError; only those of tasks can be.
@@ -117,7 +117,7 @@ func (c *Config) Effective(tasks ...recovery.Task) ([]Setting, error) {
 		_, where, _ := strings.Cut(c.bindings[k].String(), " = ")
 		out = append(out, line(a, secretsGroup, []string{where}))
 	}
-	return out, nil
+	return append(out, c.flowSettings()...), nil
 }
 
 // line is a setting of a section whose names are not those of options.
@@ -224,7 +224,10 @@ func (e *entry) key() key { return key{groupKey(e.Group), e.Name} }
 
 // noEffect holds for an option that nothing reads: a task may read one that
 // is otherwise without effect.
-func (e *entry) noEffect() bool { return len(e.tasks) == 0 && (e.unread || e.service) }
+func (e *entry) noEffect() bool { return len(e.tasks) == 0 && e.unread }
+
+// ofService holds for an option that only the service reads.
+func (e *entry) ofService() bool { return len(e.tasks) == 0 && e.service }
 
 // describe lists the options of the table and those of tasks. What several
 // describe in the same way is one entry.

@@ -22,7 +22,7 @@ func TestEffective(t *testing.T) {
 		"os_privileged_user_tenant = x$os_privileged_user_password", // 8: made of a secret
 		"os_privileged_user_auth_url = http://u:hunter2@k:5000/v3",
 		"log_file = hunter2@x", "log_dir = $state_path", // 10, 11: no effect
-		"osapi_max_limit = 5", // 12: for the service
+		"osapi_max_limit = 5", // 12
 		"[wasakari]",
 		"task_dir = a", "task_dir = b", // 14, 15
 		"[taskflow_driver_recovery_flows]",
@@ -88,7 +88,7 @@ func TestEffective(t *testing.T) {
 		"DEFAULT.log_file":                       {"string **** sample.conf:10:12 * - changed"},
 		"DEFAULT.log_dir":                        {"string $state_path sample.conf:11:11 - changed"},
 		"DEFAULT.state_path":                     {"string $pybasedir default -"},
-		"DEFAULT.osapi_max_limit":                {"int 5 sample.conf:12:19 - changed"},
+		"DEFAULT.osapi_max_limit":                {"int 5 sample.conf:12:19 changed"},
 		"wasakari.task_dir":                      {"multi a, b sample.conf:14:12 sample.conf:15:12 changed"},
 		"host_failure.lock_servers":              {"bool true default"},
 		"instance_failure.process_all_instances": {"bool true sample.conf:28:25 changed"},

@@ -24,7 +24,7 @@ func ParseFile(data []byte) (values []string, places []recovery.Position) {
 
 // ParseFlow parses a flow value that stands at line 1, column 1.
 func ParseFlow(s string) (recovery.Flow, []*recovery.ConfigError) {
-	return parseFlow(recovery.ProcessFailure, text{s: s, file: "f", segs: []seg{{line: 1, col: 1}}})
+	return parseFlow(recovery.ProcessFailure, recovery.ProcessFailure.Option(), text{s: s, file: "f", segs: []seg{{line: 1, col: 1}}})
 }
 
 // FormatFlow prints a flow.

@@ -46,11 +46,11 @@ var phaseNames = []string{string(recovery.Pre), string(recovery.Main), string(re
 
 func isPhase(k string) bool { return slices.Contains(phaseNames, k) }
 
-// parseFlow reads the value of the option of a flow. The first mistake in the
+// parseFlow reads the value of the option of a flow, named so in messages. The first mistake in the
 // grammar ends it; missing phases are all told.
-func parseFlow(kind recovery.FlowKind, t text) (recovery.Flow, []*recovery.ConfigError) {
+func parseFlow(kind recovery.FlowKind, option string, t text) (recovery.Flow, []*recovery.ConfigError) {
 	p := &flowParser{
-		t: t, s: t.s, opt: kind.Option(), braces: -1, seen: map[string]bool{},
+		t: t, s: t.s, opt: option, braces: -1, seen: map[string]bool{},
 		flow: recovery.Flow{Kind: kind, Pre: []recovery.TaskRef{}, Main: []recovery.TaskRef{}, Post: []recovery.TaskRef{}},
 	}
 	p.blanks()

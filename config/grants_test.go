@@ -239,15 +239,18 @@ func TestTaskSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := func(line, col int) recovery.Position {
+		return recovery.Position{File: c.Files()[0], Line: line, Col: col}
+	}
 	want := map[string]recovery.Secret{
-		"acme.token":    {Name: "acme.token", Value: "s3cret-one", Origin: "https://tickets.example.com", Places: []string{"header:X-Auth-Token", "basic"}},
-		"acme.password": {Name: "acme.password", Value: "two", Origin: "https://h:8443", Places: []string{"body"}},
-		"acme.key":      {Name: "acme.key", Value: "-----BEGIN-----\nx", Origin: "https://[2001:db8::1]", Places: []string{"tls"}},
-		"acme.loose":    {Name: "acme.loose", Value: "s3cret-four"},
+		"acme.token":    {Name: "acme.token", Value: "s3cret-one", Origin: "https://tickets.example.com", Places: []string{"header:X-Auth-Token", "basic"}, Pos: at(2, 9)},
+		"acme.password": {Name: "acme.password", Value: "two", Origin: "https://h:8443", Places: []string{"body"}, Pos: at(3, 12)},
+		"acme.key":      {Name: "acme.key", Value: "-----BEGIN-----\nx", Origin: "https://[2001:db8::1]", Places: []string{"tls"}, Pos: at(4, 7)},
+		"acme.loose":    {Name: "acme.loose", Value: "s3cret-four", Pos: at(6, 9)},
 	}
 	if !reflect.DeepEqual(got, want) {
 		for name, s := range got {
-			t.Errorf("%s = %q %q %q, want %q %q %q", name, s.Value, s.Origin, s.Places, want[name].Value, want[name].Origin, want[name].Places)
+			t.Errorf("%s = %q %q %q at %s, want %q %q %q at %s", name, s.Value, s.Origin, s.Places, s.Pos, want[name].Value, want[name].Origin, want[name].Places, want[name].Pos)
 		}
 	}
 	if got["acme.loose"].Bound() || !got["acme.token"].Bound() {

@@ -42,7 +42,7 @@ func (r *reader) spec(k key) (recovery.OptionSpec, bool) {
 		return o.OptionSpec, true
 	}
 	if _, ok := r.c.lookup(k); ok {
-		return recovery.OptionSpec{Group: k.group, Name: k.name, Type: recovery.StringOption, Secret: k.group != recovery.FlowSection}, true
+		return recovery.OptionSpec{Group: k.group, Name: k.name, Type: recovery.StringOption, Secret: !flowGroup(k.group)}, true
 	}
 	return recovery.OptionSpec{}, false
 }
@@ -81,7 +81,11 @@ func (r *reader) read(o recovery.OptionSpec) (v any, t text, set bool, err *reco
 	}
 	if o.Type == recovery.FlowOption {
 		kind, _ := recovery.ParseFlowKind(o.Name)
-		f, errs := parseFlow(kind, t)
+		name := o.Name
+		if o.Group != recovery.FlowSection {
+			name = title(o)
+		}
+		f, errs := parseFlow(kind, name, t)
 		if len(errs) > 0 {
 			return nil, t, set, maskFlow(o, t, errs[0])
 		}

@@ -71,6 +71,7 @@ func Load(src Sources) (*Config, error) {
 	}
 	l.load(mapSource(func() map[string]any { return l.environ(src.Environ) }), nil)
 	l.load(mapSource(func() map[string]any { return l.flags(src.Flags) }), nil)
+	c.folders = l.folders(src)
 	l.errs = append(l.errs, c.swallowedFlows()...)
 	l.errs = append(l.errs, c.fill()...)
 	if len(l.errs) > 0 {

@@ -17,8 +17,7 @@ type option struct {
 	// no effect here. It is known so that it gives no warning and can be
 	// referred to; its value is looked at only then.
 	unread bool
-	// service marks an option that only the service will read, the API and
-	// engine that take notifications; no effect as long as there is none.
+	// service marks an option that only wasakari serve reads.
 	service bool
 	// deprecated says why the operator should drop it; empty when not so.
 	deprecated string
@@ -41,7 +40,7 @@ func Specs() []recovery.OptionSpec {
 // may have options of its own there.
 func Reserved(group string) bool {
 	g := groupKey(group)
-	return strings.EqualFold(g, defaultGroup) || ownGroups[g] || libraryGroup(g) || slices.Contains(serviceGroups, g)
+	return strings.EqualFold(g, defaultGroup) || ownGroups[g] || strings.HasPrefix(g, flowsWord) || libraryGroup(g) || slices.Contains(serviceGroups, g)
 }
 
 // serviceGroups are sections in which OpenStack's services keep what they log
@@ -65,10 +64,16 @@ var libraryGroups = []string{
 // known finds a row of the table; ownGroups holds its sections.
 var (
 	known     = map[key]option{}
-	ownGroups = map[string]bool{grantsGroup: true, limitsGroup: true, librariesGroup: true, secretsGroup: true}
+	ownGroups = map[string]bool{}
 )
 
+// lineGroups are the sections whose lines have names of the operator's choice.
+var lineGroups = []string{grantsGroup, limitsGroup, librariesGroup, secretsGroup, tenantFlowsGroup}
+
 func init() {
+	for _, g := range lineGroups {
+		ownGroups[g] = true
+	}
 	for _, o := range table {
 		k := key{groupKey(o.Group), o.Name}
 		if _, dup := known[k]; dup {
@@ -84,7 +89,7 @@ func init() {
 func showable(group, name string) bool {
 	o, ok := known[key{group, name}]
 	// The lines of a flow that begin in column 0 are options too.
-	return ok && !o.Secret || group == recovery.FlowSection && isPhase(strings.Trim(name, `'"{`))
+	return ok && !o.Secret || flowGroup(group) && isPhase(strings.Trim(name, `'"{`))
 }
 
 // knownHarmless reports whether name is a key of a flow, or an option of some
@@ -189,28 +194,29 @@ const (
 // [wasakari] and [grants] are Masakari's, but for the rows that say otherwise.
 var table = rows(
 	section(defaultGroup,
-		row("duplicate_notification_detection_interval", tSeconds, 180, "Window in which a second notification of the same failure is a duplicate.", atLeast(0), service),
-		row("notification_delay_max", tSeconds, 5, "Longest random wait before a notification is handled when no coordination backend is set; 0: none.", atLeast(0), service),
+		row("duplicate_notification_detection_interval", tSeconds, 180, "A notification is a duplicate, answered with 409, when one of the same type, host and payload was accepted whose time is no more than this before its own.", atLeast(0), service),
+		row("notification_delay_max", tSeconds, 5, "Masakari waits here, since its check for duplicates is no transaction. Ours is one; no effect here.", atLeast(0), unread),
 		row("wait_period_after_service_update", tSeconds, 180, "Limit for Nova to show a disabled or failed service as such."),
 		row("wait_period_after_evacuation", tSeconds, 90, "Limit for the evacuation of one server."),
 		row("wait_period_after_power_off", tSeconds, 180, "Limit for a server to stop."),
 		row("wait_period_after_power_on", tSeconds, 60, "Limit for a server to start."),
 		row("verify_interval", tSeconds, 1, "Time between two looks at the state of a server or service."),
 		row("host_failure_recovery_threads", tAuto, 3, "Servers evacuated at once in one host recovery; auto: as many as Nova answers quickly.", atLeast(1)),
-		row("process_unfinished_notifications_interval", tSeconds, 120, "Period of the job for notifications in error and those left new; negative: off.", service),
-		row("retry_notification_new_status_interval", tSeconds, 60, "Age from which that job takes up a notification left new.", service),
-		row("check_expired_notifications_interval", tSeconds, 600, "Period of the expiry job.", service),
-		row("notifications_expired_interval", tSeconds, 86400, "Age from which an unfinished notification becomes failed.", service),
-		row("host", tHost, nil, "Name of this node. Default: the name of the machine.", service),
-		row("periodic_enable", tBool, true, "Run the periodic jobs.", service),
-		row("periodic_fuzzy_delay", tSeconds, 60, "Longest random wait before the first periodic jobs.", service),
-		row("auth_strategy", tString, "keystone", "Who checks the callers of the API.", oneOf("keystone", "noauth2"), service),
-		row("masakari_api_listen", tHost, "0.0.0.0", "Address the API listens on.", service),
-		row("masakari_api_listen_port", tInt, 15868, "Port the API listens on.", within(1, 65535), service),
-		row("use_ssl", tBool, false, "TLS in the API server, with the ssl_* options of [wsgi].", service),
-		row("osapi_max_limit", tInt, 1000, "Greatest page of a list.", service),
-		row("osapi_masakari_link_prefix", tString, nil, "Replaces scheme and host in the links of version documents.", service),
+		row("process_unfinished_notifications_interval", tSeconds, 120, "How often notifications in error, and those left new, are taken up again; negative: not at all.", service),
+		row("retry_notification_new_status_interval", tSeconds, 60, "Age from which a notification counts as left new, counted from when it was accepted.", service),
+		row("check_expired_notifications_interval", tSeconds, 600, "How often notifications are looked for that are too old; negative: not at all.", service),
+		row("notifications_expired_interval", tSeconds, 86400, "Age, counted from when it was accepted, from which an unfinished notification becomes failed. A run at work is not stopped.", service),
+		row("host", tHost, nil, "Name of this node, unless [engine] node gives one. Default: the name of the machine.", service),
+		row("periodic_enable", tBool, true, "Look for notifications in error, left new or too old.", service),
+		row("periodic_fuzzy_delay", tSeconds, 60, "Longest random wait before that is done for the first time, so that not all nodes do it at once.", atLeast(0), service),
+		row("auth_strategy", tString, "keystone", "Who checks the callers of the API: Keystone by their tokens, or nobody (noauth2), which makes everybody an administrator and is for a loopback address.", oneOf("keystone", "noauth2"), service),
+		row("masakari_api_listen", tHost, "0.0.0.0", "Address that the API listens on.", service),
+		row("masakari_api_listen_port", tInt, 15868, "Port that the API listens on.", within(1, 65535), service),
+		row("use_ssl", tBool, false, "Speak TLS only, with ssl_cert_file and ssl_key_file of [wsgi].", service),
+		row("osapi_max_limit", tInt, 1000, "Most items of one answer to a list; a client asks for the next with marker.", atLeast(1), service),
+		row("osapi_masakari_link_prefix", tString, nil, "What stands for scheme and host in the links of version documents, with the path of a proxy if there is one.", service),
 		row("debug", tBool, false, "Log debug messages.", service),
+		row("graceful_shutdown_timeout", tSeconds, 60, "How long requests and runs at work may take to come to a point where they can be left to another node, when this one is stopped; 0: for ever.", atLeast(0), service),
 
 		row("os_privileged_user_name", tString, nil, "User for calls to Nova."),
 		row("os_privileged_user_password", tString, nil, "Password of that user.", secret),
@@ -251,7 +257,7 @@ var table = rows(
 		"logging_default_format_string", "logging_debug_format_suffix", "logging_exception_prefix", "logging_user_identity_format",
 		"default_log_levels", "publish_errors", "instance_format", "instance_uuid_format", "rate_limit_interval", "rate_limit_burst",
 		"rate_limit_except_level", "fatal_deprecations", "verbose", "backdoor_port", "backdoor_socket", "log_options",
-		"graceful_shutdown_timeout", "run_external_periodic_tasks", "config_file", "config_dir", "config_source",
+		"run_external_periodic_tasks", "config_file", "config_dir", "config_source",
 		"timeout", "cafile", "certfile", "keyfile", "insecure", "collect_timing", "split_loggers",
 		"ssl_ca_file", "ssl_cert_file", "ssl_key_file", "enabled_apis", "processname",
 	)...),
@@ -283,13 +289,13 @@ var table = rows(
 			[]string{"disable_compute_node_task"}, []string{"confirm_compute_node_disabled_task"}, nil)),
 	),
 	section("coordination",
-		row("backend_url", tString, nil, "URL of the lock service of several API servers.", secret, service),
+		row("backend_url", tString, nil, "Masakari locks notifications of a host here. Ours are accepted in one transaction of [store]; no effect here.", secret, unread),
 	),
 	section("keystone_authtoken",
-		row("auth_type", tString, nil, "Keystone's authentication plug-in, also for calls to Nova.", service),
-		row("auth_url", tString, nil, "URL of Keystone.", service),
-		row("www_authenticate_uri", tString, nil, "URL of Keystone as told to callers.", service),
-		row("username", tString, nil, "User who checks the tokens of callers.", service),
+		row("auth_type", tString, nil, "Keystone's authentication plug-in, also for calls to Nova: password, v3password or v3applicationcredential.", service),
+		row("auth_url", tString, nil, "URL of Keystone, where the user below logs in and tokens of callers are checked.", service),
+		row("www_authenticate_uri", tString, nil, "URL of Keystone as told to callers without a valid token. Default: auth_url.", service),
+		row("username", tString, nil, "User who checks the tokens of callers; needs a role that may, such as service or admin.", service),
 		row("password", tString, nil, "Password of that user.", secret, service),
 		row("user_id", tString, nil, "Id of that user.", service),
 		row("user_domain_name", tString, nil, "Name of the domain of the user.", service),
@@ -301,18 +307,18 @@ var table = rows(
 		row("application_credential_id", tString, nil, "Id of an application credential.", service),
 		row("application_credential_name", tString, nil, "Name of an application credential.", service),
 		row("application_credential_secret", tString, nil, "Secret of an application credential.", secret, service),
-		row("region_name", tString, nil, "Region in the catalogue.", service),
-		row("interface", tString, "internal", "Interface of Keystone in the catalogue.", service),
+		row("region_name", tString, nil, "Tokens are checked at auth_url, not where the catalogue says; no effect here.", unread),
+		row("interface", tString, "internal", "Tokens are checked at auth_url, not where the catalogue says; no effect here.", unread),
 		row("cafile", tString, nil, "File of CA certificates for Keystone.", service),
-		row("certfile", tString, nil, "Client certificate.", service),
+		row("certfile", tString, nil, "Client certificate shown to Keystone.", service),
 		row("keyfile", tString, nil, "Key of the client certificate.", service),
 		row("insecure", tBool, false, "Do not verify Keystone's certificate.", service),
-		row("http_connect_timeout", tSeconds, nil, "Limit for one request to Keystone.", service),
-		row("http_request_max_retries", tInt, 3, "Further tries of a request to Keystone.", service),
-		row("token_cache_time", tSeconds, 300, "How long a checked token is remembered; -1: not at all.", service),
-		row("service_token_roles", tList, []string{"service"}, "Roles that make a token a service's.", service),
-		row("service_token_roles_required", tBool, false, "Refuse service tokens without such a role.", service),
-		row("service_type", tString, nil, "Service type whose access rules are checked.", service),
+		row("http_connect_timeout", tSeconds, nil, "Limit for one request to Keystone, answer included. Default: [wasakari] nova_timeout.", within(1, 3600), service),
+		row("http_request_max_retries", tInt, 3, "Further tries of a request that Keystone did not answer.", within(0, 100), service),
+		row("token_cache_time", tSeconds, 300, "How long a valid token is remembered while Keystone cannot be asked; otherwise it is checked again after 10 seconds, so that a revoked one is refused. -1: each request is checked.", atLeast(-1), service),
+		row("service_token_roles", tList, []string{"service"}, "Roles of which the owner of a service token (X-Service-Token) needs one.", service),
+		row("service_token_roles_required", tBool, false, "Refuse a request whose service token has none of these roles; otherwise such a token counts for nothing.", service),
+		row("service_type", tString, nil, "Tokens bound to access rules are refused; no effect here.", unread),
 		row("delay_auth_decision", tBool, false, library, unread),
 		row("include_service_catalog", tBool, true, library, unread),
 		row("enforce_token_bind", tString, "permissive", library, unread),
@@ -334,14 +340,14 @@ var table = rows(
 	section("wsgi",
 		row("api_paste_config", tString, "api-paste.ini", masakariOnly, unread),
 		row("wsgi_log_format", tString, `%(client_ip)s "%(request_line)s" status: %(status_code)s len: %(body_length)s time: %(wall_seconds).7f`, masakariOnly, unread),
-		row("ssl_ca_file", tString, nil, "File of CA certificates; makes client certificates mandatory.", service),
-		row("ssl_cert_file", tString, nil, "Certificate of the API server.", service),
+		row("ssl_ca_file", tString, nil, "File of CA certificates; with use_ssl, callers must show a certificate by one of them.", service),
+		row("ssl_cert_file", tString, nil, "Certificate of the API, with those between it and its CA; read again when it changes.", service),
 		row("ssl_key_file", tString, nil, "Key of that certificate.", service),
 		row("secure_proxy_ssl_header", tString, nil, masakariOnly, unread, deprecated("no effect here")),
 		row("tcp_keepidle", tInt, 600, masakariOnly, unread),
 		row("default_pool_size", tInt, 1000, masakariOnly, unread),
-		row("max_header_line", tInt, 16384, "Longest header line of a request.", atLeast(1), service),
-		row("keep_alive", tBool, true, "Keep connections of clients open.", service),
+		row("max_header_line", tInt, 16384, "Most bytes of all header lines of a request together; Masakari bounds each.", atLeast(1), service),
+		row("keep_alive", tBool, true, "Let clients send several requests on one connection.", service),
 		row("client_socket_timeout", tSeconds, 900, "Limit for an idle connection of a client; 0: none.", atLeast(0), service),
 	),
 	section("osapi_v1",
@@ -350,15 +356,15 @@ var table = rows(
 		row("project_id_regex", tString, nil, masakariOnly, unread, deprecated("no effect here")),
 	),
 	section("oslo_policy",
-		row("policy_file", tString, "policy.yaml", library, unread),
-		row("policy_dirs", tMulti, []string{"policy.d"}, library, unread),
-		row("policy_default_rule", tString, "default", library, unread),
-		row("enforce_scope", tBool, true, library, unread),
+		row("policy_file", tString, "policy.yaml", "File of rules, YAML or JSON, that say who may do what at the API, instead of the built-in ones; a relative name is looked for in the folders of the configuration files, then in /etc/masakari and /etc/wasakari. It need not be there.", service),
+		row("policy_dirs", tMulti, []string{"policy.d"}, "Directory whose files, by name, are read after policy_file; looked for likewise; may be given more than once.", service),
+		row("policy_default_rule", tString, "default", "Rule that is asked where a rule of that name is missing. Without one, the request is refused.", service),
+		row("enforce_scope", tBool, true, "Refuse tokens of another scope than a rule is for. No rule here is for one scope only, so this changes nothing.", service),
 		row("enforce_new_defaults", tBool, true, library, unread),
 	),
 	section("oslo_middleware",
-		row("max_request_body_size", tInt, 114688, "Longest body of a request to the API, in bytes.", atLeast(1), service),
-		row("enable_proxy_headers_parsing", tBool, false, library, unread),
+		row("max_request_body_size", tInt, 114688, "Longest body of a request, in bytes; longer ones get 413. Modules are bounded by [wasakari] module_mib.", atLeast(1), service),
+		row("enable_proxy_headers_parsing", tBool, false, "Believe X-Forwarded-Proto, -Host, -Prefix and -For, in links and for the address of the caller; only behind a proxy that sets them.", service),
 	),
 	section("cors", row("allowed_origin", tList, nil, library, unread)),
 	section("oslo_messaging_notifications",
@@ -397,6 +403,47 @@ var table = rows(
 		row("kv_task_kib", tInt, 1024, "Most that a task may write into the key-value store, in KiB.", within(1, 65536)),
 		row("kv_library_mib", tInt, 10, "Most that a library, or that of a tenant, may keep in the key-value store, in MiB.", within(1, 1024)),
 	),
+	section("store",
+		row("endpoints", tList, nil, "URLs of the members of an etcd cluster, such as https://10.0.0.1:2379. Unset: a store of its own in dir, for one node. Wasakari's own."),
+		row("username", tString, nil, "User of the etcd cluster. Wasakari's own."),
+		row("password", tString, nil, "Password of that user. Wasakari's own.", secret),
+		row("cafile", tString, nil, "File of CA certificates for the etcd cluster. Wasakari's own."),
+		row("certfile", tString, nil, "Client certificate shown to the etcd cluster. Wasakari's own."),
+		row("keyfile", tString, nil, "Key of that certificate. Wasakari's own."),
+		row("dir", tString, nil, "Directory of the store without endpoints. Default: store in [wasakari] state_dir. Wasakari's own.", service),
+		row("retention", tSeconds, 2592000, "How long notifications that are done with, and their runs, are kept. Wasakari's own.", within(3600, 10*366*86400), service),
+		row("retention_runs", tInt, 10000, "Most runs that are kept; the oldest go first. Wasakari's own.", within(1, 1000000), service),
+		row("quota_mib", tInt, 2048, "Most that the store of its own may have on disk, in MiB; a part of it is kept for accepting notifications. Wasakari's own.", within(64, 8192), service),
+		row("lease_seconds", tSeconds, 15, "How long after its last sign of life a node's work is given to another. Wasakari's own.", within(5, 600), service),
+	),
+	section("engine",
+		row("node", tString, nil, "Name of this node, unique in the cluster, at most 64 letters, digits and . _ -. Default: [DEFAULT] host. Wasakari's own.", service),
+		row("hosts_at_once", tInt, 4, "Hosts whose recoveries this node runs at once; more wait in the queue. Wasakari's own.", within(1, 1000), service),
+		row("servers_at_once", tInt, 32, "Servers whose own recoveries this node runs at once; more wait in the queue. Wasakari's own.", within(1, 10000), service),
+		row("max_deliveries", tInt, 5, "Runs that are begun for one notification; after as many that did not come to an end it is failed. Wasakari's own.", within(1, 1000), service),
+	),
+	section("api",
+		row("operator_roles", tList, []string{"wasakari_operator"}, "Roles of Keystone that make their owner an operator; see docs/api-roles.md. Wasakari's own.", service),
+		row("author_roles", tList, []string{"wasakari_author"}, "Roles of Keystone that make their owner an author of tasks for his project. Wasakari's own.", service),
+		row("monitor_roles", tList, []string{"wasakari_monitor"}, "Roles of Keystone that let their owner send notifications, and nothing else. Wasakari's own.", service),
+		row("reader_roles", tList, []string{"wasakari_reader"}, "Roles of Keystone that let their owner read what an operator may read. Not reader: every user of the cloud may have that. Wasakari's own.", service),
+	),
+	section("webhooks",
+		row("url", tMulti, nil, "URL that events of runs are sent to as POST; may be given more than once. Wasakari's own.", secret, service),
+		row("secret", tString, nil, "What requests are signed with (HMAC-SHA256 of the body, in X-Wasakari-Signature); unset: they are not signed. Wasakari's own.", secret, service),
+		row("timeout_seconds", tSeconds, 10, "Limit for one request. Wasakari's own.", within(1, 600), service),
+		row("ca_file", tString, nil, "File of CA certificates that are trusted beside the system's. Wasakari's own.", service),
+	),
+	section("telemetry",
+		row("metrics", tBool, true, "Serve metrics at /metrics, in the form of Prometheus, at metrics_listen. Wasakari's own.", service),
+		row("metrics_listen", tString, "127.0.0.1:15869", "Address and port of the metrics. They are for everybody who gets there: neither token nor TLS. Wasakari's own.", service),
+		row("otlp_endpoint", tURI, nil, "URL that traces are sent to by OTLP, such as http://collector:4318. Unset: what OTEL_EXPORTER_OTLP_ENDPOINT of the environment says, or none are made. Wasakari's own.", service),
+		row("otlp_protocol", tString, "http", "How they are sent. Wasakari's own.", oneOf("http", "grpc"), service),
+		row("otlp_headers", tList, nil, "Headers of these requests, as NAME=VALUE. Wasakari's own.", secret, service),
+		row("otlp_ca_file", tString, nil, "File of CA certificates for that URL. Wasakari's own.", service),
+		row("trace_percent", tInt, 100, "How many of the traces that begin here are kept; those that a caller began are as he says. Wasakari's own.", within(0, 100), service),
+		row("audit_file", tString, nil, "File to which each change is added, as a line of JSON; -: standard output. Default: audit.log in [wasakari] state_dir. Wasakari's own."),
+	),
 	section("http",
 		row("proxy", tString, nil, "Proxy for the requests of tasks, as http://[user:password@]host[:port]; it is asked for addresses, not for names. Variables such as HTTP_PROXY are not read. Wasakari's own.", secret),
 		row("timeout_seconds", tSeconds, 30, "Longest time limit of one request of a task, redirects and answer included. Wasakari's own.", within(1, 600)),
@@ -405,7 +452,7 @@ var table = rows(
 	),
 	section("guards",
 		row("hosts", tInt, 3, "Most hosts recovered within hosts_period; one more is held. 0: any number. Wasakari's own.", within(0, 1000000)),
-		row("hosts_percent", tInt, 30, "Most of a segment of 4 hosts or more recovered within hosts_period, in percent, and at least one; one more is held. 0: all of it. Wasakari's own.", within(0, 100)),
+		row("hosts_percent", tInt, 30, "Most of a segment of 4 hosts or more recovered within hosts_period, in percent, and at least one; one more is held. 0: all of it. From the command line it is a percentage of all compute hosts of the cloud. Wasakari's own.", within(0, 100)),
 		row("hosts_period", tSeconds, 600, "Period in which recovered hosts are counted. Wasakari's own.", within(1, 30*86400)),
 		row("servers_per_run", tInt, 1000, "Most servers that one run changes. 0: any number. Wasakari's own.", within(0, 1000000)),
 		row("servers_per_hour", tInt, 3000, "Most servers that all runs together change within an hour. 0: any number. Wasakari's own.", within(0, 1000000)),
@@ -419,4 +466,9 @@ const (
 	limitsGroup    = "limits"
 	librariesGroup = "libraries"
 	secretsGroup   = "secrets"
+	// tenantFlowsGroup holds tenants' own flows of a server's failure, by the ids
+	// of their projects.
+	tenantFlowsGroup = "tenant_flows"
+	// flowsWord begins the names of sections with the flows of one segment.
+	flowsWord = "flows:"
 )

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/knadh/koanf/v2"
@@ -22,7 +21,12 @@ const sampleWidth = 96
 var sampleSections = []struct{ group, about string }{
 	{defaultGroup, "How long a recovery waits, how much it does at once, and the access to Nova."},
 	{recovery.FlowSection, "Which tasks a recovery runs: those of pre, then those of main, then those of post, each list in its order. " +
-		"A task is named by its key. All four flows are checked before anything starts; wasakari check does only that."},
+		"A task is named by its key. All flows are checked before anything starts; wasakari check does only that. A section " +
+		"[flows:SEGMENT], SEGMENT being the uuid of a segment, holds the same options for the hosts of that segment and their servers; " +
+		"what it leaves out is as here."},
+	{tenantFlowsGroup, "Tenants' own flows for the failure of one of their servers, as PROJECT = pre:[…],main:[…],post:[…], PROJECT being " +
+		"the id of their project. The line is your leave: a tenant without one has the flow above. Its tasks may be your own and those " +
+		"of the tenant."},
 	{"host_failure", "How servers leave a failed host."},
 	{"instance_failure", "How a failed server is recovered."},
 	{"process_failure", "What is done on a host whose nova-compute failed."},
@@ -45,10 +49,15 @@ var sampleSections = []struct{ group, about string }{
 		"on the way out. A secret without a line here cannot be used. The value itself stands in its own section; one that begins " +
 		"with file: names the file that holds it."},
 	{"", ""},
+	{"store", "Where notifications, runs and modules are kept: an etcd cluster, or a store of its own for one node."},
+	{"engine", "How much a node does at once."},
 	{"keystone_authtoken", "How the API checks the tokens of its callers."},
-	{"coordination", "Locks among several API servers."},
+	{"oslo_policy", "Who may do what at the API."},
+	{"api", "Roles at the API, beside that of administrator, which is admin. Who may do what is in docs/api-roles.md."},
 	{"wsgi", "The HTTP server of the API."},
-	{"oslo_middleware", "Bounds on requests to the API."},
+	{"oslo_middleware", "Bounds on requests to the API, and proxies before it."},
+	{"webhooks", "Who is told what happens."},
+	{"telemetry", "Metrics, traces, and the log of changes."},
 }
 
 const sampleHead = `A configuration of Wasakari: every option with its default.
@@ -61,8 +70,7 @@ What comes later wins: defaults, the files in their order, variables OS_<SECTION
 
 wasakari config show tells what is in effect, and which file and line it comes from.`
 
-const serviceNote = "From here to the next section: read only by the service, the API and engine that take notifications. " +
-	"This version has none, so these have no effect yet."
+const serviceNote = "From here to the next section: read by wasakari serve only."
 
 // Sample writes a configuration file that changes nothing: every option that
 // has an effect, each with its help, type, limits and, in a comment, its
@@ -114,7 +122,7 @@ func (s *sample) prose(text string) {
 			s.b.WriteString("#\n")
 		}
 		line := "#"
-		for word := range strings.FieldsSeq(oneLine(paragraph)) {
+		for word := range strings.FieldsSeq(recovery.OneLine(paragraph)) {
 			if line != "#" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > sampleWidth {
 				s.b.WriteString(line + "\n")
 				line = "#"
@@ -149,13 +157,15 @@ func (s *sample) section(name, about string, entries []*entry, tasks []recovery.
 		s.b.WriteString("\n# <library> = <list: sha256:DIGEST, ed25519:KEY>\n")
 	case secretsGroup:
 		s.secrets(tasks)
+	case tenantFlowsGroup:
+		s.b.WriteString("\n# <project> = <flow: pre:['…'],main:['…'],post:['…']>\n")
 	}
 	// Stable: the order of the table tells what belongs together.
 	slices.SortStableFunc(entries, func(a, b *entry) int {
 		switch {
-		case a.noEffect() == b.noEffect():
+		case a.ofService() == b.ofService():
 			return 0
-		case a.noEffect():
+		case a.ofService():
 			return 1
 		}
 		return -1
@@ -166,7 +176,7 @@ func (s *sample) section(name, about string, entries []*entry, tasks []recovery.
 		described[e.key()]++
 	}
 	for _, e := range entries {
-		if e.noEffect() && !noted {
+		if e.ofService() && !noted {
 			noted = true
 			s.b.WriteString("\n")
 			s.prose(serviceNote)
@@ -195,7 +205,7 @@ func (s *sample) grants(tasks []recovery.Task) {
 	s.prose("What the libraries at hand ask for:")
 	for _, name := range slices.Sorted(maps.Keys(asks)) {
 		slices.Sort(asks[name])
-		fmt.Fprintf(&s.b, "# %s = %s\n", name, oneLine(strings.Join(slices.Compact(asks[name]), ", ")))
+		fmt.Fprintf(&s.b, "# %s = %s\n", name, recovery.OneLine(strings.Join(slices.Compact(asks[name]), ", ")))
 	}
 }
 
@@ -205,7 +215,7 @@ func (s *sample) secrets(tasks []recovery.Task) {
 	for _, t := range tasks {
 		for _, o := range t.Options {
 			if o.Secret && !t.Standard {
-				names = append(names, oneLine(o.Group+"."+o.Name))
+				names = append(names, recovery.OneLine(o.Group+"."+o.Name))
 			}
 		}
 	}
@@ -328,14 +338,4 @@ func readsAs(o recovery.OptionSpec, value string) bool {
 	l.load(mapSource(func() map[string]any { return l.put(out.assignments) }), nil)
 	v, _, _, err := (&reader{c: c}).read(o)
 	return err == nil && same(v, o.Default)
-}
-
-// oneLine takes out of a text what could end its line or upset a terminal.
-func oneLine(s string) string {
-	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if !unicode.IsGraphic(r) {
-			return ' '
-		}
-		return r
-	}, s)), " ")
 }

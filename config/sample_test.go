@@ -65,7 +65,7 @@ func sampleTasks() []recovery.Task {
 	return []recovery.Task{
 		{Key: "fence", Library: "acme-recovery", Uses: []string{"nova.server_list", "kv.*"}, Options: []recovery.OptionSpec{
 			queue, token, level, tries, wait, o("at_once", recovery.IntOrAutoOption, "auto"),
-			o("on", recovery.BoolOption, true), o("ratio", recovery.FloatOption, 2.5), o("url", recovery.URIOption, "http://x/#a"),
+			o("on", recovery.BoolOption, true), o("ratio", recovery.FloatOption, 2.5), o("link", recovery.URIOption, "http://x/#a"),
 			o("mail_to", recovery.ListOption, []any{"a@x", "b $c"}), o("nobody", recovery.ListOption, []any{}), o("gaps", recovery.ListOption, []any{"a", "", "b"}),
 			o("blanks", recovery.StringOption, " a "), o("quoted", recovery.StringOption, `"a" and "b"`), o("quote", recovery.StringOption, "'"),
 			o("dollars", recovery.StringOption, `$HOME \$x $$ ${y}`), o("empty", recovery.StringOption, ""), o("equals", recovery.StringOption, "a = b: #c"),
@@ -169,7 +169,7 @@ func TestSampleIsComplete(t *testing.T) {
 	if inSample < 100 || left < 100 {
 		t.Errorf("%d options in the sample, %d left out; want more than 100 of each", inSample, left)
 	}
-	for _, name := range []string{"state_path", "transport_url", "api_paste_config", "[database]", "[oslo_policy]"} {
+	for _, name := range []string{"state_path", "transport_url", "api_paste_config", "[database]", "backend_url", "notification_delay_max"} {
 		if strings.Contains(sample, name) {
 			t.Errorf("%s, which has no effect, is in the sample", name)
 		}
@@ -183,7 +183,7 @@ func TestSampleLines(t *testing.T) {
 	}
 	for _, want := range []string{
 		"\n# Time between two looks at the state of a server or service. (seconds)\n#verify_interval = 1\n",
-		"\n# Port the API listens on. (int, from 1 to 65535)\n#masakari_api_listen_port = 15868\n",
+		"\n# Port that the API listens on. (int, from 1 to 65535)\n#masakari_api_listen_port = 15868\n",
 		"\n# Password of that user. (string)\n# os_privileged_user_password = <secret string>\n",
 		"\n# Directory of task modules; may be given more than once. (string, may be given more than once)\n# task_dir = <string>\n",
 		"\n#host_rh_failure_recovery_tasks = pre:['disable_compute_service_task'],main:['prepare_HA_enabled_instances_task','evacuate_instances_task'],post:[]\n",
@@ -210,7 +210,7 @@ func TestSampleLines(t *testing.T) {
 			t.Errorf("not in the sample: %s", want)
 		}
 	}
-	if i, j := strings.Index(sample, "\n#debug ="), strings.Index(sample, "read only by the service"); i > j {
+	if i, j := strings.Index(sample, "\n#debug ="), strings.Index(sample, "read by wasakari serve only"); i > j {
 		t.Error("an option that a task reads stands with those of the service")
 	}
 	var sections []string
@@ -223,8 +223,9 @@ func TestSampleLines(t *testing.T) {
 		}
 	}
 	want := []string{
-		"[DEFAULT]", "[taskflow_driver_recovery_flows]", "[host_failure]", "[instance_failure]", "[process_failure]", "[wasakari]", "[guards]", "[http]", "[grants]",
-		"[limits]", "[libraries]", "[secrets]", "[acme]", "[keystone_authtoken]", "[coordination]", "[wsgi]", "[oslo_middleware]",
+		"[DEFAULT]", "[taskflow_driver_recovery_flows]", "[tenant_flows]", "[host_failure]", "[instance_failure]", "[process_failure]", "[wasakari]", "[guards]", "[http]", "[grants]",
+		"[limits]", "[libraries]", "[secrets]", "[acme]", "[store]", "[engine]", "[keystone_authtoken]",
+		"[oslo_policy]", "[api]", "[wsgi]", "[oslo_middleware]", "[webhooks]", "[telemetry]",
 	}
 	if !slices.Equal(sections, want) {
 		t.Errorf("sections %q\nwant     %q", sections, want)

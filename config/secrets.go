@@ -79,7 +79,7 @@ func (c *Config) Secrets(specs []recovery.OptionSpec) (map[string]recovery.Secre
 			}
 		}
 		b := c.bindings[key{groupKey(o.Group), o.Name}]
-		out[name] = recovery.Secret{Name: name, Value: value, Origin: b.Origin, Places: slices.Clone(b.Places)}
+		out[name] = recovery.Secret{Name: name, Value: value, Origin: b.Origin, Places: slices.Clone(b.Places), Pos: t.pos(0)}
 	}
 	if len(errs) > 0 {
 		return nil, join(errs)

@@ -189,7 +189,7 @@ func TestSecrets(t *testing.T) {
 		"[DEFAULT]\nverify_interval = $os_privileged_user_password\nos_privileged_user_password = hunter2\n",
 		"[DEFAULT]\nverify_interval = $acme.token\n[acme]\ntoken = hunter2\n",
 		"[taskflow_driver_recovery_flows]\nprocess_failure_recovery_tasks = pre:[$taskflow.connection x],main:[],post:[]\n[taskflow]\nconnection = hunter2\n",
-		"[coordination]\nbackend_url = etcd3://u:hunter2@x/$y\n",
+		"[store]\npassword = etcd3://u:hunter2@x/$y\n",
 		"[DEFAULT]\nos_privileged_user_auth_url = u:hunter2@x\n",
 		"[keystone_authtoken]\npassword = hunter2\nhttp_request_max_retries = ${password}\n",
 	}
@@ -201,14 +201,14 @@ func TestSecrets(t *testing.T) {
 	}
 
 	c, msg := load(t, "[DEFAULT]\nos_privileged_user_password = hunter2\ntransport_url = rabbit://u:hunter2@x\nlog_dir = x$os_privileged_user_password\nlog_file = x@hunter2\ndebug = on\n"+
-		"[coordination]\nbackend_url = hunter2\n[keystone_authtoken]\npassword = hunter2\n[acme]\ntoken = hunter2\n")
+		"[coordination]\nbackend_url = hunter2\n[store]\npassword = hunter2\n[webhooks]\nurl = https://hunter2\nsecret = hunter2\n[telemetry]\notlp_headers = a=hunter2\n[keystone_authtoken]\npassword = hunter2\n[acme]\ntoken = hunter2\n")
 	if msg != "" {
 		t.Fatal(msg)
 	}
 	if got := string(c.Nova.Password); got != "hunter2" {
 		t.Errorf("password = %q, want hunter2", got)
 	}
-	for _, s := range []string{c.String(), fmt.Sprintf("%v %+v %#v", c, c, c), fmt.Sprintf("%v %+v %#v", *c, *c, *c), fmt.Sprintf("%v %+v %#v", c.Nova, c.AuthToken, c.Coordination), fmt.Sprint(c.Warnings())} {
+	for _, s := range []string{c.String(), fmt.Sprintf("%v %+v %#v", c, c, c), fmt.Sprintf("%v %+v %#v", *c, *c, *c), fmt.Sprintf("%v %+v %#v", []any{c.Nova, c.AuthToken, c.Store, c.Webhooks, c.Telemetry}, c.Webhooks, c.Telemetry), fmt.Sprint(c.Warnings())} {
 		if strings.Contains(s, "hunter2") {
 			t.Errorf("%s shows a secret", s)
 		}
@@ -318,7 +318,8 @@ func TestDefaults(t *testing.T) {
 				t.Errorf("field %s has no option %s", v.Field(i).Type().Field(j).Name, name)
 				continue
 			}
-			if secret := v.Field(i).Field(j).Type() == reflect.TypeFor[config.Secret](); secret != o.Secret {
+			typ := v.Field(i).Field(j).Type()
+			if secret := typ == reflect.TypeFor[config.Secret]() || typ == reflect.TypeFor[[]config.Secret](); secret != o.Secret {
 				t.Errorf("option %s: secret = %t, its field says %t", name, o.Secret, secret)
 			}
 			want := o.Default

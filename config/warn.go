@@ -32,7 +32,10 @@ func (c *Config) warn(p recovery.Position, msg string) {
 // OpenStack's libraries. No value is shown.
 func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 	names := map[string][]string{} // by group
-	sections := map[string]bool{grantsGroup: true, limitsGroup: true, librariesGroup: true, secretsGroup: true}
+	sections := map[string]bool{}
+	for _, g := range lineGroups {
+		sections[g] = true
+	}
 	for _, o := range table {
 		g := groupKey(o.Group)
 		names[g] = append(names[g], o.Name)
@@ -47,16 +50,23 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 		sections[g] = true
 	}
 	knownSections := slices.Sorted(maps.Keys(sections))
+	for _, a := range c.assignments {
+		if strings.HasPrefix(a.group, flowsWord) {
+			sections[a.group], names[a.group] = true, names[recovery.FlowSection]
+		}
+	}
 
 	w := slices.Clone(c.warnings)
 	told := map[string]bool{}
 	for _, h := range c.headers {
 		g := groupKey(h.name)
-		if sections[g] || libraryGroup(g) || told[g] {
+		if sections[g] || libraryGroup(g) || told[g] || strings.HasPrefix(g, flowsWord) {
 			continue
 		}
 		told[g] = true
-		if near, ok := Nearest(h.name, knownSections); ok {
+		if word, id, ok := strings.Cut(g, ":"); ok && segmentForm.MatchString(strings.TrimFunc(id, isSpace)) {
+			w = append(w, Warning{Unknown: true, Pos: h.pos, Message: fmt.Sprintf("unknown section [%s], ignored; [%s%s] is for the flows of a segment, not [%s:…]", h.name, flowsWord, strings.TrimFunc(id, isSpace), word)})
+		} else if near, ok := Nearest(h.name, knownSections); ok {
 			w = append(w, Warning{Unknown: true, Pos: h.pos, Message: fmt.Sprintf("unknown section [%s], ignored; did you mean [%s]?", h.name, near)})
 		}
 	}
@@ -73,7 +83,7 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 		}
 		done[k] = true
 		msg := fmt.Sprintf("unknown option [%s] %s, ignored", a.section, quote(a.name))
-		if home := homes(a.name, names); len(home) > 0 && a.group != recovery.FlowSection && !libraryGroup(a.group) {
+		if home := homes(a.name, names); len(home) > 0 && !flowGroup(a.group) && !libraryGroup(a.group) {
 			msg += "; it belongs to [" + strings.Join(home, "] or [") + "]"
 		} else if near, ok := Nearest(a.name, names[a.group]); ok && !libraryGroup(a.group) {
 			msg += "; did you mean " + near + "?"
@@ -88,7 +98,7 @@ func (c *Config) Warnings(extra ...recovery.OptionSpec) []Warning {
 // lineGroup holds for the sections whose lines have names of the operator's
 // choice.
 func lineGroup(group string) bool {
-	return group == grantsGroup || group == limitsGroup || group == librariesGroup || group == secretsGroup
+	return slices.Contains(lineGroups, group)
 }
 
 // inGroup reports whether an assignment names one of the options; the
@@ -113,7 +123,7 @@ func homes(name string, names map[string][]string) []string {
 
 // indented warns of lines of a value that look like options or sections.
 func (c *Config) indented(a assignment, names map[string][]string) []Warning {
-	if a.layer != fileLayer || a.group == recovery.FlowSection {
+	if a.layer != fileLayer || flowGroup(a.group) {
 		return nil
 	}
 	var w []Warning

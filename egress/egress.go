@@ -55,6 +55,9 @@ type Config struct {
 	Concurrent int
 	// Logger receives one line for each request. Defaults to zap.NewNop.
 	Logger *zap.Logger
+	// Audit is told of each request too, one that was refused or not sent
+	// included. May be nil.
+	Audit func(Request)
 
 	// Resolver finds the addresses of a name. Defaults to net.DefaultResolver.
 	Resolver Resolver
@@ -78,6 +81,7 @@ type Client struct {
 	most    int            // exchanges under way of one owner
 	slots   sync.Map       // owner → chan struct{}
 	log     *zap.Logger
+	audited func(Request) // may be nil
 	names   Resolver
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -96,7 +100,7 @@ const (
 // New makes a Client.
 func New(c Config) (*Client, error) {
 	x := &Client{
-		timeout: c.Timeout, answer: c.AnswerBytes, log: c.Logger, names: c.Resolver, dial: c.Dial, most: c.Concurrent,
+		timeout: c.Timeout, answer: c.AnswerBytes, log: c.Logger, audited: c.Audit, names: c.Resolver, dial: c.Dial, most: c.Concurrent,
 	}
 	if x.timeout <= 0 {
 		x.timeout = 30 * time.Second
@@ -152,6 +156,20 @@ type Call struct {
 	Secrets map[string]recovery.Secret
 	// AnswerBytes bounds the body of the answer further. 0: it does not.
 	AnswerBytes int
+}
+
+// Request is what is told of a request. Nothing in it is secret.
+type Request struct {
+	Run, Task, Library, Tenant string
+	Method, URL                string
+	Status                     int // 0: there was no answer
+	Bytes                      int // of the answer's body
+	Took                       time.Duration
+	Address                    string // that was connected to; empty: none
+	// Error is why it was refused, not sent or not answered; empty: it was
+	// answered. Refused says that it was not sent because it may not be.
+	Error   string
+	Refused bool
 }
 
 // exchange is a Call under way.
@@ -290,22 +308,34 @@ func (x *exchange) shown(s string, most int) string {
 	for _, re := range []*regexp.Regexp{handles, logins} {
 		s = re.ReplaceAllString(s, "${1}"+stars+"${2}")
 	}
-	return cut(s, most)
+	return recovery.Shorten(s, most)
 }
 
 // audit writes the request into the log, one that was refused too.
 func (x *exchange) audit(method, address string, r *reply, took time.Duration, err error) {
-	fields := []zap.Field{
-		zap.String("run", x.call.Run), zap.String("task", x.call.Task), zap.String("library", x.call.Library), zap.String("tenant", x.call.Tenant),
-		zap.String("method", method), zap.String("url", x.shown(address, maxShownURL)),
+	q := Request{
+		Run: x.call.Run, Task: x.call.Task, Library: x.call.Library, Tenant: x.call.Tenant,
+		Method: method, URL: x.shown(address, maxShownURL), Status: r.status, Bytes: len(r.body), Took: took, Address: r.address,
 	}
-	if r.status != 0 {
-		fields = append(fields, zap.Int("status", r.status))
-	}
-	fields = append(fields, zap.Int("bytes", len(r.body)), zap.Duration("took", took), zap.String("address", r.address))
-	level := zap.InfoLevel
 	if err != nil {
-		fields = append(fields, zap.String("error", x.shown(err.Error(), maxShownError)))
+		q.Error = x.shown(err.Error(), maxShownError)
+		e, ok := errors.AsType[*abi.Error](err)
+		q.Refused = ok && (e.Code == abi.ErrnoNotGranted || e.Code == abi.ErrnoForbidden)
+	}
+	if x.audited != nil {
+		x.audited(q)
+	}
+	fields := []zap.Field{
+		zap.String("run", q.Run), zap.String("task", q.Task), zap.String("library", q.Library), zap.String("tenant", q.Tenant),
+		zap.String("method", q.Method), zap.String("url", q.URL),
+	}
+	if q.Status != 0 {
+		fields = append(fields, zap.Int("status", q.Status))
+	}
+	fields = append(fields, zap.Int("bytes", q.Bytes), zap.Duration("took", q.Took), zap.String("address", q.Address))
+	level := zap.InfoLevel
+	if q.Error != "" {
+		fields = append(fields, zap.String("error", q.Error))
 		if e, ok := errors.AsType[*abi.Error](err); ok && e.Code == abi.ErrnoNotGranted {
 			level = zap.WarnLevel
 		}
@@ -339,14 +369,6 @@ func ended(ctx context.Context) error {
 		return abi.Errorf(abi.ErrnoTimeout, "%s", strings.TrimSuffix(cause.Error(), ": "+context.DeadlineExceeded.Error()))
 	}
 	return abi.Errorf(abi.ErrnoCanceled, "%v", cause)
-}
-
-// cut shortens s to at most n bytes without splitting a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // tlsConfig is what a connection to the host of m is verified with.

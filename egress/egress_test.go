@@ -471,9 +471,29 @@ func TestAudit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			tt.world(w)
+			var told []string
+			w.cfg.Audit = func(r egress.Request) {
+				status, why := "<nil>", "<nil>"
+				if r.Status != 0 {
+					status = fmt.Sprint(r.Status)
+				}
+				if r.Error != "" {
+					why = r.Error
+				}
+				if r.Refused != (strings.HasPrefix(why, "not_granted") || strings.HasPrefix(why, "forbidden")) {
+					t.Errorf("%s: refused = %v", why, r.Refused)
+				}
+				if r.Run != "run-7" || r.Task != "custom_task" || r.Library != "acme" {
+					t.Errorf("told of %+v", r)
+				}
+				told = append(told, fmt.Sprint(r.Method, " ", r.URL, " ", status, " ", why))
+			}
 			_, _ = w.do() // what it is answered is tested elsewhere
 			if got := w.lines(); !slices.Equal(got, tt.want) {
 				t.Errorf("log\n got %q\nwant %q", got, tt.want)
+			}
+			if !slices.Equal(told, tt.want) {
+				t.Errorf("told\n got %q\nwant %q", told, tt.want)
 			}
 		})
 	}

@@ -76,7 +76,7 @@ func (x *exchange) headers(m *message) error {
 	}
 	size := 0
 	for name, text := range req.Headers {
-		shown := cut(name, 64)
+		shown := recovery.Shorten(name, 64)
 		if strings.Trim(name, tokens) != "" || name == "" {
 			return abi.Errorf(abi.ErrnoInvalid, "headers: %q is no name", shown)
 		}

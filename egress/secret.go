@@ -13,12 +13,13 @@ import (
 	"strings"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // secret gives the value of a secret for a place in a request to u. Elsewhere
 // it is refused.
 func (x *exchange) secret(u *url.URL, h *abi.Secret, place string) (string, error) {
-	name := cut(h.Name, 128)
+	name := recovery.Shorten(h.Name, 128)
 	s, ok := x.call.Secrets[h.Name]
 	switch {
 	case !ok:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // reply is what came back; address is there even when nothing came.
@@ -95,7 +96,7 @@ func (x *exchange) read(resp *http.Response) ([]byte, error) {
 		}
 		body = z
 	default:
-		return nil, abi.Errorf(abi.ErrnoUnavailable, "the answer is encoded as %q, for which it was not asked", cut(enc, 64))
+		return nil, abi.Errorf(abi.ErrnoUnavailable, "the answer is encoded as %q, for which it was not asked", recovery.Shorten(enc, 64))
 	}
 	b, err := io.ReadAll(io.LimitReader(body, int64(limit)+1))
 	if err == nil && len(b) > limit {
@@ -164,17 +165,17 @@ func tlsFailure(host string, err error) string {
 	case errors.As(err, &unknown):
 		return fmt.Sprintf("the certificate of %s is signed by an authority that is not known; name its CA in tls.ca, or in [http] ca_file", host)
 	case errors.As(err, &name):
-		return fmt.Sprintf("the certificate of %s is for other names: %s", host, cut(strings.TrimPrefix(name.Error(), "x509: "), 512))
+		return fmt.Sprintf("the certificate of %s is for other names: %s", host, recovery.Shorten(strings.TrimPrefix(name.Error(), "x509: "), 512))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("the certificate of %s has expired or is not valid yet: valid from %s to %s", host,
 			invalid.Cert.NotBefore.UTC().Format(time.RFC3339), invalid.Cert.NotAfter.UTC().Format(time.RFC3339))
 	case errors.As(err, &record):
 		return fmt.Sprintf("%s does not speak TLS on this port", host)
 	case errors.As(err, &verified):
-		return fmt.Sprintf("the certificate of %s is not accepted: %s", host, cut(strings.TrimPrefix(verified.Err.Error(), "x509: "), 512))
+		return fmt.Sprintf("the certificate of %s is not accepted: %s", host, recovery.Shorten(strings.TrimPrefix(verified.Err.Error(), "x509: "), 512))
 	case strings.Contains(err.Error(), "tls: "):
 		_, text, _ := strings.Cut(err.Error(), "tls: ")
-		return fmt.Sprintf("TLS with %s: %s", host, cut(text, 512))
+		return fmt.Sprintf("TLS with %s: %s", host, recovery.Shorten(text, 512))
 	}
 	return ""
 }

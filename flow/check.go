@@ -191,11 +191,12 @@ func (k *checker) granted(t recovery.Task, name string) bool {
 	return k.o.Granted(t, name)
 }
 
-// grants checks, once for each task, its ops and options.
+// grants checks, once for each task, its ops and options. Of a tenant's task
+// that must go, tenants has told.
 func (k *checker) grants() {
 	seen := make(map[string]bool)
 	for _, s := range k.steps {
-		if seen[s.Key] {
+		if seen[s.Key] || s.Task.Tenant != "" && k.flow.Kind != recovery.InstanceFailure {
 			continue
 		}
 		seen[s.Key] = true

@@ -72,6 +72,7 @@ func TestCheck(t *testing.T) {
 		recovery.Task{Key: "opts", Options: []recovery.OptionSpec{{Group: "acme", Name: "token"}}},
 		recovery.Task{Key: "sends", Uses: []string{"http.request", "task.sleep"}, HTTP: []string{"GET https://h.example.com/*"}, Options: []recovery.OptionSpec{{Group: "acme", Name: "url"}}},
 		recovery.Task{Key: "theirs", Library: "them", Tenant: "p1"},
+		recovery.Task{Key: "theirs_ops", Library: "them", Tenant: "p1", Uses: []string{"kv.get"}, Options: []recovery.OptionSpec{{Group: "them", Name: "token"}}},
 	)
 	nearest := func(name string, known []string) (string, bool) {
 		slices.Sort(known)
@@ -214,6 +215,11 @@ func TestCheck(t *testing.T) {
 		{
 			name: "a tenant's task for a host", kind: recovery.HostAuto, flow: "theirs||",
 			want: `f.conf:1:5: flow host-auto: pre: task "theirs" is of tenant p1, and hosts are not for tenants; a tenant's task may stand in flow instance only: remove it here`,
+		},
+		{
+			name: "a tenant's task for a host, not granted", kind: recovery.HostAuto, flow: "theirs_ops||",
+			o:    flow.CheckOptions{Granted: func(recovery.Task, string) bool { return false }},
+			want: `f.conf:1:5: flow host-auto: pre: task "theirs_ops" is of tenant p1, and hosts are not for tenants; a tenant's task may stand in flow instance only: remove it here`,
 		},
 		{
 			name: "a tenant's task for a reserved host", kind: recovery.HostReserved, flow: "||theirs",

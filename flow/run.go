@@ -36,6 +36,12 @@ type Request struct {
 	// Accept is asked when all tasks of a flow went well; an error fails the flow
 	// as a task would. Defaults to nil: nothing more is asked.
 	Accept func(ctx context.Context) error
+	// Aborted gives the wish that the run ends, and a stricter one after it. What
+	// Run.Abort says already needs not come again. Defaults to nil.
+	Aborted <-chan recovery.Abort
+	// HandOver leaves undo list and reserved host as they are when the run did
+	// not come to an end: whoever goes on with it needs them.
+	HandOver bool
 	// UndoTimeout bounds Undo, which goes on when ctx has ended.
 	//
 	// Defaults to 2 minutes.
@@ -79,7 +85,13 @@ const (
 // run that has ended, only Undo is called again.
 //
 // When ctx ends, the running task or revert is stopped, nothing is reverted,
-// and Undo is called.
+// and Undo is called unless the run is handed over.
+//
+// A run that is aborted comes to an end: no further task, reserved host or flow
+// is begun, and the task at work is stopped and counts as failed. With mode
+// revert what ran in the flow is then reverted; with mode stop nothing is, and a
+// revert at work is stopped and counts as failed. The run ends with the status
+// of the abort, unless its flow had ended well before.
 func Run(ctx context.Context, req Request) (recovery.Run, error) {
 	r := &executor{Request: req, log: req.Logger, lastRound: 1, round: 1, history: make(map[placeKey][]recovery.TaskRecord)}
 	if r.log == nil {
@@ -96,6 +108,7 @@ func Run(ctx context.Context, req Request) (recovery.Run, error) {
 		return r.undoAgain(ctx)
 	}
 	r.load()
+	defer r.watchAborts(ctx)()
 	return r.run(ctx)
 }
 
@@ -119,6 +132,8 @@ type execution struct {
 type executor struct {
 	Request
 	log       *zap.Logger
+	work      context.Context                    // of tasks: ends with ctx and with an abort
+	reverts   context.Context                    // of reverts: ends with ctx and with an abort of mode stop
 	reserved  []string                           // the input reserved_host_list
 	history   map[placeKey][]recovery.TaskRecord // in the order of their numbers
 	lastRound int                                // of the history
@@ -240,7 +255,10 @@ func (r *executor) run(ctx context.Context) (recovery.Run, error) {
 	r.observeRun()
 
 	status, err := r.flows(ctx)
-	left := r.undo(ctx)
+	var left error
+	if err == nil || !r.HandOver {
+		left = r.undo(ctx)
+	}
 	if left != nil {
 		r.notes = append(r.notes, leftMark+left.Error())
 	}
@@ -315,6 +333,13 @@ func (r *executor) flows(ctx context.Context) (recovery.NotificationStatus, erro
 			r.notes = append(r.notes, end.message)
 		}
 		if end.status == recovery.TaskFailed {
+			if a := r.aborted(); a != nil {
+				if !strings.Contains(end.message, a.Error()) {
+					r.notes = append(r.notes, a.Error())
+				}
+				r.Run.Abort = &a.Abort
+				return a.status(), nil
+			}
 			continue
 		}
 		status := recovery.StatusFinished
@@ -387,7 +412,7 @@ func (r *executor) reservedRounds(ctx context.Context, p *Plan) (ending, error) 
 		r.round = round
 		end, err = r.tasks(ctx, p, recovery.Main, host)
 		if err != nil {
-			r.settle(ctx, host)
+			r.settleStopped(ctx, host)
 			return end, err
 		}
 		if end.status != recovery.TaskFailed {
@@ -397,12 +422,16 @@ func (r *executor) reservedRounds(ctx context.Context, p *Plan) (ending, error) 
 			if err == nil && end.status == recovery.TaskFailed {
 				err = r.revert(ctx, 0, end.message)
 			}
+			if err != nil {
+				r.settleStopped(ctx, host)
+				return end, err
+			}
 			r.settle(ctx, host)
-			return end, err
+			return end, nil
 		}
 		end.message += fmt.Sprintf(" (reserved host %s)", host)
 		if err := r.revert(ctx, pre, end.message); err != nil {
-			r.settle(ctx, host)
+			r.settleStopped(ctx, host)
 			return end, err
 		}
 		r.settle(ctx, host)
@@ -431,7 +460,7 @@ func (r *executor) nextHost(ctx context.Context, p *Plan, round int, next *int) 
 		}
 		return rec.ReservedHost, nil
 	}
-	if r.over(kind) {
+	if r.over(kind) || r.aborted() != nil {
 		return "", nil
 	}
 	for *next < len(r.reserved) {
@@ -505,6 +534,14 @@ func (r *executor) settle(ctx context.Context, host string) {
 	if err := r.Reserved.Settle(ctx, host); err != nil {
 		r.log.Error("reserved host not settled", zap.String("host", host), zap.Error(err))
 		r.notes = append(r.notes, fmt.Sprintf("reserved host %s: %v", host, err))
+	}
+}
+
+// settleStopped ends a claim in a run that did not come to an end, unless
+// somebody else goes on with it.
+func (r *executor) settleStopped(ctx context.Context, host string) {
+	if !r.HandOver {
+		r.settle(ctx, host)
 	}
 }
 

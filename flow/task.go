@@ -79,6 +79,9 @@ func (r *executor) task(ctx context.Context, kind recovery.FlowKind, s Step, hos
 	if ctx.Err() != nil {
 		return recovery.TaskRecord{}, fmt.Errorf("%w before task %s", recovery.ErrInterrupted, s.Key)
 	}
+	if a := r.aborted(); a != nil {
+		return recovery.TaskRecord{Status: recovery.TaskFailed, Message: a.Error()}, nil // it never ran: no record
+	}
 
 	r.seq++
 	rec := recovery.TaskRecord{
@@ -88,8 +91,9 @@ func (r *executor) task(ctx context.Context, kind recovery.FlowKind, s Step, hos
 	if err := r.startTask(ctx, rec); err != nil {
 		return rec, err
 	}
-	out := r.Runner.Run(ctx, r.call(s, rec, seen))
-	checkOutcome(ctx, s.Task, &out)
+	out := r.Runner.Run(r.work, r.call(s, rec, seen))
+	checkOutcome(r.work, s.Task, &out)
+	r.abortedTask(ctx, &out)
 	rec.Status, rec.Message, rec.Progress, rec.Ended = out.Status, out.Message, out.Progress, time.Now().UTC()
 	if err := r.finishTask(ctx, rec, out.Provided); err != nil {
 		return rec, err
@@ -109,7 +113,10 @@ func (r *executor) finished(s Step, rec recovery.TaskRecord, seen, provided map[
 
 // interrupted closes the record of an attempt that did not come to an end.
 func (r *executor) interrupted(ctx context.Context, rec *recovery.TaskRecord, on recovery.OnInterrupt) error {
+	a := r.aborted()
 	switch {
+	case a != nil:
+		rec.Status, rec.Message = recovery.TaskFailed, a.Error()
 	case on == recovery.FailOnInterrupt:
 		rec.Status, rec.Message = recovery.TaskFailed, interruptedFail
 	case rec.Status == recovery.TaskInterrupted:
@@ -124,7 +131,7 @@ func (r *executor) interrupted(ctx context.Context, rec *recovery.TaskRecord, on
 // checkOutcome holds the outcome against what a runner may say and what the
 // task promised.
 func checkOutcome(ctx context.Context, t recovery.Task, out *recovery.Outcome) {
-	out.Message = clip(out.Message)
+	out.Message = recovery.Shorten(out.Message, maxMessage)
 	switch out.Status {
 	case recovery.TaskSucceeded:
 		if reason := broken(t, out.Provided); reason != "" {
@@ -146,13 +153,6 @@ func checkOutcome(ctx context.Context, t recovery.Task, out *recovery.Outcome) {
 
 // maxMessage bounds, in bytes, what the journal keeps of a guest's reason.
 const maxMessage = 4096
-
-func clip(s string) string {
-	if len(s) <= maxMessage {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxMessage], "") + "…"
-}
 
 // broken says which promise about values was not kept.
 func broken(t recovery.Task, provided map[string]json.RawMessage) string {
@@ -177,11 +177,20 @@ func broken(t recovery.Task, provided map[string]json.RawMessage) string {
 }
 
 // revert reverts the executions from first on, last to first. A revert that
-// fails does not stop the others. Only a stop is an error.
+// fails does not stop the others. Only a stop of the run is an error; an abort
+// of mode stop is none: then only what was being reverted gets its end.
 func (r *executor) revert(ctx context.Context, first int, failure string) error {
 	for i := len(r.done) - 1; i >= first; i-- {
 		e := &r.done[i]
 		if !e.step.Task.HasRevert || e.rec.Revert != nil && !e.rec.Revert.Ended.IsZero() {
+			continue
+		}
+		if a := r.aborted(); a != nil && a.Mode == recovery.AbortStop {
+			if e.rec.Revert != nil && ctx.Err() == nil {
+				if err := r.endRevert(ctx, e, *e.rec.Revert, recovery.Outcome{Status: recovery.TaskFailed, Message: a.Error()}); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if ctx.Err() != nil {
@@ -211,22 +220,30 @@ func (r *executor) revertOne(ctx context.Context, e *execution, failure string) 
 	call.Reverting, call.Failure, call.Attempt = true, failure, rv.Attempt
 	call.IdempotencyKey += "/revert"
 	call.Reads = reads(values, e.step.Task.Requires, e.step.Task.Optional, e.step.Task.Provides)
-	out := r.Runner.Revert(ctx, call)
+	out := r.Runner.Revert(r.reverts, call)
+	if ctx.Err() != nil && out.Status != recovery.TaskSucceeded && out.Status != recovery.TaskNothingToDo || out.Status == recovery.TaskInterrupted && r.reverts.Err() == nil {
+		return fmt.Errorf("%w while task %s was reverted", recovery.ErrInterrupted, e.step.Key)
+	}
+	if a := r.aborted(); a != nil && out.Status == recovery.TaskInterrupted {
+		out.Status, out.Message = recovery.TaskFailed, a.Error()
+	}
+	return r.endRevert(ctx, e, rv, out)
+}
 
+// endRevert writes how a revert ended.
+func (r *executor) endRevert(ctx context.Context, e *execution, rv recovery.RevertRecord, out recovery.Outcome) error {
 	// What was handed to the journal and the observer stays as it was.
 	done := rv
 	done.Ended = time.Now().UTC()
 	e.rec.Revert = &done
-	switch {
-	case out.Status == recovery.TaskSucceeded:
+	switch out.Status {
+	case recovery.TaskSucceeded:
 		e.rec.Status = recovery.TaskReverted
-	case out.Status == recovery.TaskNothingToDo:
+	case recovery.TaskNothingToDo:
 		e.rec.Status = rv.Of // nothing was taken back: the task must not look as if it were
-	case out.Status == recovery.TaskInterrupted || ctx.Err() != nil:
-		return fmt.Errorf("%w while task %s was reverted", recovery.ErrInterrupted, e.step.Key)
 	default:
 		e.rec.Status = recovery.TaskRevertFailed
-		e.rec.Message = "revert failed: " + clip(out.Message)
+		e.rec.Message = "revert failed: " + recovery.Shorten(out.Message, maxMessage)
 		if rv.Reason != "" {
 			e.rec.Message = rv.Reason + "; " + e.rec.Message
 		}

@@ -138,7 +138,7 @@ func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []st
 		return in, false, fmt.Errorf("recording the intent of %s %s: %w", op, target, err)
 	}
 	end := func(s recovery.IntentState, message string) error {
-		in.State, in.Message = s, cut(message, maxText)
+		in.State, in.Message = s, recovery.Cut(message, maxText)
 		return h.endIntent(ctx, in)
 	}
 	if err := h.ledger.Check(ctx, h.opt.NovaTimeout); err != nil {
@@ -213,6 +213,9 @@ func (h *Hatch) closeIntent(ctx context.Context, in recovery.Intent) error {
 }
 
 func (h *Hatch) endIntent(ctx context.Context, in recovery.Intent) error {
+	if h.changed != nil {
+		h.changed(in)
+	}
 	if err := h.ledger.EndIntent(ctx, in); err != nil {
 		return fmt.Errorf("recording the outcome (%s) of %s %s: %w", in.State, in.Op, in.Target, err)
 	}

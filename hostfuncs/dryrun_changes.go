@@ -150,7 +150,7 @@ func (d *DryRun) Evacuate(ctx context.Context, id, host string) (string, error) 
 		_, known := all.find(host)
 		switch {
 		case host != "" && !known:
-			return refuse(http.StatusNotFound, recovery.ErrNotFound, "Compute host %s not found.", cut(host, 100))
+			return refuse(http.StatusNotFound, recovery.ErrNotFound, "Compute host %s not found.", recovery.Cut(host, 100))
 		case host != "" && host == s.Host:
 			return refuse(http.StatusBadRequest, recovery.ErrInvalid, "The target host can't be the same one.")
 		case !slices.Contains([]string{stateActive, stateStopped, stateError}, s.VMState):
@@ -242,7 +242,7 @@ func (d *DryRun) Unlock(ctx context.Context, id string) (string, error) {
 func (d *DryRun) ResetState(ctx context.Context, id, state string) (string, error) {
 	return d.act(ctx, Change{Op: abi.OpNovaServerResetState, Target: id, State: state}, "resetState", func(s recovery.Server, l *serverLayer, _ *Change) *refusal {
 		if state != stateActive && state != stateError {
-			return refuse(http.StatusBadRequest, recovery.ErrInvalid, "Invalid input for field/attribute state. Value: %s.", cut(state, 40))
+			return refuse(http.StatusBadRequest, recovery.ErrInvalid, "Invalid input for field/attribute state. Value: %s.", recovery.Cut(state, 40))
 		}
 		fault := s.Fault
 		if state == stateActive {
@@ -281,7 +281,7 @@ func (d *DryRun) migrate(ctx context.Context, c Change, verb, kind, status strin
 		to, zone := all.place(s.Host, want)
 		switch {
 		case want != "" && !known:
-			return bad("Compute host %s could not be found.", cut(want, 100))
+			return bad("Compute host %s could not be found.", recovery.Cut(want, 100))
 		case !all.up(s.Host):
 			return bad("Compute service of %s is unavailable at this time.", s.Host)
 		case want != "" && want == s.Host:
@@ -399,7 +399,7 @@ func (d *DryRun) member(ctx context.Context, id int, host string, want bool) (st
 	case i < 0:
 		no = refuse(http.StatusNotFound, recovery.ErrNotFound, "Aggregate %d could not be found.", id)
 	case !known:
-		no = refuse(http.StatusNotFound, recovery.ErrNotFound, "Compute host %s could not be found.", cut(host, 100))
+		no = refuse(http.StatusNotFound, recovery.ErrNotFound, "Compute host %s could not be found.", recovery.Cut(host, 100))
 	case want && there:
 		no = refuse(http.StatusConflict, recovery.ErrConflict, "Aggregate %d already has host %s.", id, host)
 	case !want && !there:

@@ -38,10 +38,14 @@ var errnos = []struct {
 }
 
 // toError makes what the guest is told of err. What wraps no sentinel is a
-// failure outside: unavailable.
+// failure outside: unavailable. That a guard holds a change is not the quota
+// that a task may wait for: it lasts as long as the run.
 func toError(op string, err error) *abi.Error {
 	if e, ok := errors.AsType[*abi.Error](err); ok {
 		return e
+	}
+	if held, ok := errors.AsType[*recovery.HeldError](err); ok {
+		return abi.Errorf(abi.ErrnoForbidden, "%s: %s", op, held.Brief())
 	}
 	code, text := abi.ErrnoUnavailable, err.Error()
 	for _, row := range errnos {
@@ -59,7 +63,7 @@ func toError(op string, err error) *abi.Error {
 			e.Message = strings.TrimPrefix(ce.Op+": "+ce.Message, ": ")
 		}
 	}
-	e.Message = cut(e.Message, maxText)
+	e.Message = recovery.Cut(e.Message, maxText)
 	return e
 }
 

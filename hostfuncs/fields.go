@@ -57,12 +57,12 @@ func unknownField(name string) error {
 	for _, f := range serverFields {
 		// Guests tend to leave out Nova's prefixes: compare with the bare name too.
 		bare := f.name[strings.LastIndexByte(f.name, ':')+1:]
-		d := min(levenshtein.Distance(cut(name, 64), f.name, nil), levenshtein.Distance(cut(name, 64), bare, nil))
+		d := min(levenshtein.Distance(recovery.Cut(name, 64), f.name, nil), levenshtein.Distance(recovery.Cut(name, 64), bare, nil))
 		if best == "" || d < bestDist {
 			best, bestDist = f.name, d
 		}
 	}
-	return fmt.Errorf("fields: a server has no field %q, the nearest is %q: %w", cut(name, 64), best, recovery.ErrInvalid)
+	return fmt.Errorf("fields: a server has no field %q, the nearest is %q: %w", recovery.Cut(name, 64), best, recovery.ErrInvalid)
 }
 
 // appendServer appends s's document with the fields given, nil for all.

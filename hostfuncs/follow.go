@@ -75,15 +75,18 @@ func (f *followed) plan(now time.Time) (ids []string, since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var newest time.Time
+	unseen := false
 	for id, w := range f.ids {
 		ids = append(ids, id)
+		unseen = unseen || w.updated.IsZero()
 		if w.updated.After(newest) {
 			newest = w.updated
 		}
 	}
-	if newest.IsZero() {
-		// Whoever waits has just asked for a change. Where the clocks disagree by
-		// more, the servers are missing in the list and read by their ids.
+	if newest.IsZero() || unseen && now.Sub(newest) > horizon {
+		// Whoever waits has just asked for a change, and a server that rests tells
+		// nothing of those that were not seen yet. Where the clocks disagree by more,
+		// the servers are missing in the list and read by their ids.
 		return ids, now.Add(-time.Minute)
 	}
 	since = newest

@@ -226,10 +226,10 @@ func vmovePut(ctx context.Context, t *TaskHost, req abi.HAVMovePutRequest) (reco
 		}
 	}
 	m.Status = to
-	set(&m.InstanceName, cut(req.InstanceName, maxName))
-	set(&m.SourceHost, cut(req.SourceHost, maxName))
-	set(&m.DestHost, cut(req.DestHost, maxName))
-	set(&m.Message, cut(req.Message, maxText))
+	set(&m.InstanceName, recovery.Cut(req.InstanceName, maxName))
+	set(&m.SourceHost, recovery.Cut(req.SourceHost, maxName))
+	set(&m.DestHost, recovery.Cut(req.DestHost, maxName))
+	set(&m.Message, recovery.Cut(req.Message, maxText))
 
 	h.vmoves.mu.Lock()
 	grows := textOf(m)

@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +39,17 @@ type Deps struct {
 	// Observe receives log lines, progress and vmoves as they come, from many
 	// goroutines. May be nil.
 	Observe func(recovery.Event)
+	// Op is called before each op that reads or changes something outside of this
+	// process, which then goes on with the context that Op gave; end takes "ok" or
+	// the name of the error's code. From many goroutines. May be nil.
+	Op func(ctx context.Context, op string) (_ context.Context, end func(code string))
+	// Changed is told how each change of the cloud ended, before that is written
+	// into the ledger: of each at least once, after a crash perhaps again with the
+	// same ID. From many goroutines. May be nil.
+	Changed func(recovery.Intent)
+	// Values is a context whose values, never its end, go with the requests that
+	// several tasks share. Defaults to one without values.
+	Values context.Context
 	// Logger receives the hatch's own messages, and the tasks' log lines when
 	// Observe is nil. Defaults to zap.NewNop.
 	Logger *zap.Logger
@@ -134,6 +144,8 @@ type Hatch struct {
 	ha      HA
 	http    HTTP
 	observe func(recovery.Event)
+	op      func(ctx context.Context, op string) (context.Context, func(code string)) // may be nil
+	changed func(recovery.Intent)                                                     // may be nil
 	log     *zap.Logger
 	run     RunInfo
 	opt     Options
@@ -171,10 +183,10 @@ func New(d Deps) *Hatch {
 	}
 	h := &Hatch{
 		cloud: d.Cloud, ledger: d.Ledger, library: d.Library, scratch: d.Scratch, ha: d.HA, http: d.HTTP,
-		observe: d.Observe, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
+		observe: d.Observe, op: d.Op, changed: d.Changed, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
 		unsettled: map[string]recovery.Intent{},
 	}
-	h.owner.init()
+	h.owner.init(d.Values)
 	h.flights.init(h)
 	h.servers.init(&h.owner, h.opt.VerifyInterval, h.lookAtServers)
 	h.services.init(&h.owner, h.opt.VerifyInterval, func(ctx context.Context, k watchKey) ([]recovery.ComputeService, error) {
@@ -343,18 +355,35 @@ func (c TaskCall) refusal(op *abi.Op) *abi.Error {
 // Do serves one op. Refusals and failures are *abi.Error; the answer is JSON
 // and must not be changed. req is not kept.
 func (t *TaskHost) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
+	if t.h.op == nil || op.Kind == abi.Local || op.Index() < 0 {
+		return t.serve(ctx, op, req)
+	}
+	ctx, end := t.h.op(ctx, op.Name)
+	code := abi.ErrnoUnavailable.String() // what a panic is answered with
+	defer func() { end(code) }()
+	ans, err := t.serve(ctx, op, req)
+	if code = "ok"; err != nil {
+		code = toError(op.Name, err).Code.String()
+	}
+	return ans, err
+}
+
+func (t *TaskHost) serve(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 	i := op.Index()
 	if i < 0 || rows[i] == nil {
-		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", cut(op.Name, 64))
+		return nil, abi.Errorf(abi.ErrnoInvalid, "%s: not an op of this hatch", recovery.Cut(op.Name, 64))
 	}
-	if refused := t.refused[i]; refused != nil {
+	refused := t.refused[i]
+	switch {
+	case refused != nil:
+	case len(req) > maxRequest:
+		refused = abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
+	case ctx.Err() != nil:
+		refused = toError(op.Name, endOf(ctx))
+	}
+	if refused != nil {
+		t.unread(op.Name, req, refused)
 		return nil, refused
-	}
-	if len(req) > maxRequest {
-		return nil, abi.Errorf(abi.ErrnoTooLarge, "%s: request of %d bytes, at most %d", op.Name, len(req), maxRequest)
-	}
-	if ctx.Err() != nil {
-		return nil, toError(op.Name, endOf(ctx))
 	}
 	ans, err := rows[i](ctx, t, req)
 	if err != nil {
@@ -394,7 +423,7 @@ const (
 
 // Progress passes on how far the task is, in thousandths.
 func (t *TaskHost) Progress(permille int, msg string) {
-	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: cut(msg, maxText)}
+	p := recovery.Progress{Time: time.Now().UTC(), Permille: min(max(permille, 0), 1000), Message: recovery.Cut(msg, maxText)}
 	t.mu.Lock()
 	for n := len(t.progress); n >= maxProgress || n > 0 && t.progressBytes+len(p.Message) > maxProgressBytes; n = len(t.progress) {
 		for _, gone := range t.progress[:(n+1)/2] {
@@ -431,12 +460,4 @@ func zapLevel(l abi.Level) zapcore.Level {
 		return zap.ErrorLevel
 	}
 	return zap.InfoLevel
-}
-
-// cut shortens s to at most n bytes without splitting a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "")
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/recovery"
@@ -41,7 +42,7 @@ type HTTPCall struct {
 }
 
 // maxRefusedRequests bounds the requests of a task that are refused and each
-// written into the log.
+// written into the log, those that were not even read included.
 const maxRefusedRequests = 1000
 
 // httpRequest implements abi.OpHTTPRequest.
@@ -55,10 +56,7 @@ func httpRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (
 // sendRequest sends a request, or says why not. Either leaves a line in the
 // log: what is given to Do is written there.
 func sendRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (json.RawMessage, error) {
-	call := HTTPCall{
-		Run: t.h.run.ID, Task: t.call.Task.Key, Library: t.call.Task.Library, Tenant: t.tenant(),
-		Request: req, Networks: t.call.Networks, Secrets: t.call.Secrets, AnswerBytes: t.call.AnswerBytes,
-	}
+	call := t.httpCall(req)
 	refuse := func(err error) (json.RawMessage, error) {
 		t.refusedRequests.Add(1)
 		if t.h.http != nil {
@@ -107,6 +105,33 @@ func sendRequest(ctx context.Context, t *TaskHost, req abi.HTTPRequestRequest) (
 	return b, nil
 }
 
+func (t *TaskHost) httpCall(req abi.HTTPRequestRequest) HTTPCall {
+	return HTTPCall{
+		Run: t.h.run.ID, Task: t.call.Task.Key, Library: t.call.Task.Library, Tenant: t.tenant(),
+		Request: req, Networks: t.call.Networks, Secrets: t.call.Secrets, AnswerBytes: t.call.AnswerBytes,
+	}
+}
+
+// unread writes a request into the log that is refused before it is read: the
+// op is not for the task, or the request is none.
+func (t *TaskHost) unread(op string, data []byte, why *abi.Error) {
+	if op == abi.OpHTTPRequest && t.h.http != nil && t.refusedRequests.Add(1) <= maxRefusedRequests {
+		t.h.http.Refused(t.httpCall(glimpse(data)), why)
+	}
+}
+
+// glimpse gives method and URL, as far as they can be made out.
+func glimpse(data []byte) abi.HTTPRequestRequest {
+	var req struct{ Method, URL string }
+	if len(data) <= maxRequest {
+		_ = json.Unmarshal(data, &req) // what is wrong elsewhere does not matter
+	}
+	if len(req.Method) > 16 || strings.ContainsFunc(req.Method, func(r rune) bool { return r < 'A' || r > 'Z' }) {
+		req.Method = ""
+	}
+	return abi.HTTPRequestRequest{Method: req.Method, URL: req.URL}
+}
+
 // httpRules gives the requests that the task may send, or says why this one is
 // not among them: its manifest must ask for it, and the operator grant what
 // the manifest asks.
@@ -137,7 +162,7 @@ func (t *TaskHost) httpRules(method string, u *url.URL) ([]abi.HTTPRule, error) 
 }
 
 // shortURL is a URL for a message.
-func shortURL(u *url.URL) string { return cut(u.String(), 256) }
+func shortURL(u *url.URL) string { return recovery.Cut(u.String(), 256) }
 
 // errDryRun is why a dry run's requests that may change something are not sent.
 var errDryRun = errors.New("not sent: a dry run")

@@ -179,8 +179,13 @@ func TestHTTPAudit(t *testing.T) {
 	dry := func(b *bench) {
 		b.deps.Cloud = hostfuncs.NewDryRun(b.cloud, hostfuncs.DryRunOptions{Wait: time.Millisecond})
 	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	const newTicket = `{"method":"POST","url":"https://tickets.example.com/v1/new"}`
 	tests := []struct {
 		name, method, url string
+		raw               string // instead of method and url
+		ctx               context.Context
 		bench             func(*bench)
 		task              func(*hostfuncs.TaskCall)
 		want              string // empty: it is sent
@@ -214,9 +219,39 @@ func TestHTTPAudit(t *testing.T) {
 			bench: func(b *bench) { b.ledger.fail = func(string) error { return errors.New("the run was taken over") } },
 			want:  who + "POST https://tickets.example.com/v1/new: unavailable: http.request: POST https://tickets.example.com/v1/new: not sent: the run was taken over",
 		},
+		{
+			name: "the op is not in the manifest", raw: newTicket, task: func(c *hostfuncs.TaskCall) { c.Task.Uses = []string{"kv.*"} },
+			want: who + "POST https://tickets.example.com/v1/new: not_granted: http.request: not among the uses of task custom_task in its manifest",
+		},
+		{
+			name: "the op is not granted", raw: newTicket, task: func(c *hostfuncs.TaskCall) { c.Granted = func(what string) bool { return what != "http.request" } },
+			want: who + "POST https://tickets.example.com/v1/new: not_granted: http.request: not granted to library acme; see [grants]",
+		},
+		{
+			name: "an unknown key", raw: `{"method":"POST","url":"https://tickets.example.com/v1/new","proxy":"x"}`,
+			want: who + "POST https://tickets.example.com/v1/new: invalid: http.request: proxy: unknown key",
+		},
+		{
+			name: "a method of another kind", raw: `{"method":7,"url":"https://tickets.example.com/v1/new"}`,
+			want: who + " https://tickets.example.com/v1/new: invalid: http.request: method: want a string, not a number",
+		},
+		{
+			name: "a method that is none", raw: `{"method":"GET\n","url":"https://tickets.example.com/v1/new"}`,
+			want: who + " https://tickets.example.com/v1/new: invalid: http.request: method: want one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; did you mean GET?",
+		},
+		{name: "no document", raw: `POST /v1/new`, want: who + " : invalid: http.request: the document is not JSON: invalid character 'P' looking for beginning of value, at byte 1"},
+		{name: "nothing in it", raw: `{}`, want: who + " : invalid: http.request: method: the key is missing"},
+		{name: "too large", raw: strings.Repeat(" ", 1<<20), want: who + " : too_large: http.request: request of 1048576 bytes, at most 266240"},
+		{name: "the task is over", raw: newTicket, ctx: over, want: who + "POST https://tickets.example.com/v1/new: canceled: http.request: context canceled"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.raw == "" {
+				tt.raw = fmt.Sprintf(`{"method":%q,"url":%q}`, tt.method, tt.url)
+			}
+			if tt.ctx == nil {
+				tt.ctx = t.Context()
+			}
 			b := setup(t, newNova(), func(b *bench) {
 				if tt.bench != nil {
 					tt.bench(b)
@@ -227,7 +262,7 @@ func TestHTTPAudit(t *testing.T) {
 					tt.task(c)
 				}
 			})
-			_, _ = do(t.Context(), task, abi.OpHTTPRequest, fmt.Sprintf(`{"method":%q,"url":%q}`, tt.method, tt.url)) // what it is answered is tested elsewhere
+			_, _ = do(tt.ctx, task, abi.OpHTTPRequest, tt.raw) // what it is answered is tested elsewhere
 			if got := strings.Join(b.http.refused, "\n"); got != tt.want {
 				t.Errorf("refused\n got %s\nwant %s", got, tt.want)
 			}
@@ -240,15 +275,33 @@ func TestHTTPAudit(t *testing.T) {
 
 // Whatever the reason why requests are not sent, there is an end of their lines.
 func TestHTTPRefusedWithoutEnd(t *testing.T) {
-	b := setup(t, newNova(), func(b *bench) {
-		b.ledger.fail = func(string) error { return errors.New("the run was taken over") }
-	})
-	task := b.task()
-	for range 1010 {
-		_, _ = do(t.Context(), task, abi.OpHTTPRequest, `{"method":"POST","url":"https://tickets.example.com/v1/new"}`) // the last ones end with quota
-	}
-	if got := len(b.http.refused); got != 1000 {
-		t.Errorf("%d lines, want 1000", got)
+	const good = `{"method":"POST","url":"https://tickets.example.com/v1/new"}`
+	for _, tt := range []struct {
+		name, req string
+		task      func(*hostfuncs.TaskCall)
+		last      string // what the last ones end with
+	}{
+		{name: "the run is not ours any more", req: good, last: "quota"},
+		{name: "no document", req: "{", last: "invalid"},
+		{name: "the op is not granted", req: good, task: func(c *hostfuncs.TaskCall) { c.Task.Uses = nil }, last: "not_granted"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t, newNova(), func(b *bench) {
+				b.ledger.fail = func(string) error { return errors.New("the run was taken over") }
+			})
+			task := b.task(func(c *hostfuncs.TaskCall) {
+				if tt.task != nil {
+					tt.task(c)
+				}
+			})
+			var err error
+			for range 1010 {
+				_, err = do(t.Context(), task, abi.OpHTTPRequest, tt.req)
+			}
+			if got := len(b.http.refused); got != 1000 || !strings.HasPrefix(errText(err), tt.last+": ") {
+				t.Errorf("%d lines, want 1000; the last is answered %v, want %s", got, err, tt.last)
+			}
+		})
 	}
 }
 

@@ -201,7 +201,7 @@ func conflict(format string, args ...any) error {
 
 func checkID(what, id string) error {
 	if id == "" || id == "." || id == ".." || len(id) > maxName || strings.ContainsAny(id, "/?#%\\ \t\r\n") {
-		return fmt.Errorf("%s %q: %w", what, cut(id, 64), recovery.ErrInvalid)
+		return fmt.Errorf("%s %q: %w", what, recovery.Cut(id, 64), recovery.ErrInvalid)
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func serverList(ctx context.Context, t *TaskHost, req abi.NovaServerListRequest)
 	f := recovery.ServerFilter{Host: req.Host, Status: req.Status, Name: req.Name, Tenant: req.ProjectID}
 	if req.ChangedSince != "" {
 		if f.ChangedSince, err = time.Parse(time.RFC3339, req.ChangedSince); err != nil {
-			return nil, fmt.Errorf("changed_since %q: want RFC 3339: %w", cut(req.ChangedSince, 64), recovery.ErrInvalid)
+			return nil, fmt.Errorf("changed_since %q: want RFC 3339: %w", recovery.Cut(req.ChangedSince, 64), recovery.ErrInvalid)
 		}
 	}
 	if t.tenant() != "" {

@@ -68,7 +68,7 @@ func readMark(reason string) (cluster, run string, ok bool) {
 // withMark ends reason with the run's mark; the reason is cut, not the mark.
 func (r RunInfo) withMark(reason string) string {
 	mark := r.mark()
-	reason = strings.TrimSpace(cut(reason, max(0, maxReason-len(mark)-1)))
+	reason = strings.TrimSpace(recovery.Cut(reason, max(0, maxReason-len(mark)-1)))
 	return strings.TrimSpace(reason + " " + mark)
 }
 
@@ -200,7 +200,7 @@ type forceDownAnswer struct {
 func serviceForceDown(ctx context.Context, t *TaskHost, req abi.NovaServiceForceDownRequest) (forceDownAnswer, error) {
 	if req.ForcedDown {
 		if err := t.fenceProof(req.Host); err != nil {
-			return forceDownAnswer{}, fmt.Errorf("host %s is not forced down: %w", cut(req.Host, maxName), err)
+			return forceDownAnswer{}, fmt.Errorf("host %s is not forced down: %w", recovery.Cut(req.Host, maxName), err)
 		}
 	}
 	c, err := t.changeService(ctx, abi.OpNovaServiceForceDown, req.Host, binaryOf(req.Binary), recovery.ServiceUpdate{ForcedDown: &req.ForcedDown},
@@ -235,11 +235,11 @@ func (t *TaskHost) fenceProof(host string) error {
 	}
 	switch now := time.Now(); {
 	case p.Host != host:
-		return refuse("%s is of host %q, not of %q", proofName, cut(p.Host, maxName), host)
+		return refuse("%s is of host %q, not of %q", proofName, recovery.Cut(p.Host, maxName), host)
 	case p.Method == "":
 		return refuse("%s names no method", proofName)
 	case p.Run != t.h.run.ID:
-		return refuse("%s is of run %q, not of this run %q", proofName, cut(p.Run, maxName), t.h.run.ID)
+		return refuse("%s is of run %q, not of this run %q", proofName, recovery.Cut(p.Run, maxName), t.h.run.ID)
 	case p.Time.Before(t.h.run.Started.Add(-proofSkew)):
 		return refuse("%s is of %s, before the run began", proofName, p.Time.Format(time.RFC3339))
 	case p.Time.After(now.Add(proofSkew)):

@@ -71,7 +71,7 @@ func (h *Hatch) judge(ctx context.Context, u until, s recovery.Server, v *server
 
 func faultOf(s recovery.Server, otherwise string) string {
 	if s.Fault != nil && s.Fault.Message != "" {
-		return cut(s.Fault.Message, maxText)
+		return recovery.Cut(s.Fault.Message, maxText)
 	}
 	return otherwise
 }
@@ -206,7 +206,7 @@ func (w *serverWaiter) giveUp(ctx context.Context, err error, seconds int64) err
 	if w.failure != nil {
 		last += fmt.Sprintf("; last error: %v", w.failure)
 	}
-	return abi.Errorf(abi.ErrnoTimeout, "server %s: not %s after %d s; %s", w.u.id, w.u.text(), seconds, cut(last, maxText))
+	return abi.Errorf(abi.ErrnoTimeout, "server %s: not %s after %d s; %s", w.u.id, w.u.text(), seconds, recovery.Cut(last, maxText))
 }
 
 func (u until) text() string {
@@ -269,7 +269,7 @@ func serviceWait(ctx context.Context, t *TaskHost, req abi.NovaServiceWaitReques
 			if errors.Is(context.Cause(ctx), errWaited) {
 				t.h.dryCut(binary+" of "+req.Host, req.TimeoutSeconds)
 				err = abi.Errorf(abi.ErrnoTimeout, "%s of %s: not %s after %d s; %s", binary, req.Host,
-					wanted(req.State, req.Status), req.TimeoutSeconds, cut(last, maxText))
+					wanted(req.State, req.Status), req.TimeoutSeconds, recovery.Cut(last, maxText))
 			}
 			return serviceAnswer{}, err
 		}

@@ -20,7 +20,13 @@ type owner struct {
 	end    context.CancelFunc
 }
 
-func (o *owner) init() { o.life, o.end = context.WithCancel(context.Background()) }
+// init gives the goroutines the values of a context, nil: none.
+func (o *owner) init(values context.Context) {
+	if values == nil {
+		values = context.Background()
+	}
+	o.life, o.end = context.WithCancel(context.WithoutCancel(values))
+}
 
 // start runs f until close. It reports false, and runs nothing, after close.
 func (o *owner) start(f func(ctx context.Context)) bool {

@@ -74,6 +74,7 @@ func row[Req, Ans any](op string, f func(context.Context, *TaskHost, Req) (Ans, 
 	return func(ctx context.Context, t *TaskHost, data []byte) ([]byte, error) {
 		var req Req
 		if err := abi.DecodeRequest(op, data, &req); err != nil {
+			t.unread(op, data, err)
 			return nil, err
 		}
 		if err := t.admit(ctx, op, req); err != nil {

@@ -360,7 +360,7 @@ func (t *TaskHost) owner(name string) (string, error) {
 		return ownerOf(tenant, name), nil
 	}
 	if strings.Contains(name, "/") {
-		return "", fmt.Errorf("library %q: %w", cut(name, 64), recovery.ErrInvalid)
+		return "", fmt.Errorf("library %q: %w", recovery.Cut(name, 64), recovery.ErrInvalid)
 	}
 	return name, nil
 }

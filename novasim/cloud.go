@@ -39,6 +39,10 @@ type Options struct {
 	// It may block, and it may end the process. The request's body is spent.
 	OnRequest func(n int, before bool, r *http.Request)
 
+	// Endpoints are further services of the catalogue, by type, with their
+	// addresses, such as instance-ha.
+	Endpoints map[string]string
+
 	// MaxRequests bounds the request log; the oldest entries go first.
 	//
 	// Defaults to 200 000.

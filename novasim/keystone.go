@@ -3,6 +3,7 @@ package novasim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ type user struct {
 	password string
 	projects []string
 	roles    []string
+	special  map[string][]string // roles in one project, by its name, instead of roles
 	system   bool
 }
 
@@ -36,7 +38,26 @@ type authToken struct {
 	issued, expires time.Time
 }
 
-func (t *authToken) admin() bool { return t.user.admin() && (t.project != nil || t.system) }
+// roles are those of the user where the token is good.
+func (t *authToken) roles() []string {
+	switch {
+	case t.project == nil && !t.system:
+		return nil
+	case t.project != nil && t.user.special[t.project.name] != nil:
+		return t.user.special[t.project.name]
+	}
+	return t.user.roles
+}
+
+func (t *authToken) admin() bool { return slices.Contains(t.roles(), "admin") }
+
+// validates reports whether the token is one to check the tokens of others
+// with, by Keystone's policy.
+func (t *authToken) validates() bool { return t.admin() || slices.Contains(t.roles(), "service") }
+
+// expiredWindow is how long Keystone tells of a token that has expired, to who
+// asks for that.
+const expiredWindow = 48 * time.Hour
 
 const maxTokens = 10_000
 
@@ -61,7 +82,7 @@ func (c *Cloud) makeAccounts() {
 		specs = defaultUsers()
 	}
 	for _, s := range specs {
-		u := &user{id: c.hexID("user", s.Name), name: s.Name, password: s.Password, projects: s.Projects, roles: s.Roles, system: s.System}
+		u := &user{id: c.hexID("user", s.Name), name: s.Name, password: s.Password, projects: s.Projects, roles: s.Roles, special: s.ProjectRoles, system: s.System}
 		if len(u.roles) == 0 {
 			u.roles = []string{"member"}
 		}
@@ -135,6 +156,14 @@ func (c *Cloud) RevokeTokens() {
 	clear(c.tokens)
 }
 
+// RevokeTokensOf makes every token that was given to a user invalid, as when
+// the password changes.
+func (c *Cloud) RevokeTokensOf(userName string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.tokens, func(_ string, t *authToken) bool { return t.user.name == userName })
+}
+
 func keystoneError(status int, text string) answer {
 	title := map[int]string{
 		400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
@@ -191,16 +220,28 @@ func (k *call) keystone() answer {
 	if k.token == nil {
 		return k.unauthorized()
 	}
-	subject := k.c.valid(k.r.Header.Get("X-Subject-Token"))
+	query := k.r.URL.Query()
+	subject := k.c.tokens[k.r.Header.Get("X-Subject-Token")]
+	window := time.Duration(0)
+	if allow := query.Get("allow_expired"); allow != "" && allow != "0" {
+		window = expiredWindow
+	}
+	if subject != nil && !k.c.now().Before(subject.expires.Add(window)) {
+		subject = nil
+	}
 	switch {
 	case name == "catalog" && method == "GET":
 		return ok(map[string]any{"catalog": k.catalog(), "links": map[string]any{"self": k.base + "/v3/auth/catalog"}})
 	case name == "tokens" && subject == nil:
 		return keystoneError(404, "Could not find token.")
-	case name == "tokens" && subject != k.token && !k.token.admin():
+	case name == "tokens" && subject != k.token && !k.token.validates():
 		return keystoneError(403, "You are not authorized to perform the requested action: identity:validate_token.")
 	case name == "tokens" && (method == "GET" || method == "HEAD"):
-		a := ok(map[string]any{"token": k.describe(subject)})
+		d := k.describe(subject)
+		if query.Has("nocatalog") {
+			delete(d, "catalog")
+		}
+		a := ok(map[string]any{"token": d})
 		a.header("X-Subject-Token", subject.id)
 		return a
 	case name == "tokens" && method == "DELETE":
@@ -406,7 +447,7 @@ func (k *call) describe(t *authToken) map[string]any {
 		return d
 	}
 	var roles []any
-	for _, r := range t.user.roles {
+	for _, r := range t.roles() {
 		roles = append(roles, map[string]any{"id": c.hexID("role", r), "name": r})
 	}
 	d["roles"], d["catalog"] = roles, k.catalog()
@@ -437,6 +478,9 @@ func (k *call) catalog() []any {
 	}
 	if c.sc.Placement {
 		all = append(all, entry("placement", "placement", k.root+"/placement"))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.opt.Endpoints)) {
+		all = append(all, entry(kind, kind, c.opt.Endpoints[kind]))
 	}
 	return all
 }

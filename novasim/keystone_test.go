@@ -160,6 +160,66 @@ func TestTokenRequests(t *testing.T) {
 	s.want(404, "", "GET", "/v3/users", "")
 }
 
+// What Keystone tells of a token: to those who may know, with the roles in its
+// project, without the catalog when that is not wanted, for a while after it
+// expired when that is wanted, and not when it was revoked.
+func TestTokenValidation(t *testing.T) {
+	s := setup(t, `token_lifetime: 1h
+users:
+  - {name: admin, password: novasim, projects: [lab, admin], roles: [admin], project_roles: {lab: [reader]}}
+  - {name: checker, password: novasim, projects: [services], roles: [service]}
+  - {name: lab, password: novasim, projects: [lab, other], roles: [member, wasakari_author], project_roles: {other: [reader]}}
+`+one(""), novasim.Options{ManualTime: true})
+	checker := s.login("checker", "novasim", "services")
+	check := func(status int, token, subject, query string) tokenDoc {
+		t.Helper()
+		r, err := s.tryHeaders("GET", "/v3/auth/tokens"+query, map[string]string{"X-Auth-Token": token, "X-Subject-Token": subject})
+		must(t, err)
+		if r.status != status {
+			t.Fatalf("status %d, want %d: %s", r.status, status, r.body)
+		}
+		var doc tokenDoc
+		if status == 200 {
+			r.json(t, &doc)
+			if got := r.header.Get("X-Subject-Token"); got != subject {
+				t.Errorf("X-Subject-Token is %q", got)
+			}
+		}
+		return doc
+	}
+	roles := func(d tokenDoc) string {
+		var names []string
+		for _, r := range d.Token.Roles {
+			names = append(names, r.Name)
+		}
+		return d.Token.User.Name + " " + d.Token.Project.Name + " " + strings.Join(names, " ")
+	}
+	member, reader := s.login("lab", "novasim", "lab"), s.login("lab", "novasim", "other")
+	full := check(200, checker, member, "")
+	if got, want := roles(full), "lab lab member wasakari_author"; got != want || len(full.Token.Catalog) == 0 {
+		t.Errorf("token is %s with %d services, want %s", got, len(full.Token.Catalog), want)
+	}
+	bare := check(200, checker, reader, "?nocatalog")
+	if got, want := roles(bare), "lab other reader"; got != want || len(bare.Token.Catalog) > 0 {
+		t.Errorf("token is %s with %d services, want %s without any", got, len(bare.Token.Catalog), want)
+	}
+	check(200, s.login("admin", "novasim", "admin"), member, "")
+	check(403, s.login("admin", "novasim", "lab"), member, "") // no administrator there
+	check(403, reader, member, "")
+
+	s.RevokeTokensOf("lab")
+	check(404, checker, member, "")
+	check(200, checker, checker, "")
+	member = s.login("lab", "novasim", "lab")
+	s.Advance(time.Hour)
+	checker = s.login("checker", "novasim", "services")
+	check(404, checker, member, "")
+	check(404, checker, member, "?allow_expired=0")
+	check(200, checker, member, "?allow_expired=1")
+	s.Advance(48 * time.Hour)
+	check(404, s.login("checker", "novasim", "services"), member, "?allow_expired=1")
+}
+
 func TestVersionDocuments(t *testing.T) {
 	s := setup(t, "microversion: {max: \"2.60\"}\n"+one(""), novasim.Options{})
 	s.token = ""

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -115,8 +116,10 @@ type UserSpec struct {
 	Name     string   `yaml:"name"`
 	Password string   `yaml:"password"`
 	Projects []string `yaml:"projects"` // The first is the one of Credentials.
-	Roles    []string `yaml:"roles"`    // Defaults to member. "admin" makes an administrator.
+	Roles    []string `yaml:"roles"`    // In every project and the system. Defaults to member. "admin" makes an administrator.
 	System   bool     `yaml:"system"`   // May ask for a system-scoped token.
+	// ProjectRoles are the roles in one project, by its name, instead of Roles.
+	ProjectRoles map[string][]string `yaml:"project_roles"`
 }
 
 // AppCredentialSpec is an application credential.
@@ -426,7 +429,21 @@ func (sc *Scenario) check(bad complain) {
 			name(fmt.Sprintf("%s.projects[%d]", at, j), p)
 		}
 		for j, r := range u.Roles {
-			oneOf(fmt.Sprintf("%s.roles[%d]", at, j), r, "admin", "member", "reader")
+			name(fmt.Sprintf("%s.roles[%d]", at, j), r)
+		}
+		count(at+".roles", len(u.Roles), 100)
+		for _, p := range slices.Sorted(maps.Keys(u.ProjectRoles)) {
+			at := fmt.Sprintf("%s.project_roles.%.40s", at, p)
+			if !slices.Contains(u.Projects, p) {
+				bad(at, "user %q is not in this project", u.Name)
+			}
+			if len(u.ProjectRoles[p]) == 0 {
+				bad(at, "there must be at least one")
+			}
+			count(at, len(u.ProjectRoles[p]), 100)
+			for j, r := range u.ProjectRoles[p] {
+				name(fmt.Sprintf("%s[%d]", at, j), r)
+			}
 		}
 	}
 	if len(sc.Users) == 0 {

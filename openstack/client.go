@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"go.uber.org/zap"
@@ -49,22 +48,10 @@ type Client struct {
 // ErrUnauthorized (credentials), ErrUnavailable or ErrTimeout (no answer),
 // ErrNotFound (no Nova in the catalog, no clouds.yaml).
 func Connect(ctx context.Context, o Options) (*Client, error) {
-	o, err := o.resolve()
+	o, err := o.complete()
 	if err != nil {
 		return nil, err
 	}
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
-	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
-	o.Backoff = cmp.Or(o.Backoff, 250*time.Millisecond)
-	o.UserAgent = cmp.Or(o.UserAgent, "wasakari")
-	o.ServiceType = cmp.Or(o.ServiceType, "compute")
-	if o.Logger == nil {
-		o.Logger = zap.NewNop()
-	}
-	o.Logger = o.Logger.Named("openstack")
-
 	httpClient, t, err := o.httpClient()
 	if err != nil {
 		return nil, err
@@ -224,7 +211,7 @@ func (c *Client) send(ctx context.Context, k kind, op, method, target string, mi
 func (c *Client) badAnswer(op string, a answer, err error) error {
 	return c.scrub(&recovery.CloudError{
 		Op: op, Status: a.status, RequestID: a.requestID, Err: recovery.ErrUnavailable,
-		Message: "the answer cannot be understood: " + cut(explain(err), maxMessage),
+		Message: "the answer cannot be understood: " + recovery.Shorten(explain(err), maxMessage),
 	})
 }
 
@@ -233,7 +220,7 @@ func explain(err error) string {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Sprintf("field %q: unexpected %s", t.Field, t.Value)
 	}
-	return oneLine(err.Error())
+	return recovery.OneLine(err.Error())
 }
 
 // scrub takes out of a text what must not be in it, should the other side have
@@ -284,7 +271,7 @@ func pages[T any](ctx context.Context, c *Client, op, path string, query url.Val
 			return nil
 		}
 		if seen[next] {
-			return c.badAnswer(op, a, fmt.Errorf("its pages go in a circle at marker %q", cut(oneLine(next), maxRequestID)))
+			return c.badAnswer(op, a, fmt.Errorf("its pages go in a circle at marker %q", recovery.Shorten(recovery.OneLine(next), maxRequestID)))
 		}
 		seen[next] = true
 		query = maps.Clone(query)

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -20,8 +19,8 @@ import (
 )
 
 const (
-	maxMessage   = 1000 // runes of a message in JSON
-	maxHTML      = 200  // runes kept of a page that a proxy wrote
+	maxMessage   = 1000 // bytes of a message in JSON
+	maxHTML      = 200  // bytes kept of a page that a proxy wrote
 	maxRequestID = 128
 )
 
@@ -77,13 +76,13 @@ func translate(ctx context.Context, k kind, op string, err error) *recovery.Clou
 		e.Message = where + "no answer in time"
 		e.Err = recovery.ErrTimeout
 	case errors.Is(err, recovery.ErrTooLarge):
-		e.Message = where + oneLine(err.Error())
+		e.Message = where + recovery.OneLine(err.Error())
 		e.Err = recovery.ErrTooLarge
 	default:
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
-		e.Message = where + oneLine(err.Error())
+		e.Message = where + recovery.OneLine(err.Error())
 		e.Err = recovery.ErrUnavailable
 	}
 	if k == change && (isLost && lost.sent || errors.Is(err, recovery.ErrTooLarge)) {
@@ -124,26 +123,26 @@ func message(body []byte) string {
 			}
 			if json.Unmarshal(doc[key], &inner) == nil {
 				if s, ok := inner.Message.(string); ok && s != "" {
-					return cut(oneLine(s), maxMessage)
+					return recovery.Shorten(recovery.OneLine(s), maxMessage)
 				}
 			}
 		}
 		for _, key := range []string{"message", "error", "faultstring"} {
 			var s string
 			if json.Unmarshal(doc[key], &s) == nil && s != "" {
-				return cut(oneLine(s), maxMessage)
+				return recovery.Shorten(recovery.OneLine(s), maxMessage)
 			}
 		}
 		if s := detail(doc["errors"]); s != "" {
-			return cut(oneLine(s), maxMessage)
+			return recovery.Shorten(recovery.OneLine(s), maxMessage)
 		}
-		return cut(oneLine(string(body)), maxHTML)
+		return recovery.Shorten(recovery.OneLine(string(body)), maxHTML)
 	}
 	if len(body) > 64<<10 {
 		body = body[:64<<10]
 	}
 	text := invisible.ReplaceAllString(string(body), " ")
-	return cut(oneLine(tag.ReplaceAllString(text, " ")), maxHTML)
+	return recovery.Shorten(recovery.OneLine(tag.ReplaceAllString(text, " ")), maxHTML)
 }
 
 var (
@@ -151,37 +150,13 @@ var (
 	tag       = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
-// oneLine makes text of strangers fit for a log: valid, printable, one line.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	return strings.Join(strings.Fields(s), " ")
-}
-
-func cut(s string, n int) string {
-	for i := range s {
-		if n == 0 {
-			return s[:i] + "…"
-		}
-		n--
-	}
-	return s
-}
-
 // requestID gives the id that a request's action is found under later.
 func requestID(h http.Header) string {
 	id := h.Get("X-Openstack-Request-Id")
 	if id == "" {
 		id = h.Get("X-Compute-Request-Id")
 	}
-	if id = oneLine(id); len(id) > maxRequestID {
+	if id = recovery.OneLine(id); len(id) > maxRequestID {
 		return ""
 	}
 	return id

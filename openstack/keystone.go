@@ -99,7 +99,7 @@ func (c *Client) discover(ctx context.Context, op, authURL string) (string, erro
 			u.Path += "v3/"
 			return u.String(), nil
 		}
-		found = append(found, cut(oneLine(v.ID), 20))
+		found = append(found, recovery.Shorten(recovery.OneLine(v.ID), 20))
 	}
 	return "", &recovery.CloudError{
 		Op: op, Err: recovery.ErrInvalid,
@@ -193,5 +193,5 @@ func orNone(texts []string) string {
 	if len(texts) > 20 {
 		texts = append(texts[:20], "…")
 	}
-	return cut(oneLine(strings.Join(texts, ", ")), maxMessage)
+	return recovery.Shorten(recovery.OneLine(strings.Join(texts, ", ")), maxMessage)
 }

@@ -155,7 +155,7 @@ func (c *Client) LiveMigrate(ctx context.Context, id, host, blockMigration strin
 	default:
 		return "", &recovery.CloudError{
 			Op: "live-migrate server " + short(id), Err: recovery.ErrInvalid,
-			Message: fmt.Sprintf("block migration %q: want auto, true or false", cut(oneLine(blockMigration), 20)),
+			Message: fmt.Sprintf("block migration %q: want auto, true or false", recovery.Shorten(recovery.OneLine(blockMigration), 20)),
 		}
 	}
 	return c.act(ctx, "live-migrate", id, baseVersion, "os-migrateLive", args)
@@ -297,7 +297,7 @@ func segment(op, id string) (string, error) {
 }
 
 // short makes an id from outside fit for a message.
-func short(id string) string { return cut(oneLine(id), 64) }
+func short(id string) string { return recovery.Shorten(recovery.OneLine(id), 64) }
 
 // param is a parameter of a request.
 type param struct{ name, value string }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -83,6 +84,16 @@ type Options struct {
 	//
 	// Defaults to 250 milliseconds.
 	Backoff time.Duration
+	// Attempts is how often a read is sent at most.
+	//
+	// Defaults to 4.
+	Attempts int
+	// Observe is called before each single request, repeated ones each, with the
+	// service that it goes to: nova, keystone or placement. It gives the request to
+	// send, which may have further headers and another context that ends no sooner,
+	// and what is to be told the answer's status and header, or why there is none.
+	// Defaults to nobody.
+	Observe func(service string, req *http.Request) (_ *http.Request, done func(status int, header http.Header, err error))
 	// Logger receives repeated reads and what the cloud lacks. Defaults to
 	// zap.NewNop.
 	Logger *zap.Logger
@@ -159,6 +170,7 @@ func (o Options) over(base Options) Options {
 	o.Insecure = o.Insecure || base.Insecure
 	o.Timeout = cmp.Or(o.Timeout, base.Timeout)
 	o.Backoff = cmp.Or(o.Backoff, base.Backoff)
+	o.Attempts = cmp.Or(o.Attempts, base.Attempts)
 	o.tls = base.tls
 	return o
 }
@@ -184,6 +196,27 @@ func (o Options) resolve() (Options, error) {
 		}
 		o = o.over(base)
 	}
+	return o, nil
+}
+
+// complete resolves and checks the options, and puts the defaults in.
+func (o Options) complete() (Options, error) {
+	o, err := o.resolve()
+	if err != nil {
+		return o, err
+	}
+	if err := o.validate(); err != nil {
+		return o, err
+	}
+	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	o.Backoff = cmp.Or(o.Backoff, 250*time.Millisecond)
+	o.Attempts = cmp.Or(o.Attempts, maxAttempts)
+	o.UserAgent = cmp.Or(o.UserAgent, "wasakari")
+	o.ServiceType = cmp.Or(o.ServiceType, "compute")
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	o.Logger = o.Logger.Named("openstack")
 	return o, nil
 }
 
@@ -263,8 +296,8 @@ func (o Options) validate() error {
 	if o.KeyFile != "" && o.CertFile == "" {
 		bad("key file %s: the client certificate that it belongs to is not set", o.KeyFile)
 	}
-	if o.Timeout < 0 || o.Backoff < 0 {
-		bad("timeout and back-off cannot be negative")
+	if o.Timeout < 0 || o.Backoff < 0 || o.Attempts < 0 {
+		bad("timeout, back-off and attempts cannot be negative")
 	}
 	return errors.Join(errs...)
 }

@@ -107,7 +107,7 @@ func OptionsFromClouds(cloud string, files ...string) (o Options, err error) {
 	}()
 	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithCloudName(cloud), clouds.WithLocations(file))
 	if err != nil {
-		return Options{}, fmt.Errorf("%s: cloud %q: %w: %s", file, cloud, recovery.ErrInvalid, oneLine(quoted.ReplaceAllString(err.Error(), "a value")))
+		return Options{}, fmt.Errorf("%s: cloud %q: %w: %s", file, cloud, recovery.ErrInvalid, recovery.OneLine(quoted.ReplaceAllString(err.Error(), "a value")))
 	}
 	o = Options{
 		AuthURL:                     auth.IdentityEndpoint,

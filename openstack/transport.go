@@ -25,7 +25,7 @@ import (
 const (
 	maxBody     = 64 << 20  // bytes of one answer
 	maxList     = 512 << 20 // bytes of all pages of one list: some 250 000 servers
-	maxAttempts = 4         // of one read
+	maxAttempts = 4         // of one read, by default
 	maxPause    = 8 * time.Second
 	// A cloud that asks for a longer pause than this is as good as away.
 	maxRetryAfter = 30 * time.Second
@@ -69,11 +69,13 @@ func (e *lostError) Unwrap() error { return e.err }
 // was closed meanwhile net/http repeats, of its own accord, reads, and changes
 // only when it had not written a byte of them; that sends no change twice.
 type transport struct {
-	next    http.RoundTripper
-	timeout time.Duration
-	backoff time.Duration
-	log     *zap.Logger
-	calls   atomic.Int64
+	next     http.RoundTripper
+	timeout  time.Duration
+	backoff  time.Duration
+	attempts int // of one read
+	log      *zap.Logger
+	calls    atomic.Int64
+	observe  func(service string, req *http.Request) (*http.Request, func(int, http.Header, error)) // may be nil
 }
 
 // RoundTrip reads the whole answer, so that the timeout covers it and an
@@ -83,7 +85,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	start := time.Now()
 	for attempt := 1; ; attempt++ {
 		resp, err := t.once(req, k)
-		if k == change || attempt == maxAttempts || time.Since(start) > 2*t.timeout || !mayPass(req.Context(), resp, err) {
+		if k == change || attempt >= t.attempts || time.Since(start) > 2*t.timeout || !mayPass(req.Context(), resp, err) {
 			return resp, err
 		}
 		pause, ok := t.pause(attempt, resp)
@@ -142,6 +144,31 @@ func retryAfter(value string) (time.Duration, bool) {
 }
 
 func (t *transport) once(req *http.Request, k kind) (*http.Response, error) {
+	if t.observe == nil {
+		return t.exchange(req, k)
+	}
+	req, done := t.observe(k.service(), req)
+	resp, err := t.exchange(req, k)
+	if err != nil {
+		done(0, nil, err)
+		return nil, err
+	}
+	done(resp.StatusCode, resp.Header, nil)
+	return resp, nil
+}
+
+// service names who gets a request of the kind.
+func (k kind) service() string {
+	switch k {
+	case login:
+		return "keystone"
+	case aside:
+		return "placement"
+	}
+	return "nova"
+}
+
+func (t *transport) exchange(req *http.Request, k kind) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
 	defer cancel()
 	var sent atomic.Bool
@@ -198,7 +225,7 @@ func (o Options) httpClient() (http.Client, *transport, error) {
 		return http.Client{}, nil, err
 	}
 	t := &transport{
-		timeout: o.Timeout, backoff: o.Backoff, log: o.Logger,
+		timeout: o.Timeout, backoff: o.Backoff, attempts: o.Attempts, log: o.Logger, observe: o.Observe,
 		next: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,

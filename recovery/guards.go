@@ -138,7 +138,8 @@ func (g Guards) Server(id string, now time.Time, inRun int, recent []time.Time) 
 }
 
 // HeldError says that a guard against harm holds a run, or refuses one of its
-// changes. It matches ErrQuota.
+// changes. It matches ErrForbidden: asking again soon does not help, as it does
+// where ErrQuota says that Nova is asked too often.
 type HeldError struct {
 	Guard   string    `json:"guard"` // the option in [guards]
 	Count   int       `json:"count"` // with what was refused
@@ -153,8 +154,12 @@ func (e *HeldError) Error() string {
 		// Up to the second: whoever comes then must not be too early.
 		until = "; it is let through from " + e.Until.Add(time.Second-1).Truncate(time.Second).Format(time.RFC3339) + " on"
 	}
-	return fmt.Sprintf("held by guard %s: %s%s; to go on all the same, run it with --override REASON", e.Guard, e.Message, until)
+	return fmt.Sprintf("%s: %s%s; to go on all the same, run it with --override REASON", e.Brief(), e.Message, until)
 }
 
-// Is matches ErrQuota.
-func (e *HeldError) Is(target error) bool { return target == ErrQuota }
+// Brief names the guard and no more, for whoever asked for one change of many:
+// the whole is told once, by the run.
+func (e *HeldError) Brief() string { return "held by guard " + e.Guard }
+
+// Is matches ErrForbidden.
+func (e *HeldError) Is(target error) bool { return target == ErrForbidden }

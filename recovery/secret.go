@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 )
 
 // SecretKey is the only key of the JSON object that stands for a secret where
@@ -20,6 +22,17 @@ type Secret struct {
 	// Places says where in a request it may stand: header:NAME, basic, body or
 	// tls.
 	Places []string
+	Pos    Position // of the option's value
+}
+
+// safeSecret is the length, in characters, from which on a secret is not found by
+// chance in a text that has nothing to do with it.
+const safeSecret = 8
+
+// Short reports whether the value is of fewer than 8 characters. It is masked in
+// what is told like any other, but such a text may stand there by chance.
+func (s Secret) Short() bool {
+	return utf8.RuneCountInString(strings.TrimRight(s.Value, "\r\n")) < safeSecret
 }
 
 // Bound reports whether the operator said where the secret may be used.

@@ -81,3 +81,11 @@ func TestSecretBound(t *testing.T) {
 		})
 	}
 }
+
+func TestSecretShort(t *testing.T) {
+	for value, want := range map[string]bool{"": true, "calvin": true, "1234567\r\n": true, "pässwör": true, "12345678": false, "pässwört\n": false} {
+		if got := (recovery.Secret{Value: value}).Short(); got != want {
+			t.Errorf("%q: Short() = %t, want %t", value, got, want)
+		}
+	}
+}

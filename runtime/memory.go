@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/tetratelabs/wazero/experimental"
 )
@@ -15,6 +16,10 @@ const pageBytes = 64 << 10
 type memory struct {
 	limit  int64
 	ledger *ledger
+	// all adds up the linear memory of all sandboxes; counted is what this one
+	// has there.
+	all     *atomic.Int64
+	counted int64
 	// held gives what the guest holds besides that is not in the ledger.
 	held func() int64
 	// size is the peak too: linear memory never shrinks.
@@ -63,7 +68,8 @@ func (m *memory) Reallocate(newSize uint64) []byte {
 		m.started = true
 		m.ledger.used.Add(n)
 	}
-	m.size, m.bytes = n, buf
+	m.all.Add(n - m.counted)
+	m.size, m.bytes, m.counted = n, buf, n
 	return buf
 }
 
@@ -71,6 +77,8 @@ func (m *memory) Reallocate(newSize uint64) []byte {
 // forgets to when a guest traps after its time is up, so the sandbox does too.
 func (m *memory) Free() {
 	m.bytes = nil
+	m.all.Add(-m.counted)
+	m.counted = 0
 	m.area.release()
 }
 

@@ -96,6 +96,16 @@ func (q *queue) leave(tenant string) {
 	q.advance()
 }
 
+// count tells how many run and how many wait.
+func (q *queue) count() (running, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.lines {
+		waiting += len(l.waiting)
+	}
+	return q.running, waiting
+}
+
 func (q *queue) forget(tenant string, l *line) {
 	if l.running == 0 && len(l.waiting) == 0 {
 		delete(q.lines, tenant)

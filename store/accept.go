@@ -48,9 +48,10 @@ func comesBack(n recovery.Notification) bool {
 const maxNotification = 256 << 10
 
 // Accept takes a notification about the host HostName: it is written, queued,
-// and remembered so that others like it are known, all at once. UUID and
-// Generated are set when they are empty; host, segment, status and stamp always
-// are. The error matches
+// and remembered so that others like it are known, all at once. One whose status
+// is final, because it needs no run, is not queued. UUID and Generated are set
+// when they are empty; host, segment and stamp always are, as are status and
+// message of one that is queued. The error matches
 //
 //   - recovery.ErrNotFound: no such host,
 //   - recovery.ErrMaintenance: the host is on maintenance,
@@ -76,7 +77,10 @@ func (s *Store) Accept(ctx context.Context, n recovery.Notification, window time
 
 func (s *Store) accept(ctx context.Context, n recovery.Notification, window time.Duration) (recovery.Notification, error) {
 	n.Stamp = recovery.Stamp{Created: now()}
-	n.Status, n.Message, n.Runs = recovery.StatusNew, "", nil
+	n.Runs = nil
+	if !n.Status.Final() {
+		n.Status, n.Message = recovery.StatusNew, ""
+	}
 	if n.Generated.IsZero() {
 		n.Generated = n.Stamp.Created
 	}
@@ -165,7 +169,10 @@ func (s *Store) acceptance(n recovery.Notification, dedup string) (*txn, error) 
 		return nil, err
 	}
 	key := s.key.notification(n.UUID)
-	t := (&txn{name: "accept"}).when(absent(key)).do(put(key, record), put(s.key.item(n), item), put(dedup, mark))
+	t := (&txn{name: "accept"}).when(absent(key)).do(put(key, record), put(dedup, mark))
+	if !n.Status.Final() {
+		t.do(put(s.key.item(n), item))
+	}
 	if n.Type != recovery.VM {
 		// A failure after it came back is a new one, and the other way around.
 		of := n.Type

@@ -107,7 +107,15 @@ func (s *Store) commit(ctx context.Context, t *txn) (result, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeBound)
 	defer cancel()
+	began := time.Now()
 	res, err := s.send(ctx, t, sl)
+	if s.cfg.Committed != nil {
+		why := err
+		if err == nil && !res.ok {
+			why = recovery.ErrConflict
+		}
+		s.cfg.Committed(t.name, time.Since(began), why)
+	}
 	if err != nil {
 		return res, fmt.Errorf("%s: %w", t.name, err)
 	}

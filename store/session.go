@@ -341,12 +341,28 @@ func (s *Store) Nodes(ctx context.Context) ([]recovery.Node, error) {
 	return out, nil
 }
 
-// quiet keeps etcd's own messages to warnings.
+// quiet keeps etcd's own messages to warnings, without those that are about
+// listeners and tokens of clients, of which an embedded one has none, and about
+// its own version, which it looks for until it has one.
 func quiet(log *zap.Logger) *zap.Logger {
-	if log.Core().Enabled(zapcore.WarnLevel) {
-		return log.Named("etcd").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel))
+	if !log.Core().Enabled(zapcore.WarnLevel) {
+		return log
 	}
-	return log
+	return log.Named("etcd").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel), zap.WrapCore(func(c zapcore.Core) zapcore.Core { return idle{c} }))
+}
+
+// idle leaves out messages that would worry people for nothing.
+type idle struct{ zapcore.Core }
+
+func (i idle) With(fields []zapcore.Field) zapcore.Core { return idle{i.Core.With(fields)} }
+
+func (i idle) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	switch e.Message {
+	case "Running http and grpc server on single port. This is not recommended for production.", "simple token is not cryptographically signed",
+		"Failed to detect schema version", "failed to update storage version": // of a store that ends as soon as it was made
+		return ce
+	}
+	return i.Core.Check(e, ce)
 }
 
 // abortsHeard tells the runs of this node that they are to end.

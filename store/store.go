@@ -68,6 +68,10 @@ type Config struct {
 	// Step, when it is set, is called before each durable write with its name, such
 	// as "task.finish".
 	Step func(name string)
+	// Committed, when it is set, is told of each transaction: how long it took, and
+	// why it was not made; recovery.ErrConflict when something it compared had
+	// changed, which is nothing unusual. It must not block.
+	Committed func(name string, took time.Duration, err error)
 }
 
 func (c Config) withDefaults() Config {

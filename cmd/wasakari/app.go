@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,9 @@ type world struct {
 	environ        []string
 	home           string // empty: none
 	root           string // put before /etc where configuration is looked for
+	// hangups gives the SIGHUPs that ask for a reload; nil: none.
+	hangups  <-chan os.Signal
+	compiler string // the program that compiles modules; empty: this one
 }
 
 func (w world) env(name string) string {
@@ -139,7 +143,7 @@ started), 130 interrupted.`,
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(w), newConfig(w), newRun(w), newPlan(w), newSimulate(w), newTask(w))
+	root.AddCommand(newCheck(w), newConfig(w), newRun(w), newPlan(w), newServe(w), newSimulate(w), newTask(w), newRuns(w), newFlow(w), newNode(w), newStore(w), newManual(w))
 	refuseUnknown(root)
 	return root
 }

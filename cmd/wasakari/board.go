@@ -111,7 +111,7 @@ func outcomeWord(run recovery.Run) string {
 	case !run.Finished:
 		return "interrupted"
 	case run.Held != nil:
-		return "held"
+		return statusHeld
 	}
 	return string(run.Status)
 }

@@ -43,6 +43,9 @@ type catalog struct {
 	claims map[string][]claim
 	// contested are keys that several modules of tenants have: none has it.
 	contested map[string]contest
+	// clashes are keys that several modules of the operator have. Whoever goes on
+	// with such a catalog has none of them.
+	clashes map[string]contest
 	// unnamed are tasks of tenants that were left out, as no flow at hand names
 	// them. They only say which options are secrets.
 	unnamed []recovery.Task
@@ -54,6 +57,7 @@ func newCatalog() *catalog {
 	return &catalog{
 		tasks: map[string]recovery.Task{}, modules: map[string]*runtime.Module{},
 		libraries: map[string]string{}, claims: map[string][]claim{}, contested: map[string]contest{},
+		clashes: map[string]contest{},
 	}
 }
 
@@ -70,8 +74,13 @@ func (c *catalog) Keys() []string { return slices.Sorted(maps.Keys(c.tasks)) }
 // empty for the operator's own.
 type taskFolder struct{ dir, tenant string }
 
-// moduleFile is a module in a taskFolder.
-type moduleFile struct{ path, tenant string }
+// moduleFile is a module in a taskFolder, or one that was uploaded.
+type moduleFile struct {
+	path, tenant string
+	// uploaded is the module itself; path then only says what it is. Nil: it is
+	// in the file.
+	uploaded []byte
+}
 
 // candidate is a module on its way into the catalog.
 type candidate struct {
@@ -84,6 +93,17 @@ type candidate struct {
 
 // named are the keys of tenants' tasks that flows name; nil stands for all.
 type named map[string]bool
+
+// read gives the module.
+func (f moduleFile) read(most int64) ([]byte, error) {
+	if f.uploaded == nil {
+		return readFile(f.path, most)
+	}
+	if int64(len(f.uploaded)) > most {
+		return nil, fmt.Errorf("%s: %d bytes, more than the %d allowed: %w", f.path, len(f.uploaded), most, recovery.ErrTooLarge)
+	}
+	return f.uploaded, nil
+}
 
 // namedIn lists the keys that may be those of tenants' tasks in flows. The keys
 // of standard tasks are nobody else's.
@@ -120,11 +140,16 @@ func (n named) leavesOut(f moduleFile, m *abi.Manifest) bool {
 // keyOf is the key that a module's file is named after.
 func keyOf(f moduleFile) string { return strings.TrimSuffix(filepath.Base(f.path), ".wasm") }
 
+// admitter admits modules: a runtime, or a shelf of one.
+type admitter interface {
+	Admit(ctx context.Context, source string, wasm []byte) (*runtime.Module, error)
+}
+
 // loadCatalog admits the standard tasks and every module of the folders, of
 // those of tenants the ones that are named: nobody's flows wait for the others
 // to be compiled. All mistakes are told at once; those of tenants are in the
 // catalog.
-func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, folders []taskFolder, keys named) (*catalog, error) {
+func loadCatalog(ctx context.Context, rt admitter, cfg *config.Config, folders []taskFolder, uploaded []moduleFile, keys named) (*catalog, error) {
 	ofTenants := func(f taskFolder) bool { return f.tenant != "" }
 	partly := keys != nil && slices.ContainsFunc(folders, ofTenants)
 	if keys != nil && len(keys) == 0 {
@@ -134,6 +159,7 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f
 	if err != nil {
 		return nil, err
 	}
+	files = append(files, uploaded...)
 	modules := make([]candidate, len(files)+1)
 	problems := make([]error, len(files)+1)
 	var group errgroup.Group
@@ -173,6 +199,10 @@ func loadCatalog(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f
 	for _, m := range modules {
 		problem(m.tenant, c.add(cfg, m))
 	}
+	for key, ct := range c.clashes {
+		c.drop(key)
+		c.contested[key] = ct
+	}
 	c.settle(cfg)
 	c.shareSecrets(cfg, problem)
 	return c, errors.Join(errs...)
@@ -205,7 +235,7 @@ func moduleFiles(folders []taskFolder) (files []moduleFile, refused []error, err
 		}
 		for _, e := range entries {
 			if strings.HasSuffix(e.Name(), ".wasm") && !e.IsDir() {
-				files = append(files, moduleFile{filepath.Join(f.dir, e.Name()), f.tenant})
+				files = append(files, moduleFile{path: filepath.Join(f.dir, e.Name()), tenant: f.tenant})
 			}
 		}
 	}
@@ -227,9 +257,9 @@ func moduleFiles(folders []taskFolder) (files []moduleFile, refused []error, err
 }
 
 // admitFile admits a module, or gives none of a tenant's that is not named.
-func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f moduleFile, keys named) (candidate, error) {
+func admitFile(ctx context.Context, rt admitter, cfg *config.Config, f moduleFile, keys named) (candidate, error) {
 	c := candidate{tenant: f.tenant}
-	wasm, err := readFile(f.path, int64(cfg.Wasakari.ModuleMiB)<<20)
+	wasm, err := f.read(int64(cfg.Wasakari.ModuleMiB) << 20)
 	if err != nil && keys.leavesOut(f, nil) {
 		return c, nil
 	}
@@ -255,7 +285,7 @@ func admitFile(ctx context.Context, rt *runtime.Runtime, cfg *config.Config, f m
 	if err != nil {
 		return c, located(f.path, err)
 	}
-	if key := keyOf(f); admitted.Manifest().Task(key) == nil {
+	if key := keyOf(f); f.uploaded == nil && admitted.Manifest().Task(key) == nil {
 		var others []string
 		for _, t := range admitted.Manifest().Tasks {
 			others = append(others, t.Key)
@@ -297,8 +327,7 @@ func identify(cfg *config.Config, library string, f moduleFile, wasm []byte) (pi
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", f.path, err)
 	}
-	digest := sha256.Sum256(wasm)
-	hexDigest := hex.EncodeToString(digest[:])
+	hexDigest := digestOf(wasm)
 	reg, known := cfg.Registration(library, f.tenant)
 	pin := "sha256:" + hexDigest
 	if key != nil {
@@ -324,6 +353,12 @@ func identify(cfg *config.Config, library string, f moduleFile, wasm []byte) (pi
 			f.path, library, of, by, reg.Pos, reg, pin)
 	}
 	return reg.HasDigest(hexDigest), nil
+}
+
+// digestOf gives the SHA-256 of a module, in hexadecimal.
+func digestOf(wasm []byte) string {
+	sum := sha256.Sum256(wasm)
+	return hex.EncodeToString(sum[:])
 }
 
 // add enters the tasks of a module. The same module may lie there under the
@@ -364,8 +399,14 @@ func (c *catalog) add(cfg *config.Config, m candidate) error {
 			case !m.pinned && digestPinned(cfg, other):
 				c.aside = append(c.aside, fmt.Sprintf("task %s of %s is left aside: [libraries] pins that of %s", task.Key, task.Source, other.Source))
 			default:
-				errs = append(errs, fmt.Errorf("%s: task %s is in %s too; remove one of them, or pin one in [libraries], such as %s = sha256:%s",
-					task.Source, task.Key, other.Source, libraryLine(task), task.Digest))
+				ct := contest{
+					reason: fmt.Sprintf("%s: task %s is in %s too", task.Source, task.Key, other.Source),
+					hint:   fmt.Sprintf("remove one of them, or pin one in [libraries], such as %s = sha256:%s", libraryLine(task), task.Digest),
+				}
+				if m.tenant == "" { // a tenant takes no key from the operator
+					c.clashes[mt.Key] = ct
+				}
+				errs = append(errs, fmt.Errorf("%s; %s", ct.reason, ct.hint))
 			}
 			continue
 		}

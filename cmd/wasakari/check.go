@@ -87,7 +87,7 @@ func (l *loaded) checkDocument(good bool) checkDoc {
 	}
 	for _, key := range l.catalog.Keys() {
 		if task, _ := l.catalog.Task(key); !task.Standard {
-			doc.Grants = append(doc.Grants, askedOf(l.cfg, task))
+			doc.Grants = append(doc.Grants, askedOf(l.cfg, task, l.noFlow(task)))
 		}
 	}
 	return doc

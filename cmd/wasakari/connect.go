@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -22,6 +24,8 @@ type cloudFlags struct {
 	osCloud  string
 	simulate bool
 	scenario string
+	// observe is told of each request to the cloud; may be nil.
+	observe func(service string, req *http.Request) (_ *http.Request, done func(status int, header http.Header, err error))
 }
 
 func (c *cloudFlags) flags(cmd *cobra.Command) {
@@ -67,6 +71,7 @@ func (c *cloudFlags) connect(ctx context.Context, w world, cfg *config.Config, l
 	if err != nil {
 		return nil, &usageError{err}
 	}
+	opt.Observe = c.observe
 	return login(ctx, opt, cfg, log, nil, what)
 }
 
@@ -93,7 +98,9 @@ func (c *cloudFlags) simulated(ctx context.Context, cfg *config.Config, log *zap
 	if err != nil {
 		return nil, errors.Join(err, sim.Close())
 	}
-	cl, err := login(ctx, simOptions(sim, server.URL), cfg, log, sim, "a simulated cloud")
+	opt := simOptions(sim, server.URL)
+	opt.Observe = c.observe
+	cl, err := login(ctx, opt, cfg, log, sim, "a simulated cloud")
 	if err != nil {
 		return nil, errors.Join(err, sim.Close())
 	}
@@ -154,17 +161,7 @@ func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, st
 	n := cfg.Nova
 	switch {
 	case name != "":
-		var files []string
-		if file := w.env("OS_CLIENT_CONFIG_FILE"); file != "" {
-			files = []string{file}
-		}
-		opt, err := openstack.OptionsFromClouds(name, files...)
-		switch {
-		case errors.Is(err, recovery.ErrNotFound):
-			err = fmt.Errorf("%w; make it, or name another in OS_CLIENT_CONFIG_FILE", err)
-		case err != nil:
-			err = fmt.Errorf("%w; check --os-cloud and OS_CLOUD", err)
-		}
+		opt, err := cloudOptions(w, name)
 		return opt, "cloud " + name, err
 	case w.env("OS_AUTH_URL") != "":
 		opt, err := openstack.OptionsFromEnv(w.environ)
@@ -175,6 +172,22 @@ func (c *cloudFlags) options(w world, cfg *config.Config) (openstack.Options, st
 	}
 	return openstack.Options{}, "", errors.New("no cloud to act on; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, " +
 		"set os_privileged_user_auth_url in the configuration, or try --simulate")
+}
+
+// cloudOptions reads a cloud of clouds.yaml.
+func cloudOptions(w world, name string) (openstack.Options, error) {
+	var files []string
+	if file := w.env("OS_CLIENT_CONFIG_FILE"); file != "" {
+		files = []string{file}
+	}
+	opt, err := openstack.OptionsFromClouds(name, files...)
+	switch {
+	case errors.Is(err, recovery.ErrNotFound):
+		err = fmt.Errorf("%w; make it, or name another in OS_CLIENT_CONFIG_FILE", err)
+	case err != nil:
+		err = fmt.Errorf("%w; check --os-cloud and OS_CLOUD", err)
+	}
+	return opt, err
 }
 
 // privilegedUser takes Masakari's own credentials.
@@ -206,6 +219,7 @@ func privilegedUser(n config.Nova) (openstack.Options, error) {
 
 func newSimulate(w world) *cobra.Command {
 	var scenario, listen, logLevel, writeClouds string
+	var endpoints []string
 	var seed int64
 	var printScenario bool
 	cmd := &cobra.Command{
@@ -233,7 +247,16 @@ The cloud lives in memory and forgets everything at its end.`,
 			if err != nil {
 				return err
 			}
-			sim, err := novasim.New(sc, novasim.Options{Seed: seed, Logger: log.Named("novasim")})
+			further := map[string]string{}
+			for _, e := range endpoints {
+				kind, address, _ := strings.Cut(e, "=")
+				u, err := url.Parse(address)
+				if err != nil || kind == "" || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+					return usagef("--endpoint %s: want TYPE=URL, such as instance-ha=http://127.0.0.1:15868/v1", e)
+				}
+				further[kind] = address
+			}
+			sim, err := novasim.New(sc, novasim.Options{Seed: seed, Logger: log.Named("novasim"), Endpoints: further})
 			if err != nil {
 				return &usageError{err}
 			}
@@ -259,6 +282,7 @@ The cloud lives in memory and forgets everything at its end.`,
 	f.StringVar(&scenario, "scenario", "", "`file` that describes the cloud (default: four hosts, 20 servers on compute-1)")
 	f.StringVar(&listen, "listen", "127.0.0.1:0", "`address` to listen on; port 0 picks a free one")
 	f.StringVar(&writeClouds, "write-clouds", "", "write a clouds.yaml with the credentials to this `file`")
+	f.StringArrayVar(&endpoints, "endpoint", nil, "`TYPE=URL` of a further service in the catalogue, such as\ninstance-ha=http://127.0.0.1:15868/v1; repeatable")
 	f.Int64Var(&seed, "seed", 0, "seed of ids and times (default: the scenario's)")
 	f.BoolVar(&printScenario, "print-scenario", false, "print the default scenario, with comments, and stop")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")

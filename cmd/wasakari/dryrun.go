@@ -25,7 +25,7 @@ func (f *runFlags) dry(ctx context.Context, w world, l *loaded, cl *cloud, run r
 	if f.output != "json" {
 		fmt.Fprintf(w.stdout, "%s; dry run: nothing is changed\n", headline(cl, run))
 	}
-	r, run, runErr, err := l.dryRun(ctx, cl, run, plans)
+	r, run, runErr, err := l.dryRun(ctx, cl, run, plans, -1)
 	if err != nil {
 		return err
 	}
@@ -36,32 +36,50 @@ func (f *runFlags) dry(ctx context.Context, w world, l *loaded, cl *cloud, run r
 	if err := print(w.stdout); err != nil {
 		return err
 	}
-	return verdict(run, runErr)
+	if err := verdict(run, runErr); err != nil || r.Held == nil {
+		return err
+	}
+	return errReported
 }
 
-// dryRun does a run on an overlay of the cloud. Its journal lies in a folder
-// that goes with it. err says that there is nothing to report.
-func (l *loaded) dryRun(ctx context.Context, cl *cloud, run recovery.Run, plans map[recovery.FlowKind]*flow.Plan) (_ report, _ recovery.Run, runErr, err error) {
+// dryRun does a run on an overlay of the cloud, and asks the guards whether they
+// would let it; hosts is the size of the segment, negative: not read yet. Its
+// journal lies in a folder that goes with it. err says that there is nothing to
+// report.
+func (l *loaded) dryRun(ctx context.Context, cl *cloud, run recovery.Run, plans map[recovery.FlowKind]*flow.Plan, hosts int) (_ report, _ recovery.Run, runErr, err error) {
 	dir, err := os.MkdirTemp("", "wasakari-dry-run-")
 	if err != nil {
 		return report{}, run, nil, fmt.Errorf("folder for the dry run: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	seg, hosts := segmentOf(run.Inputs)
-	state, err := runstate.Create(dir, run, runstate.Options{Segment: seg, Hosts: hosts, NoSync: true, ScratchBytes: scratchBytes(l.cfg)})
+	seg, records := segmentOf(run.Inputs)
+	state, err := runstate.Create(dir, run, runstate.Options{Segment: seg, Hosts: records, NoSync: true, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return report{}, run, nil, fmt.Errorf("folder for the dry run: %w", err)
 	}
 	defer state.Close()
 	overlay := hostfuncs.NewDryRun(cl.Client, hostfuncs.DryRunOptions{FailedHost: failedHost(run.Flows[0], run.Inputs)})
 	run, runErr, err = l.perform(ctx, ground{
-		cloud: overlay, ledger: overlay.Ledger(state), library: hostfuncs.DryLibrary(l.library()), verify: dryVerify,
+		cloud: overlay, ledger: overlay.Ledger(state), library: hostfuncs.DryLibrary(l.library()), scratch: state.Scratch(), verify: dryVerify,
+		known: l.known,
 	}, state, plans, flow.Request{Run: run})
 	if err != nil {
 		return report{}, run, nil, err
 	}
+	guards := plannedGuards{Held: []*recovery.HeldError{}}
+	if !errors.Is(runErr, recovery.ErrInterrupted) {
+		if guards, err = l.planGuards(ctx, cl, run, hosts, overlay.Changes()); err != nil {
+			return report{}, run, nil, err
+		}
+	}
 	r, err := reportOf(cl, state, run, runErr)
-	r.DryRun, r.Changes, r.Assumed = true, overlay.Changes(), overlay.Assumptions()
+	r.DryRun, r.Changes, r.Assumed, r.guards = true, overlay.Changes(), overlay.Assumptions(), guards
+	var end ending
+	end, r.IfOverridden = guards.ending(ending{r.Status, r.Message})
+	r.Status, r.Message = end.Status, end.Message
+	if len(guards.Held) > 0 {
+		r.Held = guards.Held[0]
+	}
 	return r, run, runErr, err
 }
 
@@ -78,6 +96,9 @@ func headline(cl *cloud, run recovery.Run) string {
 func (r report) dryText(out io.Writer) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { b.WriteString(oneLine(fmt.Sprintf(format, args...)) + "\n") }
+	if r.guards.foretell(line); r.Held != nil {
+		line("with --override it would do this:")
+	}
 	for _, t := range r.Tasks {
 		host := ""
 		if t.ReservedHost != "" {
@@ -97,7 +118,10 @@ func (r report) dryText(out io.Writer) error {
 			line("%s: server %s (%s)%s", v.Status, v.InstanceName, v.InstanceUUID, because(v.Message))
 		}
 	}
-	line("the run would end %s%s", r.Status, because(r.Message))
+	if r.Override != "" {
+		line("guards overridden: %s", r.Override)
+	}
+	endText(ending{r.Status, r.Message}, r.IfOverridden, line)
 	if len(vmoves) > 0 {
 		line("servers: %s", tally(vmoves))
 	}

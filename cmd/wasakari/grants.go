@@ -30,6 +30,9 @@ func missing(cfg *config.Config, task recovery.Task) []string {
 // grantHint says what to write so that the task is granted what is missing. The
 // line is good for all tasks of the flows that it is for.
 func (l *loaded) grantHint(task recovery.Task, lacks []string) string {
+	if why := l.noFlow(task); why != "" {
+		return noFlowMay + why
+	}
 	all := slices.Clone(lacks)
 	for _, kind := range recovery.FlowKinds() {
 		f, err := l.cfg.Flow(kind)
@@ -69,14 +72,19 @@ func secretsOf(task recovery.Task, all map[string]recovery.Secret) map[string]re
 	return own
 }
 
-// loose tells of secrets that are bound to nothing, and of lines in [secrets]
-// for options that are no task's.
+// loose tells of secrets that are bound to nothing or too short to be masked
+// well, and of lines in [secrets] for options that are no task's.
 func (l *loaded) loose() []string {
 	var texts []string
 	names := map[string]bool{}
 	for _, o := range l.catalog.secretOptions(l.cfg) {
 		name := o.Group + "." + o.Name
-		if s, set := l.secrets[name]; set && !s.Bound() && !names[name] {
+		s, set := l.secrets[name]
+		if set && !names[name] && s.Short() {
+			texts = append(texts, fmt.Sprintf("%s: option [%s] %s is a secret of fewer than 8 characters: in answers, messages and logs of requests these are masked wherever they stand, "+
+				"also by chance, and what is masked is guessed easily; take a longer one", s.Pos, o.Group, o.Name))
+		}
+		if set && !names[name] && !s.Bound() {
 			texts = append(texts, fmt.Sprintf("option [%s] %s is a secret that no request may carry; write below [secrets]: %s = https://HOST header:NAME", o.Group, o.Name, name))
 		}
 		names[name] = true
@@ -110,8 +118,11 @@ type taskGrants struct {
 	Missing []string       `json:"missing"`
 	// Hint tells of lines that are for tenants' libraries of the same name.
 	Hint string `json:"hint,omitempty"`
-	// Write is what to write so that nothing is missing.
+	// Write is what to write so that nothing is missing; empty also for a task
+	// that no flow may take.
 	Write string `json:"write,omitempty"`
+	// NoFlow is why no flow may take the task.
+	NoFlow string `json:"no_flow,omitempty"`
 }
 
 // grantedThing is something asked for and the item that grants it.
@@ -121,12 +132,13 @@ type grantedThing struct {
 	At   string `json:"at"`
 }
 
-// askedOf compares what a task asks for with what it was granted.
-func askedOf(cfg *config.Config, task recovery.Task) taskGrants {
+// askedOf compares what a task asks for with what it was granted; none is why no
+// flow may take it.
+func askedOf(cfg *config.Config, task recovery.Task, none string) taskGrants {
 	g := cfg.GrantsFor(task)
 	t := taskGrants{
 		Task: task.Key, Library: task.Library, Tenant: task.Tenant, Line: g.Name,
-		Asked: append([]string{}, task.Asks()...), Granted: []grantedThing{}, Missing: []string{},
+		Asked: append([]string{}, task.Asks()...), Granted: []grantedThing{}, Missing: []string{}, NoFlow: none,
 	}
 	if g.Pos.File != "" {
 		t.At = g.Pos.String()
@@ -138,7 +150,7 @@ func askedOf(cfg *config.Config, task recovery.Task) taskGrants {
 			t.Missing = append(t.Missing, what)
 		}
 	}
-	if len(t.Missing) > 0 {
+	if len(t.Missing) > 0 && none == "" {
 		t.Write = grantLine(cfg, task, t.Missing)
 		if g.Pos.File == "" {
 			t.Hint = tenantHint(cfg, task)
@@ -198,7 +210,7 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 		if task.Standard {
 			continue
 		}
-		t := askedOf(l.cfg, task)
+		t := askedOf(l.cfg, task, l.noFlow(task))
 		for i, row := range t.rows() {
 			cells := []string{"", "", row[0], row[1]}
 			if i == 0 {
@@ -206,8 +218,12 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 			}
 			table = append(table, cells)
 		}
-		if t.Write != "" {
-			hints = append(hints, fmt.Sprintf("%s: %s", key, t.Write))
+		lacking = lacking || len(t.Missing) > 0
+		switch {
+		case t.NoFlow != "":
+			hints = append(hints, key+": "+noFlowMay+t.NoFlow)
+		case t.Write != "":
+			hints = append(hints, key+": "+t.Write)
 		}
 	}
 	if len(table) == 1 {
@@ -235,5 +251,5 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 	for _, h := range hints {
 		fmt.Fprintf(&b, "  %s\n", h)
 	}
-	return b.String(), len(hints) > 0
+	return b.String(), lacking
 }

@@ -673,7 +673,9 @@ func TestSecretsAtCheck(t *testing.T) {
 	spy := func(o abi.ManifestOption) []byte {
 		return packedAs(t, guest("noop"), "spy", abi.ManifestTask{Key: "y", Options: []abi.ManifestOption{o}})
 	}
-	const conf = instanceConf + "[grants]\nacme = options:acme\nspy = options:acme\n[acme]\ntoken = h4nter2\n" // 8 lines
+	const conf = instanceConf + "[grants]\nacme = options:acme\nspy = options:acme\n[acme]\ntoken = h4nter2s\n" // 8 lines
+	const short = "option [acme] token is a secret of fewer than 8 characters: in answers, messages and logs of requests these are masked wherever they stand, also by chance, " +
+		"and what is masked is guessed easily; take a longer one\n"
 	list := plainToken
 	list.Type = "list"
 	tests := []struct {
@@ -693,8 +695,16 @@ func TestSecretsAtCheck(t *testing.T) {
 			want: "warning: DIR/conf:10:1: no task at hand has the option [acme] tokn\n",
 		},
 		{
-			name: "file that is not there", conf: "[acme]\ntoken = file:/nonexistent/h4nter2\n", code: exitUsage,
+			name: "file that is not there", conf: "[acme]\ntoken = file:/nonexistent/h4nter2s\n", code: exitUsage,
 			want: "wasakari: DIR/conf:9:9: option [acme] token: its file cannot be read: no such file or directory; want file: and the absolute path of a file that holds the value alone\n",
+		},
+		{
+			name: "a short one", conf: "[secrets]\nacme.token = https://t.example.com header:X-Token\n[acme]\ntoken = s3\u00e9cret\n",
+			want: "warning: DIR/conf:11:9: " + short,
+		},
+		{
+			name: "a short one in a file", files: map[string]string{"pass": "s3cret2\n"}, conf: "[secrets]\nacme.token = https://t.example.com header:X-Token\n[acme]\ntoken = file:DIR/pass\n",
+			want: "warning: DIR/conf:11:9: " + short,
 		},
 		{
 			name: "another library that does not call it secret", files: map[string]string{"tasks/y.wasm": string(spy(plainToken))},
@@ -710,12 +720,13 @@ func TestSecretsAtCheck(t *testing.T) {
 			files := map[string]string{"conf": conf + tt.conf, "tasks/x.wasm": string(x)}
 			maps.Copy(files, tt.files)
 			p := newPlace(t, files)
+			p.write(t, "conf", strings.ReplaceAll(files["conf"], "DIR", p.dir))
 			r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
 			if r.code != tt.code || r.stderr != tt.want {
 				t.Errorf("exit code %d, want %d\n%s\nwant\n%s", r.code, tt.code, r.stderr, tt.want)
 			}
 			show := p.run(t.Context(), t, "config", "show", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
-			if text := r.stdout + r.stderr + show.stdout + show.stderr; strings.Contains(text, "h4nter2") {
+			if text := r.stdout + r.stderr + show.stdout + show.stderr; strings.Contains(text, "h4nter2s") {
 				t.Errorf("a secret, or its file, is shown:\n%s", text)
 			}
 		})

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/novasim"
 	"github.com/wasakari/wasakari/recovery"
@@ -113,11 +117,15 @@ func TestGuardsOfHosts(t *testing.T) {
 	if want := "wasakari: run " + doc.RunID + " ended failed at "; r.code != exitUsage || !strings.HasPrefix(r.stderr, want) {
 		t.Errorf("resumed: exit code %d, %q, want %s…", r.code, r.stderr, want)
 	}
-	// For a person.
+	// For a person, once; where nobody reads the report, the log tells it too.
 	r = k.run(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-3", "--log-level", "warn")
 	if r.code != exitFailed || !strings.Contains(r.stdout, "\nheld by guard hosts_percent: host compute-3 would be number 3") || !strings.Contains(r.stdout, "\nnothing was changed; requests to Nova: ") {
 		t.Errorf("exit code %d, standard output\n%s", r.code, r.stdout)
 	}
+	if n := strings.Count(r.stdout+r.stderr, "would be number 3"); n != 1 {
+		t.Errorf("the hold is told %d times:\n%s%s", n, r.stdout, r.stderr)
+	}
+	r = k.run(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-3", "--log-level", "warn", "--output", "json")
 	if !strings.Contains(r.stderr, "run held") {
 		t.Errorf("the log does not tell: %s", r.stderr)
 	}
@@ -126,23 +134,58 @@ func TestGuardsOfHosts(t *testing.T) {
 	if r, doc := k.recover("compute-2"); r.code != exitOK || doc.Held != nil {
 		t.Errorf("compute-2 again: exit code %d, %s %q", r.code, doc.Status, doc.Message)
 	}
-	// A dry run changes nothing, is not held and does not count; nor does a plan,
-	// which says what a run would meet.
-	if r, doc := k.recover("compute-3", "--dry-run"); r.code != exitOK || doc.Status != "finished" || doc.Held != nil {
-		t.Errorf("dry run: exit code %d, %s %q", r.code, doc.Status, doc.Message)
-	}
-	r = k.run(t.Context(), t, "plan", "host", "compute-3", "--config-file", "DIR/conf")
-	if r.code != exitFailed || !strings.Contains(r.stdout, "\nit would be held: held by guard hosts_percent: host compute-3 would be number 3 of the 8") ||
-		!strings.Contains(r.stdout, "\nguards: hosts recovered within 10m0s, with this one: 3 of 3; servers changed: 2 of 1000 in the run, 8 of 3000 within an hour\n") {
-		t.Errorf("plan: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	// A dry run and a plan say first what a run would meet, and what it would do
+	// with --override; neither counts.
+	for _, tt := range []struct {
+		args  []string
+		lines []string // beginnings
+	}{
+		{[]string{"run", "host-auto", "--dry-run", "--input", "host_name=compute-3"}, []string{
+			"host-auto of compute-3 on ", "the run would be held by guard hosts_percent: host compute-3 would be number 3 of the 8", "with --override it would do this:",
+			"with --override, the run would end finished",
+		}},
+		{[]string{"plan", "host", "compute-3"}, []string{
+			"if compute-3 on ", "the run would be held by guard hosts_percent: host compute-3 would be number 3 of the 8", "its nova-compute is down",
+			"with --override, the run would end finished", "guards: hosts recovered within 10m0s, with this one: 3 of 3; servers changed: 2 of 1000 in the run, 8 of 3000 within an hour",
+		}},
+	} {
+		r := k.run(t.Context(), t, append(tt.args, "--config-file", "DIR/conf")...)
+		if r.code != exitFailed || strings.Count(r.stdout, "held") != 1 || strings.Contains(r.stdout, "\nthe run would end") || r.stderr != "" {
+			t.Errorf("%s: exit code %d\n%s%s", tt.args, r.code, r.stdout, r.stderr)
+		}
+		beginnings(t, r.stdout, tt.lines)
+		r = k.run(t.Context(), t, append(tt.args, "--config-file", "DIR/conf", "--output", "json")...)
+		var told struct {
+			Status, Message string
+			IfOverridden    ending `json:"if_overridden"`
+			Held            *recovery.HeldError
+			Guards          *plannedGuards
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &told); err != nil {
+			t.Fatalf("%s: %v", tt.args, err)
+		}
+		if told.Guards != nil && len(told.Guards.Held) > 0 {
+			told.Held = told.Guards.Held[0]
+		}
+		if r.code != exitFailed || told.Status != "held" || told.Held == nil || told.Held.Guard != "hosts_percent" || told.Message != told.Held.Error() ||
+			told.IfOverridden != (ending{Status: "finished"}) {
+			t.Errorf("%s: exit code %d, %+v", tt.args, r.code, told)
+		}
 	}
 	r = k.run(t.Context(), t, "plan", "host", "compute-3", "--config-file", "DIR/conf", "--output", "json", "--set", "guards.hosts_percent=0")
-	var plan struct{ Guards plannedGuards }
-	if err := json.Unmarshal([]byte(r.stdout), &plan); err != nil || r.code != exitOK || len(plan.Guards.Held) != 0 || plan.Guards.Hosts != 3 || plan.Guards.SegmentHosts != 8 {
-		t.Errorf("plan without percent: exit code %d, %+v, %v", r.code, plan.Guards, err)
+	var plan struct {
+		Status string
+		Guards plannedGuards
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &plan); err != nil || r.code != exitOK || plan.Status != "finished" || len(plan.Guards.Held) != 0 || plan.Guards.Hosts != 3 || plan.Guards.SegmentHosts != 8 {
+		t.Errorf("plan without percent: exit code %d, %s, %+v, %v", r.code, plan.Status, plan.Guards, err)
+	}
+	if r, doc := k.recover("compute-3", "--dry-run", "--override", "so be it"); r.code != exitOK || doc.Status != "finished" || doc.Held != nil || doc.IfOverridden != nil || doc.Override != "so be it" {
+		t.Errorf("dry run with --override: exit code %d, %+v", r.code, doc)
 	}
 	// Other flows recover no host.
-	for _, args := range []string{"process --input process_name=nova-compute --input host_name=compute-8", "instance --input instance_uuid=" + server(t, k.sim, "a1").ID} {
+	process, instance := "process --input process_name=nova-compute --input host_name=compute-8", "instance --input instance_uuid="+server(t, k.sim, "a1").ID
+	for _, args := range []string{process, instance, process + " --dry-run", instance + " --dry-run"} {
 		if r := k.run(t.Context(), t, append(strings.Fields("run --config-file DIR/conf --output json"), strings.Fields(args)...)...); documentOf(t, r).Held != nil {
 			t.Errorf("%s was held", args)
 		}
@@ -166,9 +209,34 @@ func TestGuardsOfHosts(t *testing.T) {
 	if r.code != exitOK || !strings.Contains(r.stdout, "guards overridden: "+why+"\n") {
 		t.Errorf("exit code %d, standard output\n%s", r.code, r.stdout)
 	}
+	var overrides []string
+	for _, line := range k.audited(t) {
+		if line.Kind == audit.Override {
+			overrides = append(overrides, line.Target+" "+line.Message[:len(why)])
+		}
+	}
+	if want := []string{"compute-3 " + why, "compute-4 " + why}; !slices.Equal(overrides, want) {
+		t.Errorf("overrides in the audit log: %q, want %q", overrides, want)
+	}
 	goesOn("compute-4", "--set", "guards.hosts_percent=0", "--set", "guards.hosts=0")
 	if got := k.counted(); !slices.Equal(slices.Compact(got), []string{"compute-1", "compute-2", "compute-3", "compute-4"}) {
 		t.Errorf("counted: %q", got)
+	}
+}
+
+// beginnings fails unless the text has lines with these beginnings, in this
+// order; the first two and the first are at its top.
+func beginnings(t *testing.T, text string, want []string) {
+	t.Helper()
+	lines := strings.Split(text, "\n")
+	at := 0
+	for i, w := range want {
+		n := slices.IndexFunc(lines[at:], func(l string) bool { return strings.HasPrefix(l, w) })
+		if n < 0 || i < 2 && n > 0 {
+			t.Errorf("line %q is not where it belongs:\n%s", w, text)
+			return
+		}
+		at += n + 1
 	}
 }
 
@@ -193,9 +261,12 @@ func TestSimulatedRunsAreNoHarm(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, map[string]string{"scenario": outage})
 	for _, host := range []string{"compute-1", "compute-2", "compute-3", "compute-4"} {
-		r := p.run(t.Context(), t, "run", "host-auto", "--simulate", "--scenario", "DIR/scenario", "--output", "json", "--input", "host_name="+host, "--set", "guards.servers_per_hour=1")
-		if doc := documentOf(t, r); r.code != exitOK || doc.Held != nil {
-			t.Errorf("%s: exit code %d, %s %q", host, r.code, doc.Status, doc.Message)
+		for _, args := range []string{"run host-auto --input host_name=HOST", "run host-auto --dry-run --input host_name=HOST", "plan host HOST"} {
+			args = strings.ReplaceAll(args, "HOST", host) + " --simulate --scenario DIR/scenario --output json --set guards.servers_per_hour=1"
+			r := p.run(t.Context(), t, strings.Fields(args)...)
+			if r.code != exitOK || strings.Contains(r.stdout, "held by guard") {
+				t.Errorf("%s: exit code %d\n%s", args, r.code, r.stdout)
+			}
 		}
 	}
 }
@@ -221,8 +292,27 @@ func TestGuardsOfServers(t *testing.T) {
 			}
 		}
 	}
-	r, doc := k.recover("compute-1", "--set", "guards.servers_per_run=2")
-	if r.code != exitFailed || doc.Status != "failed" || !strings.Contains(doc.Message, "held by guard servers_per_run: server ") ||
+	// What the dry run foretells, the run meets.
+	const two = "guards.servers_per_run=2"
+	r := k.run(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-1", "--dry-run", "--set", two)
+	if r.code != exitFailed || strings.Count(r.stdout, "held") != 1 || strings.Contains(r.stdout, "\nthe run would end") {
+		t.Errorf("dry run: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	beginnings(t, r.stdout, []string{"host-auto of compute-1", "the run would fail, held by guard servers_per_run: server ", "with --override it would do this:", "with --override, the run would end finished", "servers: 4 succeeded"})
+	r, doc := k.recover("compute-1", "--dry-run", "--set", two)
+	if r.code != exitFailed || doc.Status != "failed" || doc.Held == nil || doc.Held.Guard != "servers_per_run" || doc.Message != doc.Held.Error() || doc.IfOverridden == nil || doc.IfOverridden.Status != "finished" {
+		t.Errorf("dry run: exit code %d, %+v", r.code, doc)
+	}
+	if _, err := os.Stat(filepath.Join(k.dir, "home/.local/state/wasakari/guards.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("dry runs counted something: %v", err)
+	}
+	r, doc = k.recover("compute-1", "--set", two)
+	for _, v := range doc.VMoves {
+		if n := strings.Count(v.Message, "--override"); n != 0 {
+			t.Errorf("server %s tells the whole of the hold: %q", v.InstanceName, v.Message)
+		}
+	}
+	if r.code != exitFailed || doc.Status != "failed" || strings.Count(doc.Message, "held") != 1 || !strings.Contains(doc.Message, "held by guard servers_per_run: server ") ||
 		!strings.Contains(doc.Message, "would be number 3 that this run changes, at most 2 ([guards] servers_per_run); to go on all the same, run it with --override REASON") {
 		t.Errorf("exit code %d, %s %q\n%s", r.code, doc.Status, doc.Message, r.stderr)
 	}
@@ -254,6 +344,11 @@ func TestGuardsOfServers(t *testing.T) {
 		t.Errorf("changed: %q, want five servers", got)
 	}
 	unlocked()
+	// What would be changed once more within the hour counts once.
+	r = k.run(t.Context(), t, "plan", "host", server(t, k.sim, "a1").Host, "--config-file", "DIR/conf", "--set", "guards.servers_per_hour=5", "--set", "guards.hosts_percent=0")
+	if r.code != exitOK || !strings.Contains(r.stdout, ", 5 of 5 within an hour\n") {
+		t.Errorf("plan: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
 }
 
 // TestGuardsAfterAResume: a run that goes on is not counted twice, neither its
@@ -312,6 +407,11 @@ func TestGuardsThatCannotCount(t *testing.T) {
 	}
 	if got := changes(k.sim); len(got) != 0 {
 		t.Errorf("the cloud took %q", got)
+	}
+	for _, args := range []string{"run host-auto --dry-run --input host_name=compute-2", "plan host compute-2"} {
+		if dry := k.run(t.Context(), t, append(strings.Fields(args), "--config-file", "DIR/conf")...); dry.code != r.code || dry.stderr != r.stderr {
+			t.Errorf("%s: exit code %d, %q, want those of the run", args, dry.code, dry.stderr)
+		}
 	}
 	r, doc := k.recover("compute-2", "--override", "the file is broken")
 	if r.code != exitOK || doc.Status != "finished" {

@@ -20,10 +20,24 @@ var version = "0.1.0-dev"
 
 func main() {
 	runtime.MaybeCompile()
+	home, _ := os.UserHomeDir() // without one, nothing is looked for there
+	os.Exit(interruptible(world{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home}))
+}
+
+// interruptible runs the command line of this process until signals end it, and
+// returns its exit code.
+func interruptible(w world) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+	atOnce := "locks of the run may be left on servers: wasakari run --resume takes them off"
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "serve": // it reads its configuration again
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		w.hangups = hangups
+		atOnce = "its runs go on when a node has its leases, or when it starts again"
+	case !signal.Ignored(syscall.SIGHUP): // as under nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	// A reader that goes away, such as head, must not end a recovery midway.
@@ -32,11 +46,8 @@ func main() {
 		<-signals
 		cancel()
 		<-signals // whoever asks twice does not want to wait for the undo list
-		fmt.Fprint(os.Stderr, "\nwasakari: stopped at once; locks of the run may be left on servers: wasakari run --resume takes them off\n")
+		fmt.Fprintf(os.Stderr, "\nwasakari: stopped at once; %s\n", atOnce)
 		os.Exit(exitInterrupted)
 	}()
-	home, _ := os.UserHomeDir() // without one, nothing is looked for there
-	os.Exit(execute(ctx, os.Args[1:], world{
-		stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home,
-	}))
+	return execute(ctx, os.Args[1:], w)
 }

@@ -21,9 +21,15 @@ func printJSON(out io.Writer, doc any) error {
 	if err := enc.Encode(doc); err != nil {
 		return err
 	}
-	// Outside strings JSON has none of them but line ends.
+	_, err := io.WriteString(out, safeJSON(buf.String()))
+	return err
+}
+
+// safeJSON writes the characters that are no print as escapes. Outside strings
+// JSON has none of them but line ends.
+func safeJSON(text string) string {
 	safe := strings.Builder{}
-	for _, r := range buf.String() {
+	for _, r := range text {
 		switch {
 		case r == '\n' || unicode.IsPrint(r):
 			safe.WriteRune(r)
@@ -34,8 +40,7 @@ func printJSON(out io.Writer, doc any) error {
 			fmt.Fprintf(&safe, `\u%04x`, r)
 		}
 	}
-	_, err := io.WriteString(out, safe.String())
-	return err
+	return safe.String()
 }
 
 // printLines prints text of several lines, each fit for a terminal.

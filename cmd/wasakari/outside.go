@@ -1,19 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"os"
 	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/egress"
 	"github.com/wasakari/wasakari/hostfuncs"
+	"github.com/wasakari/wasakari/internal/audit"
 )
 
 // maxCAFile bounds [http] ca_file: all authorities of a system have a quarter
@@ -31,19 +30,38 @@ func (o outside) Do(ctx context.Context, c hostfuncs.HTTPCall) (abi.HTTPRequestA
 // Refused writes down a request that is not sent.
 func (o outside) Refused(c hostfuncs.HTTPCall, why error) { o.Client.Refused(egress.Call(c), why) }
 
-// auditFile is the file in the state folder in which every request of a task
-// has a line of JSON, whatever is logged elsewhere.
-const auditFile = "http-audit.log"
+// auditFile is the audit log in the state folder.
+const auditFile = "audit.log"
 
-// newOutside makes what sends the requests of tasks.
-func newOutside(cfg *config.Config, stateDir string, log *zap.Logger) (outside, error) {
+// newAudit opens the audit log of the configuration: a file, or standard output.
+func newAudit(cfg *config.Config, w world, stateDir string, log *zap.Logger) *audit.Log {
+	c := audit.Config{File: cmp.Or(cfg.Telemetry.AuditFile, filepath.Join(stateDir, auditFile)), Node: cfg.Engine.Node, Logger: log.Named("audit")}
+	if c.File == "-" {
+		c.Writer = w.stdout
+	}
+	return audit.New(c)
+}
+
+// newOutside makes what sends the requests of tasks. Each has a line in the
+// audit log, whatever is logged elsewhere.
+func newOutside(cfg *config.Config, lines *audit.Log, log *zap.Logger) (outside, error) {
 	h := cfg.HTTP
-	enc := zap.NewProductionEncoderConfig()
-	enc.EncodeTime = zapcore.ISO8601TimeEncoder
-	audit := zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.Lock(appender(filepath.Join(stateDir, auditFile))), zap.InfoLevel)
 	c := egress.Config{
-		Proxy: string(h.Proxy), Timeout: h.Timeout, AnswerBytes: h.AnswerKiB << 10,
-		Logger: zap.New(zapcore.NewTee(audit, log.Core())).Named("egress"),
+		Proxy: string(h.Proxy), Timeout: h.Timeout, AnswerBytes: h.AnswerKiB << 10, Logger: log.Named("egress"),
+		Audit: func(r egress.Request) {
+			line := audit.Record{
+				Kind: audit.HTTP, Op: abi.OpHTTPRequest, Target: r.URL, Outcome: audit.Done, Message: r.Error,
+				Run: r.Run, Task: r.Task, Library: r.Library, Tenant: r.Tenant,
+				Method: r.Method, Status: r.Status, Bytes: r.Bytes, Took: r.Took, Address: r.Address,
+			}
+			switch {
+			case r.Refused:
+				line.Outcome = audit.Refused
+			case r.Error != "":
+				line.Outcome = audit.Failed
+			}
+			lines.Write(line)
+		},
 	}
 	if h.CAFile != "" {
 		var err error
@@ -60,23 +78,3 @@ func newOutside(cfg *config.Config, stateDir string, log *zap.Logger) (outside, 
 
 // httpWait is longer than any request of a task.
 func httpWait(cfg *config.Config) time.Duration { return cfg.HTTP.Timeout + time.Second }
-
-// appender is a file that is opened for each line: whoever moves it away has
-// all that was written, and what is never written makes no file.
-type appender string
-
-// Write appends a line.
-func (a appender) Write(line []byte) (int, error) {
-	if err := os.MkdirAll(filepath.Dir(string(a)), 0o700); err != nil {
-		return 0, err
-	}
-	f, err := os.OpenFile(string(a), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	n, err := f.Write(line)
-	return n, errors.Join(err, f.Close())
-}
-
-// Sync does nothing: a line is written when it is written.
-func (a appender) Sync() error { return nil }

@@ -72,21 +72,24 @@ that it was to move, or there is too little room, or a guard would hold it.`,
 
 // hostPlan is what plan host tells; its JSON is what --output json prints.
 type hostPlan struct {
-	Host     string                  `json:"host"`
-	Cloud    string                  `json:"cloud"`
-	Method   string                  `json:"recovery_method"`
-	Flows    []recovery.FlowKind     `json:"flows"`
-	Service  recovery.ComputeService `json:"service"`
-	Status   string                  `json:"status"` // how the run would end
-	Message  string                  `json:"message"`
-	Assumed  []string                `json:"assumed"`
-	Tasks    []taskReport            `json:"tasks"`
-	Servers  []plannedServer         `json:"servers"` // those to be recovered first, in their order
-	Changes  []hostfuncs.Change      `json:"changes"`
-	Requests plannedRequests         `json:"requests"`
-	Capacity capacity                `json:"capacity"`
-	Guards   plannedGuards           `json:"guards"`
-	Calls    int                     `json:"nova_calls"` // of the plan itself
+	Host    string                  `json:"host"`
+	Cloud   string                  `json:"cloud"`
+	Method  string                  `json:"recovery_method"`
+	Flows   []recovery.FlowKind     `json:"flows"`
+	Service recovery.ComputeService `json:"service"`
+	Status  string                  `json:"status"` // how the run would end
+	Message string                  `json:"message"`
+	// IfOverridden is how it would end with --override, where a guard would hold
+	// it.
+	IfOverridden *ending            `json:"if_overridden,omitempty"`
+	Assumed      []string           `json:"assumed"`
+	Tasks        []taskReport       `json:"tasks"`
+	Servers      []plannedServer    `json:"servers"` // those to be recovered first, in their order
+	Changes      []hostfuncs.Change `json:"changes"`
+	Requests     plannedRequests    `json:"requests"`
+	Capacity     capacity           `json:"capacity"`
+	Guards       plannedGuards      `json:"guards"`
+	Calls        int                `json:"nova_calls"` // of the plan itself
 }
 
 // plannedServer is a server of the host.
@@ -158,18 +161,16 @@ func (f *runFlags) planHost(ctx context.Context, w world, host string) error {
 	if err != nil {
 		return err
 	}
-	r, run, runErr, err := l.dryRun(ctx, cl, run, plans)
+	r, run, runErr, err := l.dryRun(ctx, cl, run, plans, hostCount(services))
 	if err != nil {
 		return err
 	}
-	p.Status, p.Message, p.Assumed, p.Tasks, p.Changes = r.Status, r.Message, r.Assumed, r.Tasks, r.Changes
+	p.Status, p.Message, p.IfOverridden, p.Guards = r.Status, r.Message, r.IfOverridden, r.guards
+	p.Assumed, p.Tasks, p.Changes = r.Assumed, r.Tasks, r.Changes
 	p.Servers = plannedServers(servers, r, l.cfg)
 	p.Requests = estimate(r.Changes, l.cfg.Default.VerifyInterval)
 	room := roomFinder{cloud: cl.Client, host: host, services: services, reserved: names(run.Inputs, "reserved_host_list"), kinds: run.Flows}
 	if p.Capacity, err = room.find(ctx, p.Servers); err != nil {
-		return err
-	}
-	if p.Guards, err = l.planGuards(ctx, cl, run, services, r.Changes); err != nil {
 		return err
 	}
 	p.Calls = cl.Calls()
@@ -311,6 +312,7 @@ func (p hostPlan) text(out io.Writer) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { b.WriteString(oneLine(fmt.Sprintf(format, args...)) + "\n") }
 	line("if %s on %s died now (recovery method %s): nothing is changed by this plan", p.Host, p.Cloud, p.Method)
+	p.Guards.foretell(line)
 	state := p.Service.State + ", " + p.Service.Status
 	if p.Service.DisabledReason != "" {
 		state += " (" + string(p.Service.DisabledReason) + ")"
@@ -338,7 +340,7 @@ func (p hostPlan) text(out io.Writer) error {
 	for _, note := range p.Assumed {
 		line("%s", note)
 	}
-	line("the run would end %s%s", p.Status, because(p.Message))
+	endText(ending{p.Status, p.Message}, p.IfOverridden, line)
 	line("requests to Nova: about %d (%d changes, %d reads), and up to %.3g a second while servers are on the move", p.Requests.Total, p.Requests.Changes, p.Requests.Reads, p.Requests.Polls)
 	p.Capacity.text(line)
 	p.Guards.text(line)

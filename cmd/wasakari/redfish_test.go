@@ -10,8 +10,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"math/big"
 	"net"
@@ -27,6 +29,7 @@ import (
 	"time"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/novasim"
 )
 
@@ -240,10 +243,35 @@ func TestRedfishFence(t *testing.T) {
 	if strings.Contains(text, redfishPassword) {
 		t.Error("the password is shown somewhere")
 	}
-	audit, err := os.ReadFile(filepath.Join(p.dir, "home/.local/state/wasakari", auditFile))
-	if err != nil || strings.Count(string(audit), `"msg":"http request"`) != 5 || !strings.Contains(string(audit), `"library":"redfish-fence"`) {
-		t.Errorf("audit log (%v):\n%s", err, audit)
+	var requests, evacuations int
+	for _, line := range p.audited(t) {
+		switch {
+		case line.Kind == audit.HTTP && line.Library == "redfish-fence" && line.Task == "redfish_fence_task" && line.Run == proof.Run && line.Status/100 == 2:
+			requests++
+		case line.Op == abi.OpNovaServerEvacuate && line.Outcome == audit.Done && line.NovaRequestID != "" && line.Run == proof.Run:
+			evacuations++
+		}
 	}
+	if requests != 5 || evacuations != 20 {
+		t.Errorf("%d requests and %d evacuations in the audit log, want 5 and 20:\n%+v", requests, evacuations, p.audited(t))
+	}
+}
+
+// audited reads the audit log in the state folder.
+func (p *place) audited(t *testing.T) (list []audit.Record) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.dir, "home/.local/state/wasakari", auditFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var r audit.Record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		list = append(list, r)
+	}
+	return list
 }
 
 func TestRedfishFenceAgain(t *testing.T) {

@@ -35,6 +35,10 @@ type report struct {
 	DryRun  bool               `json:"dry_run,omitempty"`
 	Changes []hostfuncs.Change `json:"changes,omitzero"` // in order
 	Assumed []string           `json:"assumed,omitzero"` // what was taken to be so although the cloud shows otherwise
+	// IfOverridden is how the run would end with --override, where a guard would
+	// hold it.
+	IfOverridden *ending `json:"if_overridden,omitempty"`
+	guards       plannedGuards
 
 	gone     bool   // the cloud ends with this process
 	stateDir string // of the journal, where --resume would not look by itself

@@ -60,6 +60,7 @@ on with --resume, and sends no change twice.
 With --dry-run the cloud is only read. The flow runs against an overlay that
 holds its changes, as if each had been done at once; what would have been
 changed is listed at the end. Nothing is kept: no journal, no library values.
+A guard that would hold the run is told first; a dry run does not count.
 
 Guards ([guards]) hold a run before its first change when it would be one host
 too many within ten minutes, and refuse changes of too many servers, with exit
@@ -170,12 +171,11 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		return err
 	}
 	defer cl.close()
-	run.Started = time.Now().UTC()
+	run.Started, run.Override = time.Now().UTC(), f.override
 	if f.dryRun {
 		return f.dry(ctx, w, l, cl, run, plans)
 	}
 	seg, hosts := segmentOf(run.Inputs)
-	run.Override = f.override
 	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return usagef("%w; name another state folder with --state-dir", err)
@@ -192,13 +192,18 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 // library is the store of what libraries keep.
 func (l *loaded) library() *runstate.Library {
 	store := runstate.NewLibrary(l.stateDir).Allow(int64(l.cfg.Wasakari.KVLibraryMiB) << 20)
+	l.allowEach(store.AllowOne)
+	return store
+}
+
+// allowEach tells how much each library may keep that has a bound of its own.
+func (l *loaded) allowEach(allow func(library string, bytes int64, option string)) {
 	for _, key := range l.catalog.Keys() {
 		task, _ := l.catalog.Task(key)
 		if line, ok := l.cfg.LimitsFor(task)["kv_library_mib"]; ok {
-			store.AllowOne(hostfuncs.LibraryOwner(task.Tenant, task.Library), line.Value<<20, line.Option())
+			allow(hostfuncs.LibraryOwner(task.Tenant, task.Library), line.Value<<20, line.Option())
 		}
 	}
-	return store
 }
 
 // prepare reads inputs, configuration and modules and checks the flows of a
@@ -455,9 +460,14 @@ func (f *runFlags) drive(ctx context.Context, w world, l *loaded, cl *cloud, sta
 	v := f.view(ctx, w, cl, req, latest(vmoves))
 	req.Observe = v.observe
 	told := f.tellInterruption(ctx, l.log, v)
-	run, runErr, err := l.perform(ctx, ground{
-		cloud: cl.Client, ledger: state, library: l.library(), verify: l.cfg.Default.VerifyInterval, guard: guard,
-	}, state, plans, req)
+	g := ground{
+		cloud: cl.Client, ledger: state, library: l.library(), scratch: state.Scratch(), verify: l.cfg.Default.VerifyInterval, guard: guard,
+		known: l.known,
+	}
+	if cl.sim == nil {
+		g.changed = l.changedBy(req.Run)
+	}
+	run, runErr, err := l.perform(ctx, g, state, plans, req)
 	told()
 	v.close()
 	if err != nil {
@@ -486,46 +496,6 @@ func (f *runFlags) tellInterruption(ctx context.Context, log *zap.Logger, v view
 			<-told
 		}
 	}
-}
-
-// ground is what a run acts on and what it writes to beside its state.
-type ground struct {
-	cloud   hostfuncs.Cloud
-	ledger  hostfuncs.Ledger
-	library hostfuncs.LibraryKV
-	verify  time.Duration // between two looks at the cloud
-	guard   hostfuncs.Guard
-}
-
-// perform runs the flow to its end. err says that it was not begun.
-func (l *loaded) perform(ctx context.Context, g ground, state *runstate.Run, plans map[recovery.FlowKind]*flow.Plan, req flow.Request) (run recovery.Run, runErr, err error) {
-	hatch := hostfuncs.New(hostfuncs.Deps{
-		Cloud: g.cloud, Ledger: g.ledger, Library: g.library, Scratch: state.Scratch(), HA: state, HTTP: l.outside,
-		Observe: req.Observe, Logger: l.log.Named("hostfuncs"),
-		Run: hostfuncs.RunInfo{
-			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
-			NotificationUUID: text(req.Run.Inputs, "notification_uuid"), Started: req.Run.Started,
-		},
-		Guard: g.guard,
-		Options: hostfuncs.Options{
-			KVTaskBytes: l.cfg.Wasakari.KVTaskKiB << 10, KVLibraryBytes: l.cfg.Wasakari.KVLibraryMiB << 20,
-			VerifyInterval: g.verify, NovaTimeout: l.cfg.Wasakari.NovaTimeout, HTTPTimeout: httpWait(l.cfg),
-			OutcomeWait: l.cfg.Wasakari.NovaOutcomeWait, RequireFenceProof: l.cfg.HostFailure.RequireFenceProof,
-		},
-		KnownRun: func(id string) (ended, known bool) { return runstate.Known(l.stateDir, id) },
-	})
-	defer hatch.Close()
-	// A new run has nothing to settle. One that is interrupted here ends as
-	// before any task: reported, with the undo list worked off.
-	if err := hatch.Settle(ctx); err != nil && ctx.Err() == nil {
-		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
-	}
-	req.Plans, req.Journal, req.Logger = plans, state, l.log.Named("flow")
-	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, hatch: hatch, secrets: l.secrets, providers: providersOf(l.catalog, req.Run.Plans)}
-	req.Reserved, req.Undo = reserved{hatch, g.cloud, hostInHand(req.History)}, hatch
-	req.Accept = hatch.AllFinal
-	run, runErr = flow.Run(ctx, req)
-	return run, runErr, nil
 }
 
 // view chooses how the run is shown.

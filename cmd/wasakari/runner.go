@@ -13,6 +13,7 @@ import (
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
 	"github.com/wasakari/wasakari/hostfuncs"
+	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -22,6 +23,7 @@ import (
 type runner struct {
 	catalog *catalog
 	cfg     *config.Config
+	tel     *telemetry.Telemetry
 	hatch   *hostfuncs.Hatch
 	secrets map[string]recovery.Secret // of all tasks, by group.option
 	// providers tells for each flow whose tasks provide which values: the tenant,
@@ -56,7 +58,7 @@ func (r *runner) Revert(ctx context.Context, call flow.TaskCall) recovery.Outcom
 	return r.do(ctx, call, (*runtime.Module).Revert)
 }
 
-func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.Module, context.Context, runtime.Call) (runtime.Result, error)) recovery.Outcome {
+func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.Module, context.Context, runtime.Call) (runtime.Result, error)) (out recovery.Outcome) {
 	module := r.catalog.modules[call.Key]
 	options, err := r.cfg.TaskOptions(call.Task.Options)
 	if err != nil {
@@ -75,9 +77,15 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 		},
 	}
 	limit.give(&hatchCall)
+	ctx, ended := r.tel.StartTask(ctx, telemetry.Task{
+		Key: call.Key, Tenant: call.Task.Tenant, Flow: call.Flow, Phase: call.Phase, Seq: call.Seq, Attempt: call.Attempt, Reverting: call.Reverting,
+	})
 	host := &witness{TaskHost: r.hatch.Task(hatchCall)}
 	result, err := run(module, ctx, runtime.Call{Key: call.Key, Host: host, Limits: limit.Limits, Tenant: call.Task.Tenant, CoarseClock: call.Task.Tenant != ""})
-	out := outcomeOf(ctx, result, err)
+	defer func() {
+		ended(out.Status, telemetry.Usage{HostCalls: result.HostCalls, CPU: result.CPU, MemoryBytes: result.MemoryPeak})
+	}()
+	out = outcomeOf(ctx, result, err)
 	out.Progress = host.ProgressLog()
 	if out.Status == recovery.TaskFailed && out.Message == "" {
 		out.Message = "the task failed and gave no reason" + host.lastRefusal()
@@ -106,7 +114,9 @@ func heldBack(out recovery.Outcome, held *recovery.HeldError) recovery.Outcome {
 	case out.Status != recovery.TaskFailed:
 		out.Message = fmt.Sprintf("%s (the task itself ended %s)", held, out.Status)
 		out.Status, out.Provided = recovery.TaskFailed, nil
-	case !strings.Contains(out.Message, "guard "+held.Guard+": "):
+	case strings.Contains(out.Message, held.Brief()): // from the op
+		out.Message = strings.Replace(out.Message, held.Brief(), held.Error(), 1)
+	default:
 		out.Message += "; " + held.Error()
 	}
 	return out

@@ -18,7 +18,9 @@ import (
 
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
+	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/internal/standardtasks"
+	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -53,6 +55,8 @@ type loaded struct {
 	catalog  *catalog
 	secrets  map[string]recovery.Secret // of all tasks, by group.option
 	outside  outside
+	audit    *audit.Log
+	tel      *telemetry.Telemetry // nil: nothing is measured
 	stateDir string
 }
 
@@ -103,11 +107,8 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	l := &loaded{cfg: cfg, log: log}
-	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
-		return nil, usagef("state folder: %w; name one with --state-dir", err)
-	}
-	if l.outside, err = newOutside(cfg, l.stateDir, log); err != nil {
+	l, err := newLoaded(cfg, w, log)
+	if err != nil {
 		return nil, err
 	}
 	if l.rt, err = newRuntime(cfg, w, log); err != nil {
@@ -127,11 +128,25 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 			return nil, errors.Join(&usageError{err}, l.close())
 		}
 	}
-	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, keys); err != nil {
+	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, nil, keys); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	if l.secrets, err = cfg.Secrets(l.catalog.secretOptions(cfg)); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
+	}
+	return l, nil
+}
+
+// newLoaded is a configuration whose modules are still to be admitted.
+func newLoaded(cfg *config.Config, w world, log *zap.Logger) (*loaded, error) {
+	l := &loaded{cfg: cfg, log: log}
+	var err error
+	if l.stateDir, err = stateFolder(cfg.Wasakari.StateDir, w); err != nil {
+		return nil, usagef("state folder: %w; name one with --state-dir", err)
+	}
+	l.audit = newAudit(cfg, w, l.stateDir, log)
+	if l.outside, err = newOutside(cfg, l.audit, log); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -177,7 +192,9 @@ func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime,
 	if err != nil {
 		return nil, usagef("cache folder: %w; name another with --cache-dir", err)
 	}
-	rt, err := runtime.New(runtimeConfig(cfg, dir, log))
+	rc := runtimeConfig(cfg, dir, log)
+	rc.Compiler = w.compiler
+	rt, err := runtime.New(rc)
 	if err != nil {
 		return nil, usagef("%w; name another with --cache-dir", err)
 	}

@@ -30,9 +30,13 @@ const (
 func newTask(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Look at task modules and make them",
+		Short: "Make task modules, and upload them to a server",
+		Example: `  wasakari task pack task.yaml mod.wasm -o custom_pre_task.wasm
+  wasakari task push custom_pre_task.wasm
+  wasakari task versions custom_pre_task`,
 	}
-	cmd.AddCommand(newInspect(w), newPack(w), newSign(w))
+	cmd.AddCommand(newInspect(w), newPack(w), newSign(w),
+		newPush(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
 	return cmd
 }
 
@@ -105,7 +109,7 @@ which limits hold for it and where they come from ([limits]).`,
 			}
 			in.Limits = effectiveLimits(info.Manifest, cfg, tenant)
 			if held {
-				in.hold(cfg, moduleFile{args[0], tenant}, wasm)
+				in.hold(cfg, moduleFile{path: args[0], tenant: tenant}, wasm)
 			}
 			if output == "json" {
 				return printJSON(w.stdout, in)
@@ -136,7 +140,7 @@ func (in *inspection) hold(cfg *config.Config, f moduleFile, wasm []byte) {
 	for _, mt := range m.Tasks {
 		task := taskOf(m, mt, f.path, false)
 		task.Tenant = f.tenant
-		in.Grants = append(in.Grants, askedOf(cfg, task))
+		in.Grants = append(in.Grants, askedOf(cfg, task, noFlow(task, nil)))
 	}
 }
 
@@ -204,6 +208,9 @@ func printInfo(out io.Writer, file string, info inspection) error {
 			}
 			if g.Write != "" {
 				fmt.Fprintf(&b, "    %s\n", g.Write)
+			}
+			if g.NoFlow != "" {
+				fmt.Fprintf(&b, "    %s%s\n", noFlowMay, g.NoFlow)
 			}
 		}
 	}
@@ -374,9 +381,11 @@ func admissible(ctx context.Context, w world, source string, wasm []byte) error 
 	if err != nil {
 		return err
 	}
-	rt, err := runtime.New(runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead})
+	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler}
+	rt, err := runtime.New(cfg)
 	if err != nil && dir != "" { // a folder that is no good keeps nobody from packing
-		rt, err = runtime.New(runtime.Config{MaxModuleBytes: maxModuleRead})
+		cfg.CacheDir = ""
+		rt, err = runtime.New(cfg)
 	}
 	if err != nil {
 		return err

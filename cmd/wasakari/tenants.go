@@ -35,6 +35,40 @@ func withheld(c *catalog, f recovery.Flow) error {
 // flow.Check has it.
 func tenantsIn(kind recovery.FlowKind) bool { return kind == recovery.InstanceFailure }
 
+// noFlow says why no flow may take a tenant's task, whatever is granted to it;
+// "" when one may. provides tells whether a task of the tenant provides a value;
+// nil: perhaps.
+func noFlow(task recovery.Task, provides func(name string) bool) string {
+	inputs := recovery.InstanceFailure.InputNames(recovery.Main)
+	for _, name := range task.Requires {
+		switch {
+		case task.Tenant == "" || slices.Contains(recovery.TenantInputs(), name):
+		case slices.Contains(inputs, name):
+			return fmt.Sprintf("it requires %s, which tenants do not see", name)
+		case provides != nil && !provides(name):
+			return fmt.Sprintf("it requires %s, which no task of its tenant provides", name)
+		}
+	}
+	for _, name := range task.Provides {
+		if task.Tenant != "" && slices.Contains(inputs, name) {
+			return fmt.Sprintf("it provides %s, which is an input of the flow", name)
+		}
+	}
+	return ""
+}
+
+// noFlow says the same with the tasks at hand.
+func (l *loaded) noFlow(task recovery.Task) string {
+	return noFlow(task, func(name string) bool {
+		return slices.ContainsFunc(slices.Collect(maps.Values(l.catalog.tasks)), func(t recovery.Task) bool {
+			return t.Tenant == task.Tenant && slices.Contains(t.Provides, name)
+		})
+	})
+}
+
+// noFlowMay begins what is said of a task that no flow may take.
+const noFlowMay = "no flow may take this task: "
+
 // claim is a task of a module that could be run.
 type claim struct {
 	task   recovery.Task

@@ -248,3 +248,57 @@ func TestTenantRequires(t *testing.T) {
 		}
 	}
 }
+
+// TestTenantsTaskForNoFlow: nobody is told to grant something to a task that no
+// flow may take.
+func TestTenantsTaskForNoFlow(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, nil)
+	for _, tt := range []struct {
+		name  string
+		task  abi.ManifestTask
+		other abi.ManifestTask // of the same tenant
+		why   string           // empty: the line to write
+		alone string           // what inspect says, which sees one module
+	}{
+		{name: "one that may", task: abi.ManifestTask{Requires: []string{"instance_uuid"}}},
+		{name: "a value of its own tenant", task: abi.ManifestTask{Requires: []string{"ticket"}}, other: abi.ManifestTask{Provides: []string{"ticket"}}},
+		{name: "an input that tenants do not see", task: abi.ManifestTask{Requires: []string{"host_name"}}, why: "it requires host_name, which tenants do not see", alone: "it requires host_name, which tenants do not see"},
+		{name: "an input of flows for hosts", task: abi.ManifestTask{Requires: []string{"reserved_host"}}, why: "it requires reserved_host, which no task of its tenant provides"},
+		{name: "an input provided", task: abi.ManifestTask{Provides: []string{"payload"}}, why: "it provides payload, which is an input of the flow", alone: "it provides payload, which is an input of the flow"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.task.Key, tt.other.Key, tt.task.Uses = "x", "y", []string{"kv.get"}
+			p.write(t, "conf", "[libraries]\nacme@p1 =\n")
+			p.write(t, "theirs/x.wasm", string(packed(t, guest("noop"), tt.task, tt.other)))
+			const write, none = "write below [grants]: acme@p1 = kv.get", "no flow may take this task: "
+			want := func(why string) string {
+				if why == "" {
+					return write
+				}
+				return none + why
+			}
+			says := func(r result, why string) {
+				t.Helper()
+				if lines := want(why) + "\n"; r.code != exitOK || !strings.Contains(r.stdout, lines) || strings.Contains(r.stdout, write) != (why == "") || strings.Contains(r.stdout, none) != (why != "") {
+					t.Errorf("exit code %d, want %s\n%s%s", r.code, lines, r.stdout, r.stderr)
+				}
+			}
+			check := []string{"check", "--config-file", "DIR/conf", "--tenant-task-dir", "p1=DIR/theirs"}
+			says(p.run(t.Context(), t, check...), tt.why)
+			says(p.run(t.Context(), t, "task", "inspect", "DIR/theirs/x.wasm", "--config-file", "DIR/conf", "--tenant", "p1"), tt.alone)
+			r := p.run(t.Context(), t, append(check, "--output", "json")...)
+			var doc checkDoc
+			if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || len(doc.Grants) != 2 || doc.Grants[0].NoFlow != tt.why || (doc.Grants[0].Write == write) != (tt.why == "") {
+				t.Errorf("document %+v, %v", doc.Grants, err)
+			}
+			// In a flow, the mistake says so too.
+			if tt.why != "" {
+				p.write(t, "conf", "[taskflow_driver_recovery_flows]\ninstance_failure_recovery_tasks = pre:['x'],main:[],post:[]\n")
+				if r := p.run(t.Context(), t, check...); r.code != exitUsage || strings.Contains(r.stderr+r.stdout, write) {
+					t.Errorf("in a flow: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+				}
+			}
+		})
+	}
+}

@@ -23,6 +23,8 @@ var may = map[string][]string{
 	"hostfuncs":              {"abi", "recovery"},
 	"egress":                 {"abi", "recovery"},
 	"flow":                   {"recovery"},
+	"engine":                 {"recovery", "flow"},
+	"api":                    {"abi", "recovery", "internal/safeyaml"},
 	"openstack":              {"recovery"},
 	"store":                  {"recovery"},
 	"novasim":                {"internal/safeyaml"},
@@ -31,12 +33,18 @@ var may = map[string][]string{
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
 	"internal/testwasm":      {"abi"},
+	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
+	"internal/audit":         {"recovery"},
+	"internal/lifecycle":     {},
+	"internal/reload":        {},
+	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},
 	"cmd": {
-		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "openstack", "novasim", "config",
-		"internal/runstate", "internal/safeyaml", "internal/standardtasks",
+		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
+		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
+		"internal/lifecycle", "internal/reload",
 	},
 }
 
@@ -50,9 +58,14 @@ var only = map[string][]string{
 	"go.etcd.io/etcd":                    {"store"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
-	"github.com/goccy/go-yaml":           {"novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
+	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
+	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
+	"github.com/coreos/go-systemd/":      {"internal/lifecycle"},
+	"github.com/fsnotify/fsnotify":       {"internal/reload"},
+	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
+	"github.com/getkin/kin-openapi":      {"api"},
 }
 
 // bare lists the rooms that import nothing but the standard library and what

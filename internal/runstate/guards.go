@@ -3,6 +3,7 @@ package runstate
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -93,11 +94,12 @@ func (g *Guards) Change(ctx context.Context, server string, now time.Time, decid
 		if b == nil {
 			return ErrDamaged
 		}
-		recent, old, err := changed(b, server, now)
+		at, old, err := changed(b, now)
 		if err != nil {
 			return err
 		}
-		if err := decide(recent); err != nil {
+		delete(at, server)
+		if err := decide(slices.Collect(maps.Values(at))); err != nil {
 			return err
 		}
 		for _, k := range old {
@@ -109,26 +111,27 @@ func (g *Guards) Change(ctx context.Context, server string, now time.Time, decid
 	})
 }
 
-// Changes lists the times at which servers were changed last, within the hour
-// before now.
-func (g *Guards) Changes(ctx context.Context, now time.Time) ([]time.Time, error) {
-	var out []time.Time
+// Changes tells of the servers that were changed within the hour before now when
+// each was changed last.
+func (g *Guards) Changes(ctx context.Context, now time.Time) (map[string]time.Time, error) {
+	var out map[string]time.Time
 	err := g.read(ctx, func(tx *bbolt.Tx) (err error) {
 		if tx == nil {
 			return nil
 		}
-		out, _, err = changed(tx.Bucket(bucketChanged), "", now)
+		out, _, err = changed(tx.Bucket(bucketChanged), now)
 		return err
 	})
 	return out, err
 }
 
-// changed gives the times of the servers but for one, and the keys of those
-// that no longer count.
-func changed(b *bbolt.Bucket, but string, now time.Time) (recent []time.Time, old [][]byte, err error) {
+// changed gives the times of the servers, and the keys of those that no longer
+// count.
+func changed(b *bbolt.Bucket, now time.Time) (recent map[string]time.Time, old [][]byte, err error) {
 	if b == nil {
 		return nil, nil, ErrDamaged
 	}
+	recent = map[string]time.Time{}
 	err = b.ForEach(func(k, v []byte) error {
 		if len(v) != 8 {
 			return ErrDamaged
@@ -138,8 +141,8 @@ func changed(b *bbolt.Bucket, but string, now time.Time) (recent []time.Time, ol
 		// What is ahead by more was written by a clock that was wrong.
 		case age >= keepChanged, age <= -keepChanged:
 			old = append(old, slices.Clone(k))
-		case string(k) != but:
-			recent = append(recent, at)
+		default:
+			recent[string(k)] = at
 		}
 		return nil
 	})

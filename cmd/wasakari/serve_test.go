@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serving is a wasakari serve in this process.
+type serving struct {
+	url  string
+	stop func() result // asks it to end, and gives what came of it
+}
+
+var servesAt = regexp.MustCompile(`answers at (\S+)/v1`)
+
+// serve starts one, and stops it at the test's end.
+func (p *place) serve(t *testing.T, args ...string) serving {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	told, ended := make(chan string, 1), make(chan result, 1)
+	var printed bytes.Buffer
+	p.stdout = func(b []byte) {
+		printed.Write(b)
+		if m := servesAt.FindSubmatch(printed.Bytes()); m != nil {
+			select {
+			case told <- string(m[1]):
+			default:
+			}
+		}
+	}
+	go func() { ended <- p.run(ctx, t, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...) }()
+	s := serving{}
+	var last *result
+	s.stop = func() result {
+		if last == nil {
+			cancel()
+			r := <-ended
+			last = &r
+		}
+		return *last
+	}
+	t.Cleanup(func() { s.stop() })
+	select {
+	case s.url = <-told:
+	case r := <-ended:
+		t.Fatalf("serve ended with %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	return s
+}
+
+// ask sends a request and decodes the answer.
+func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("OpenStack-API-Version", "instance-ha 1.3")
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if into != nil {
+		if err := json.Unmarshal(text, into); err != nil {
+			t.Fatalf("%s %s: %s: %v\n%s", method, path, resp.Status, err, text)
+		}
+	}
+	return resp
+}
+
+type notificationDoc struct {
+	Notification struct {
+		UUID    string `json:"notification_uuid"`
+		Status  string
+		Message *string
+		Details []struct{ Name, State string } `json:"recovery_workflow_details"`
+	}
+}
+
+// deadHost tells of a host that died.
+func deadHost(host string) string {
+	return fmt.Sprintf(`{"notification": {"type": "COMPUTE_HOST", "hostname": %q, "generated_time": "2026-11-23T10:00:00",
+		"payload": {"event": "STOPPED", "host_status": "NORMAL", "cluster_status": "OFFLINE"}}}`, host)
+}
+
+// final waits until the notification has a final status.
+func (s serving) final(t *testing.T, uuid string) notificationDoc {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var doc notificationDoc
+		s.ask(t, "GET", "/v1/notifications/"+uuid, "", nil, &doc)
+		switch doc.Notification.Status {
+		case "finished", "ignored", "failed":
+			return doc
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("notification %s is still %s", uuid, doc.Notification.Status)
+		}
+	}
+}
+
+// TestServeSimulated recovers a host that is reported as the help says.
+func TestServeSimulated(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate")
+	var segments struct {
+		Segments []struct{ UUID, Name string }
+	}
+	resp := s.ask(t, "GET", "/v1/segments", "", nil, &segments)
+	if len(segments.Segments) != 1 || segments.Segments[0].Name != "demo" {
+		t.Fatalf("segments = %+v, want demo", segments)
+	}
+	if got := resp.Header.Get("X-Wasakari-Simulated"); got != "true" {
+		t.Errorf("X-Wasakari-Simulated = %q, want true", got)
+	}
+	var sent notificationDoc
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent); resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("POST: %s, %+v", resp.Status, sent)
+	}
+	done := s.final(t, sent.Notification.UUID)
+	if done.Notification.Status != "finished" || len(done.Notification.Details) != 3 {
+		t.Errorf("notification: %+v, want it finished in three tasks", done)
+	}
+	var moves struct {
+		VMoves []struct {
+			Status string
+			Dest   string `json:"dest_host"`
+		}
+	}
+	s.ask(t, "GET", "/v1/notifications/"+sent.Notification.UUID+"/vmoves", "", nil, &moves)
+	if len(moves.VMoves) != 20 {
+		t.Errorf("%d vmoves, want 20", len(moves.VMoves))
+	}
+	for _, m := range moves.VMoves {
+		if m.Status != "succeeded" || m.Dest == "" || m.Dest == "compute-1" {
+			t.Errorf("vmove %+v, want it succeeded elsewhere", m)
+		}
+	}
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.StatusCode != http.StatusConflict {
+		t.Errorf("the same notification again: %s, want 409", resp.Status)
+	}
+	for name, header := range map[string]http.Header{"origin": {"Origin": {"http://evil.example"}}} {
+		if resp := s.ask(t, "GET", "/v1/segments", "", header, nil); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s, want 403", name, resp.Status)
+		}
+	}
+	var runs struct{ Runs []struct{ ID, Status string } }
+	r := p.run(t.Context(), t, "runs", "list", "--server", s.url, "--output", "json")
+	if err := json.Unmarshal([]byte(r.stdout), &runs); err != nil || r.code != 0 || len(runs.Runs) != 1 || runs.Runs[0].Status != "finished" {
+		t.Errorf("runs list: %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+	}
+	if r := s.stop(); r.code != 0 {
+		t.Errorf("exit code %d, want 0\n%s", r.code, r.stderr)
+	}
+}
+
+// TestServeRefuses starts nothing that could not work or be trusted.
+func TestServeRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no cloud", nil, "no cloud to act on; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, set os_privileged_user_auth_url in the configuration, or try --simulate"},
+		{"open to the world", []string{"--simulate", "--listen", "0.0.0.0:0"}, "--listen 0.0.0.0:0: with --simulate nobody has to log in, so it listens on loopback only; name 127.0.0.1 or [::1]"},
+		{"no address", []string{"--simulate", "--listen", "here"}, "--listen here: want host:port, such as 127.0.0.1:15868"},
+		{"two clouds", []string{"--simulate", "--os-cloud", "x"}, "--simulate and --os-cloud: choose one"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newPlace(t, nil).run(t.Context(), t, append([]string{"serve"}, tc.args...)...)
+			if want := "wasakari: " + tc.want + "\n"; r.code != exitUsage || r.stderr != want {
+				t.Errorf("exit code %d, %q, want %d, %q", r.code, r.stderr, exitUsage, want)
+			}
+		})
+	}
+}
+
+// TestServeOneFolder lets one process have the folder of a store.
+func TestServeOneFolder(t *testing.T) {
+	p := newPlace(t, nil)
+	p.serve(t, "--simulate", "--store-dir", filepath.Join(p.dir, "store"))
+	r := p.run(t.Context(), t, "serve", "--simulate", "--listen", "127.0.0.1:0", "--store-dir", "DIR/store")
+	if r.code != exitUsage || !strings.Contains(r.stderr, "DIR/store") {
+		t.Errorf("exit code %d, %q, want %d and the folder named", r.code, r.stderr, exitUsage)
+	}
+}
