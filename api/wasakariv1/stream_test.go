@@ -230,6 +230,19 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+func TestTenantStreams(t *testing.T) {
+	s := serve(t, someRuns())
+	for range 8 {
+		s.listen(t, "author", "/runs/r4/watch").expect("run -")
+	}
+	refused(t, s.get(t, "author", "/runs/r4/watch"), 503, "the project follows 8 streams of events, which is all it may")
+	s.listen(t, "admin", "/runs/r4/watch").expect("run -")
+	few := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Streams = 2 })
+	few.listen(t, "author", "/runs/r4/watch").expect("run -")
+	refused(t, few.get(t, "author", "/runs/r4/watch"), 503, "all places for streams of events are taken")
+	few.listen(t, "admin", "/runs/r4/watch").expect("run -")
+}
+
 func TestHeartbeat(t *testing.T) {
 	s := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Heartbeat = time.Millisecond })
 	l := s.listen(t, "admin", "/events")
@@ -240,7 +253,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	s := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Streams = 1 })
 	l := s.listen(t, "admin", "/events")
 	l.expect("comment -")
-	refused(t, s.get(t, "admin", "/events"), 503, "1 streams of events are open, which is all there may be")
+	refused(t, s.get(t, "admin", "/events"), 503, "all places for streams of events are taken")
 	refused(t, s.get(t, "admin", "/runs/r4/watch"), 503, "")
 	s.api.Close()
 	frames := l.expect("end -")
