@@ -617,7 +617,7 @@ func TestServeWatch(t *testing.T) {
 		s.ask(t, "GET", "/wasakari/v1/runs", "", nil, &list)
 	}
 	r := p.run(t.Context(), t, "runs", "watch", list.Runs[0].ID)
-	for _, want := range []string{"run " + list.Runs[0].ID + ", compute-1\n", "post evacuate_instances_task: started\n", " succeeded compute-1 → ", "\nfinished\n"} {
+	for _, want := range []string{"run " + list.Runs[0].ID + ", compute-1\n", "post evacuate_instances_task: started\n", " succeeded compute-1 → ", "succeeded (1 of 20)\n", "succeeded (20 of 20)\n", "\nfinished\n"} {
 		if r.code != exitOK || !strings.Contains(r.stdout, want) {
 			t.Errorf("exit %d, lacks %q:\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
