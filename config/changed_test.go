@@ -23,8 +23,10 @@ func TestChanged(t *testing.T) {
 		{"login in a URL", "[http]\nproxy = http://u:hunter2@p:1", "[http]\nproxy = http://u:hunter3@p:1", "[http] proxy = **** (t.conf:2:9)"},
 		{"line that came", "", "[grants]\nacme = nova.server_get", "[grants] acme = nova.server_get (t.conf:2:8)"},
 		{"line that went", "[grants]\nacme = nova.server_get", "", "[grants] acme = (unset)"},
-		{"flow", "", "[taskflow_driver_recovery_flows]\nhost_auto_failure_recovery_tasks = " + strings.Replace(flow, "pre:['disable", "pre:['x','disable", 1),
-			"[taskflow_driver_recovery_flows] host_auto_failure_recovery_tasks = "},
+		{
+			"flow", "", "[taskflow_driver_recovery_flows]\nhost_auto_failure_recovery_tasks = " + strings.Replace(flow, "pre:['disable", "pre:['x','disable", 1),
+			"[taskflow_driver_recovery_flows] host_auto_failure_recovery_tasks = ",
+		},
 		{"option that nobody reads", "[DEFAULT]\nrpc_response_timeout = 1", "[DEFAULT]\nrpc_response_timeout = 2", ""},
 	}
 	for _, tt := range tests {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,6 +45,7 @@ type daemon struct {
 	tel       *telemetry.Telemetry
 	callers   *callers
 	events    *wasakariv1.Events // of the door
+	loading   sync.Mutex // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
 }
@@ -229,6 +231,8 @@ func (sv *daemon) apply(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
 	if err := sv.load(ctx, cfg); err != nil {
 		return err
 	}
@@ -294,52 +298,70 @@ func (sv *daemon) follow(ctx context.Context) error {
 		if !change.Modules && !change.Lost {
 			continue
 		}
-		snap, release := sv.snapshots.newest()
-		cfg := snap.cfg
-		release()
-		if err := sv.load(ctx, cfg); err != nil && ctx.Err() == nil {
+		if err := sv.refresh(ctx); err != nil && ctx.Err() == nil {
 			sv.log.Error("modules not read", zap.Error(err))
 		}
 	}
 	return ctx.Err()
 }
 
+// refresh makes a snapshot of what is uploaded now, with the same
+// configuration.
+func (sv *daemon) refresh(ctx context.Context) error {
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
+	snap, release := sv.snapshots.newest()
+	cfg := snap.cfg
+	release()
+	return sv.load(ctx, cfg)
+}
+
 // storeConfig says where state is kept; done takes away what was only for this
 // process.
 func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func() error, err error) {
-	s := cfg.Store
-	opt = store.Config{
-		Dir: s.Dir, Endpoints: s.Endpoints, Username: s.Username, Password: string(s.Password),
-		Cluster: cfg.Wasakari.Cluster, Node: sv.node, Version: version,
-		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
-		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
-		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
-		Logger: sv.log.Named("store"),
-	}
 	done = func() error { return nil }
-	if sv.flags.storeDir != "" {
-		opt.Dir, opt.Endpoints = sv.flags.storeDir, nil
-	}
-	switch {
-	case len(opt.Endpoints) > 0:
-		opt.Dir = ""
-		opt.TLS, err = storeTLS(s)
+	if opt, err = storeOf(cfg, sv.w, sv.flags.storeDir); err != nil {
 		return opt, done, err
-	case opt.Dir != "":
-		return opt, done, nil
-	case sv.cloud.sim != nil && sv.flags.stateDir == "":
+	}
+	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
+		opt.Endpoints = nil
 		if opt.Dir, err = os.MkdirTemp("", "wasakari-simulated-"); err != nil {
 			return opt, done, fmt.Errorf("folder of the store: %w", err)
 		}
-		return opt, func() error { return os.RemoveAll(opt.Dir) }, nil
+		done = func() error { return os.RemoveAll(opt.Dir) }
 	}
-	dir, err := stateFolder(cfg.Wasakari.StateDir, sv.w)
-	if err != nil {
-		return opt, done, usagef("state folder: %w; name one with --state-dir", err)
-	}
-	opt.Dir = filepath.Join(dir, "store")
 	return opt, done, nil
+}
+
+// storeOf says which store a configuration names; dir counts before it.
+func storeOf(cfg *config.Config, w world, dir string) (store.Config, error) {
+	s := cfg.Store
+	opt := store.Config{
+		Cluster: cfg.Wasakari.Cluster, Version: version,
+		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
+		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
+		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
+	}
+	switch {
+	case dir != "":
+		opt.Dir = dir
+	case len(s.Endpoints) > 0:
+		opt.Endpoints, opt.Username, opt.Password = s.Endpoints, s.Username, string(s.Password)
+		var err error
+		opt.TLS, err = storeTLS(s)
+		return opt, err
+	case s.Dir != "":
+		opt.Dir = s.Dir
+	default:
+		state, err := stateFolder(cfg.Wasakari.StateDir, w)
+		if err != nil {
+			return opt, usagef("state folder: %w; name one with --state-dir", err)
+		}
+		opt.Dir = filepath.Join(state, "store")
+	}
+	return opt, nil
 }
 
 // storeTLS is how the members of an etcd cluster are spoken to.

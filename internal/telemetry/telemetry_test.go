@@ -259,7 +259,7 @@ func TestMetricsAreBounded(t *testing.T) {
 		x.Observe(recovery.Event{Run: &recovery.Run{Finished: true, Flows: []recovery.FlowKind{recovery.FlowKind(fmt.Sprint(i))}, Status: recovery.NotificationStatus(fmt.Sprint(i))}})
 		x.Answered(fmt.Sprint("M", i), "other", i, 0)
 		_, done := x.Request(fmt.Sprint(i), httptest.NewRequestWithContext(t.Context(), fmt.Sprint("M", i), fmt.Sprintf("/compute/v2.1/servers/%d/action", i), nil))
-		done(&http.Response{StatusCode: 600 + i, Header: http.Header{}}, nil)
+		done(600+i, nil, nil)
 	}
 	got := map[string]int{}
 	for _, line := range scrape(t, x) {
@@ -307,7 +307,7 @@ func TestNil(t *testing.T) {
 
 func TestServeMetrics(t *testing.T) {
 	x := newTelemetry(t, telemetry.Config{Version: "1.2.3"})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
