@@ -247,8 +247,10 @@ func TestDelivery(t *testing.T) {
 	send(t, webhook.Config{URLs: []string{rec.URL + "/hook"}, Secret: "hush", Source: src, KV: kv})
 	begun(kv, 1)
 	src.note(recovery.Notification{UUID: "n0", Status: recovery.StatusNew})
-	src.end(recovery.Run{ID: "r1", Notification: "n1", Status: recovery.StatusFailed, Message: "no room", Host: "compute-1",
-		Inputs: map[string]json.RawMessage{"payload": json.RawMessage(`"private"`)}},
+	src.end(recovery.Run{
+		ID: "r1", Notification: "n1", Status: recovery.StatusFailed, Message: "no room", Host: "compute-1",
+		Inputs: map[string]json.RawMessage{"payload": json.RawMessage(`"private"`)},
+	},
 		recovery.Notification{UUID: "n1", Status: recovery.StatusError, Runs: []string{"r1"}})
 	rec.expect(t, "run.failed run.r1", "notification.error notification.n1.error.1")
 	rec.mu.Lock()
