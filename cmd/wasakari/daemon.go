@@ -109,9 +109,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 			return fmt.Errorf("segment of the simulated cloud: %w", err)
 		}
 	}
-	sv.tel.Queue(sv.store.Queue)
-	sv.tel.Ready(sv.store.Ready)
-	sv.tel.Lease(sv.store.LeaseLeft)
+	measureStore(sv.tel, sv.store)
 	measureSandboxes(sv.tel, sv.rt)
 	if sv.callers, err = sv.newCallers(cfg); err != nil {
 		return err
@@ -245,7 +243,7 @@ func (sv *daemon) webhooks(cfg *config.Config) (*webhook.Sender, error) {
 		return nil, nil //nolint:nilnil // there are none
 	}
 	c := webhook.Config{
-		Secret: string(o.Secret), Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
+		Secret: string(o.Secret), Delivered: sv.tel.Delivery, Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
 		Logger: sv.log,
 	}
 	for _, u := range o.URLs {
@@ -312,7 +310,8 @@ func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func()
 		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
 		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
 		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
-		Logger: sv.log.Named("store"),
+		Committed: func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) },
+		Logger:    sv.log.Named("store"),
 	}
 	done = func() error { return nil }
 	if sv.flags.storeDir != "" {
