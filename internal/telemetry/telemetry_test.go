@@ -373,12 +373,9 @@ func TestMetricsTable(t *testing.T) {
 	b.WriteString("\n| Metric | Kind | Labels | Meaning |\n| --- | --- | --- | --- |\n")
 	x := newTelemetry(t, telemetry.Config{Exporter: tracetest.NewNoopExporter()})
 	for _, m := range x.List() {
-		labels := ""
-		for i, l := range m.Labels {
-			if i > 0 {
-				labels += ", "
-			}
-			labels += "`" + l + "`"
+		labels := strings.ReplaceAll(strings.Join(m.Labels, ", "), ", ", "`, `")
+		if labels != "" {
+			labels = "`" + labels + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.Name, m.Kind, labels, m.Help)
 	}
