@@ -90,6 +90,9 @@ func (s *Store) commit(ctx context.Context, t *txn) (result, error) {
 	if err := ctx.Err(); err != nil {
 		return result{}, fmt.Errorf("%s: %w", t.name, err)
 	}
+	if s.closed() {
+		return result{}, fmt.Errorf("%s: %w", t.name, fs.ErrClosed)
+	}
 	var sl *slot
 	select {
 	case sl = <-s.slots:
@@ -271,6 +274,9 @@ func (s *Store) getAll(ctx context.Context, ops ...clientv3.Op) (rev int64, out 
 }
 
 func (s *Store) read(ctx context.Context, do func(context.Context) error) error {
+	if s.closed() {
+		return fs.ErrClosed
+	}
 	bound, cancel := context.WithTimeout(ctx, readBound)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {

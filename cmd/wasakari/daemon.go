@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1/webhook"
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/engine"
@@ -42,6 +44,8 @@ type daemon struct {
 	audit     *audit.Log
 	tel       *telemetry.Telemetry
 	callers   *callers
+	events    *wasakariv1.Events // of the door
+	loading   sync.Mutex // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
 }
@@ -225,6 +229,8 @@ func (sv *daemon) apply(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
 	if err := sv.load(ctx, cfg); err != nil {
 		return err
 	}
@@ -290,53 +296,71 @@ func (sv *daemon) follow(ctx context.Context) error {
 		if !change.Modules && !change.Lost {
 			continue
 		}
-		snap, release := sv.snapshots.newest()
-		cfg := snap.cfg
-		release()
-		if err := sv.load(ctx, cfg); err != nil && ctx.Err() == nil {
+		if err := sv.refresh(ctx); err != nil && ctx.Err() == nil {
 			sv.log.Error("modules not read", zap.Error(err))
 		}
 	}
 	return ctx.Err()
 }
 
+// refresh makes a snapshot of what is uploaded now, with the same
+// configuration.
+func (sv *daemon) refresh(ctx context.Context) error {
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
+	snap, release := sv.snapshots.newest()
+	cfg := snap.cfg
+	release()
+	return sv.load(ctx, cfg)
+}
+
 // storeConfig says where state is kept; done takes away what was only for this
 // process.
 func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func() error, err error) {
-	s := cfg.Store
-	opt = store.Config{
-		Dir: s.Dir, Endpoints: s.Endpoints, Username: s.Username, Password: string(s.Password),
-		Cluster: cfg.Wasakari.Cluster, Node: sv.node, Version: version,
-		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
-		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
-		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
-		Committed: func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) },
-		Logger:    sv.log.Named("store"),
-	}
 	done = func() error { return nil }
-	if sv.flags.storeDir != "" {
-		opt.Dir, opt.Endpoints = sv.flags.storeDir, nil
-	}
-	switch {
-	case len(opt.Endpoints) > 0:
-		opt.Dir = ""
-		opt.TLS, err = storeTLS(s)
+	if opt, err = storeOf(cfg, sv.w, sv.flags.storeDir); err != nil {
 		return opt, done, err
-	case opt.Dir != "":
-		return opt, done, nil
-	case sv.cloud.sim != nil && sv.flags.stateDir == "":
+	}
+	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	opt.Committed = func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) }
+	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
+		opt.Endpoints = nil
 		if opt.Dir, err = os.MkdirTemp("", "wasakari-simulated-"); err != nil {
 			return opt, done, fmt.Errorf("folder of the store: %w", err)
 		}
-		return opt, func() error { return os.RemoveAll(opt.Dir) }, nil
+		done = func() error { return os.RemoveAll(opt.Dir) }
 	}
-	dir, err := stateFolder(cfg.Wasakari.StateDir, sv.w)
-	if err != nil {
-		return opt, done, usagef("state folder: %w; name one with --state-dir", err)
-	}
-	opt.Dir = filepath.Join(dir, "store")
 	return opt, done, nil
+}
+
+// storeOf says which store a configuration names; dir counts before it.
+func storeOf(cfg *config.Config, w world, dir string) (store.Config, error) {
+	s := cfg.Store
+	opt := store.Config{
+		Cluster: cfg.Wasakari.Cluster, Version: version,
+		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
+		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
+		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
+	}
+	switch {
+	case dir != "":
+		opt.Dir = dir
+	case len(s.Endpoints) > 0:
+		opt.Endpoints, opt.Username, opt.Password = s.Endpoints, s.Username, string(s.Password)
+		var err error
+		opt.TLS, err = storeTLS(s)
+		return opt, err
+	case s.Dir != "":
+		opt.Dir = s.Dir
+	default:
+		state, err := stateFolder(cfg.Wasakari.StateDir, w)
+		if err != nil {
+			return opt, usagef("state folder: %w; name one with --state-dir", err)
+		}
+		opt.Dir = filepath.Join(state, "store")
+	}
+	return opt, nil
 }
 
 // storeTLS is how the members of an etcd cluster are spoken to.
@@ -368,7 +392,7 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	d := cfg.Default
 	c := engine.Config{
-		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud}, Cloud: sv.cloud.Client,
+		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
 		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
