@@ -79,6 +79,14 @@ e2e-short: build ## the four flows on a real Nova, in minutes (needs root; test/
 e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKilled': only those)
 	$(GO) test -tags e2e -count=1 -timeout 4h -v $(if $(E2E),-run '$(E2E)') ./test/openstack
 
+# Debian's clients of Masakari, and its process monitor; installed when they are missing, which needs root.
+CLIENTS := python3-openstackclient python3-masakariclient masakari-process-monitor
+
+.PHONY: clients
+clients: build ## Masakari's own clients and monitor against wasakari serve (Debian packages)
+	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
+	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
+
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./runtime/meter ./hostfuncs ./internal/runstate ./cmd/wasakari
@@ -125,9 +133,10 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim
 
 .PHONY: generate
-generate: ## rewrite what is generated: from abi/schema.json, and docs/api-roles.md
+generate: ## rewrite what is generated: from abi/schema.json, docs/api-roles.md, the table of metrics
 	$(GO) run ./internal/abigen
 	$(GO) run ./api/auth/rolesdoc
+	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 
 .PHONY: testdata
 testdata: ## rebuild the test guests (needs wat2wasm, Debian package wabt)
@@ -157,6 +166,13 @@ check: lint generate standard testdata ## what CI checks before it tests: lint, 
 	cd bench && $(GO) vet ./... && $(GO) fix -diff ./... && $(CURDIR)/$(LINT) fmt --diff
 	git diff --exit-code
 
+# The same commit makes the same bytes, whoever builds it with the same tools.
+.PHONY: deb
+deb: ## the Debian package (dist/*.deb)
+	@mkdir -p dist
+	$(GO) build -trimpath -buildvcs=false -ldflags='-s -w -X main.version=$(VERSION)' -o dist/wasakari ./cmd/wasakari
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} packaging/deb.sh dist/wasakari $(VERSION) dist
+
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(BIN) .bin
+	rm -rf $(BIN) .bin dist

@@ -23,17 +23,10 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 )
 
-// Authenticator says who sent a request.
-type Authenticator interface {
-	// Authenticate gives recovery.ErrUnauthorized for a request without a good
-	// token. Any other error says that it could not find out.
-	Authenticate(ctx context.Context, r *http.Request) (auth.Identity, error)
-}
-
 // Config configures the API.
 type Config struct {
-	// Authenticator is needed.
-	Authenticator Authenticator
+	// Authenticator says who sent a request. It is needed.
+	Authenticator auth.Authenticator
 	// WWWAuthenticateURI is where a client without a token gets one.
 	WWWAuthenticateURI string
 	// NoAuth says that the Authenticator lets everybody in. Requests from web

@@ -357,6 +357,45 @@ func TestWasakari(t *testing.T) {
 	}
 }
 
+func TestRemote(t *testing.T) {
+	tests := []struct {
+		name, forwarded string
+		proxy           bool
+		want            string
+	}{
+		{"none", "", true, "192.0.2.1"},
+		{"believed", "203.0.113.9, 10.0.0.1", true, "203.0.113.9"},
+		{"nonsense", "unknown", true, "192.0.2.1"},
+		{"not believed", "203.0.113.9", false, "192.0.2.1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			cfg := config()
+			cfg.ProxyHeaders = tt.proxy
+			cfg.Audit = func(_ context.Context, c api.Change) { got = c.Remote }
+			request(handler(t, cfg), "POST", "/v1/nowhere", nil, "X-Forwarded-For", tt.forwarded)
+			if got != tt.want {
+				t.Errorf("remote = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestLogClips bounds what of a path gets into the log.
+func TestLogClips(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	cfg := config()
+	cfg.Logger = zap.New(core)
+	request(handler(t, cfg), "GET", "/"+strings.Repeat("x", 5000)+"?"+strings.Repeat("y", 5000), nil)
+	fields := logs.FilterMessage("request").All()[0].ContextMap()
+	for _, name := range []string{"path", "query"} {
+		if text, ok := fields[name].(string); !ok || len(text) > 600 {
+			t.Errorf("%s has %d bytes, want a clipped one", name, len(text))
+		}
+	}
+}
+
 // TestBodyOfUnknownLength bounds what says nothing of its length too.
 func TestBodyOfUnknownLength(t *testing.T) {
 	cfg := config()
@@ -454,6 +493,9 @@ func TestServe(t *testing.T) {
 	cfg.Wasakari = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		arrived <- struct{}{}
 		if r.URL.Path == "/wasakari/v1/stream" {
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Errorf("Flush() = %v", err)
+			}
 			<-wire.Closing(r.Context())
 			_, _ = w.Write([]byte("closing"))
 			return
@@ -729,6 +771,47 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTLSRenewal takes a renewed certificate without a restart, and not half of
+// one.
+func TestTLSRenewal(t *testing.T) {
+	ca := newAuthority(t)
+	first, _ := ca.issue("server", ca.cert, ca.key)
+	cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := start(t, handler(t, config()), api.ServeConfig{TLS: cfg})
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	want := func(what string, cert *x509.Certificate) {
+		t.Helper()
+		d := tls.Dialer{Config: &tls.Config{RootCAs: roots}}
+		conn, err := d.DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		defer func() { _ = conn.Close() }()
+		tlsConn, ok := conn.(*tls.Conn)
+		if !ok {
+			t.Fatalf("%s: no TLS", what)
+		}
+		if got := tlsConn.ConnectionState().PeerCertificates[0]; !got.Equal(cert) {
+			t.Errorf("%s: certificate %v, want %v", what, got.SerialNumber, cert.SerialNumber)
+		}
+	}
+	want("at first", first)
+	ca.write("server.crt", []byte("half of a certificate"))
+	want("while it is written", first)
+	second, _ := ca.issue("server", ca.cert, ca.key)
+	later := time.Now().Add(time.Hour) // whatever the clock of the file system can tell apart
+	for _, name := range []string{"server.crt", "server.key"} {
+		if err := os.Chtimes(ca.file(name), later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("renewed", second)
 }
 
 func TestTLSConfigRefuses(t *testing.T) {

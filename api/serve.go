@@ -141,16 +141,18 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, cfg ServeConfig
 }
 
 // TLSConfig reads what the server needs for TLS. With a CA file every client
-// must show a certificate of that CA.
+// must show a certificate of that CA. A certificate and key that are renewed are
+// taken at the next handshake; as long as they do not go together, the former
+// pair is used. The CA file is read once.
 func TLSConfig(certFile, keyFile, caFile string) (*tls.Config, error) {
 	if certFile == "" || keyFile == "" {
 		return nil, fmt.Errorf("tls: [wsgi] ssl_cert_file and ssl_key_file: %w: both are needed", recovery.ErrInvalid)
 	}
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
+	pair := &keyPair{certFile: certFile, keyFile: keyFile}
+	if err := pair.load(); err != nil {
 		return nil, fmt.Errorf("tls: %s, %s: %w", certFile, keyFile, err)
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
 	if caFile == "" {
 		return cfg, nil
 	}
@@ -164,6 +166,53 @@ func TLSConfig(certFile, keyFile, caFile string) (*tls.Config, error) {
 	}
 	cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	return cfg, nil
+}
+
+// keyPair is a certificate and its key, in files that may be renewed.
+type keyPair struct {
+	certFile, keyFile string
+
+	mu     sync.Mutex
+	loaded *tls.Certificate
+	seen   [2]fileState // of the files that were last tried
+}
+
+// fileState tells one writing of a file from another.
+type fileState struct {
+	modified time.Time
+	size     int64
+}
+
+func stateOf(path string) fileState {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileState{}
+	}
+	return fileState{info.ModTime(), info.Size()}
+}
+
+// load reads the files when they are not those that it last tried.
+func (p *keyPair) load() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := [2]fileState{stateOf(p.certFile), stateOf(p.keyFile)}
+	if p.loaded != nil && now == p.seen {
+		return nil
+	}
+	p.seen = now
+	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	if err != nil {
+		return err
+	}
+	p.loaded = &cert
+	return nil
+}
+
+func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	_ = p.load() // the former pair serves until the new one is whole
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.loaded, nil
 }
 
 // limited accepts a connection only when a slot is free.

@@ -18,18 +18,21 @@ func TestObserve(t *testing.T) {
 	var told, header []string
 	f := newCloud(t, nil)
 	c := f.connect(func(o *openstack.Options) {
-		o.Observe = func(service string, r *http.Request) (*http.Request, func(*http.Response, error)) {
+		o.Observe = func(service string, r *http.Request) (*http.Request, func(int, http.Header, error)) {
 			r = r.Clone(r.Context())
 			r.Header.Set("Traceparent", "00-x")
-			return r, func(resp *http.Response, err error) {
+			return r, func(status int, header http.Header, err error) {
 				mu.Lock()
 				defer mu.Unlock()
 				what := fmt.Sprint(service, " ", r.Method, " ", r.URL.Path, " ")
+				if (err == nil) != (header != nil) {
+					t.Errorf("%sheader %v, error %v", what, header, err)
+				}
 				if err != nil {
 					told = append(told, what+"lost")
 					return
 				}
-				told = append(told, fmt.Sprint(what, resp.StatusCode))
+				told = append(told, fmt.Sprint(what, status))
 			}
 		}
 	})

@@ -91,9 +91,9 @@ type Options struct {
 	// Observe is called before each single request, repeated ones each, with the
 	// service that it goes to: nova, keystone or placement. It gives the request to
 	// send, which may have further headers and another context that ends no sooner,
-	// and what is to be told the answer, whose body it must leave alone, or why there
-	// is none. Defaults to nobody.
-	Observe func(service string, req *http.Request) (_ *http.Request, done func(*http.Response, error))
+	// and what is to be told the answer's status and header, or why there is none.
+	// Defaults to nobody.
+	Observe func(service string, req *http.Request) (_ *http.Request, done func(status int, header http.Header, err error))
 	// Logger receives repeated reads and what the cloud lacks. Defaults to
 	// zap.NewNop.
 	Logger *zap.Logger

@@ -75,7 +75,7 @@ type transport struct {
 	attempts int // of one read
 	log      *zap.Logger
 	calls    atomic.Int64
-	observe  func(service string, req *http.Request) (*http.Request, func(*http.Response, error)) // may be nil
+	observe  func(service string, req *http.Request) (*http.Request, func(int, http.Header, error)) // may be nil
 }
 
 // RoundTrip reads the whole answer, so that the timeout covers it and an
@@ -149,8 +149,12 @@ func (t *transport) once(req *http.Request, k kind) (*http.Response, error) {
 	}
 	req, done := t.observe(k.service(), req)
 	resp, err := t.exchange(req, k)
-	done(resp, err)
-	return resp, err
+	if err != nil {
+		done(0, nil, err)
+		return nil, err
+	}
+	done(resp.StatusCode, resp.Header, nil)
+	return resp, nil
 }
 
 // service names who gets a request of the kind.

@@ -48,9 +48,10 @@ func comesBack(n recovery.Notification) bool {
 const maxNotification = 256 << 10
 
 // Accept takes a notification about the host HostName: it is written, queued,
-// and remembered so that others like it are known, all at once. UUID and
-// Generated are set when they are empty; host, segment, status and stamp always
-// are. The error matches
+// and remembered so that others like it are known, all at once. One whose status
+// is final, because it needs no run, is not queued. UUID and Generated are set
+// when they are empty; host, segment and stamp always are, as are status and
+// message of one that is queued. The error matches
 //
 //   - recovery.ErrNotFound: no such host,
 //   - recovery.ErrMaintenance: the host is on maintenance,
@@ -64,7 +65,10 @@ func (s *Store) Accept(ctx context.Context, n recovery.Notification, window time
 	if n.UUID == "" {
 		n.UUID = uuid.NewString()
 	}
-	out, err := s.accept(ctx, n, window)
+	out, err := n, checkNames(n.UUID, n.HostName)
+	if err == nil {
+		out, err = s.accept(ctx, n, window)
+	}
 	if err != nil {
 		return recovery.Notification{}, fmt.Errorf("notification about host %.300q: %w", n.HostName, err)
 	}
@@ -73,7 +77,10 @@ func (s *Store) Accept(ctx context.Context, n recovery.Notification, window time
 
 func (s *Store) accept(ctx context.Context, n recovery.Notification, window time.Duration) (recovery.Notification, error) {
 	n.Stamp = recovery.Stamp{Created: now()}
-	n.Status, n.Message, n.Runs = recovery.StatusNew, "", nil
+	n.Runs = nil
+	if !n.Status.Final() {
+		n.Status, n.Message = recovery.StatusNew, ""
+	}
 	if n.Generated.IsZero() {
 		n.Generated = n.Stamp.Created
 	}
@@ -81,40 +88,36 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 	if len(n.Payload) == 0 {
 		n.Payload = json.RawMessage(`{}`)
 	}
-	for {
-		name := s.key.hostName(n.HostName)
-		resp, err := s.get(ctx, name)
+	for known := true; ; known = false {
+		// The index may be behind: what it says is held against the record, and what
+		// does not fit is looked up.
+		place, err := s.whichHost(ctx, n.HostName, known)
 		if err != nil {
 			return n, err
 		}
-		if len(resp.Kvs) == 0 {
-			return n, recovery.ErrNotFound
-		}
-		place := parts(string(resp.Kvs[0].Value), "")
-		if len(place) != 2 {
-			return n, fmt.Errorf("%w: place of the host", ErrDamaged)
-		}
-		n.SegmentUUID, n.HostUUID = unesc(place[0]), unesc(place[1])
+		n.SegmentUUID, n.HostUUID = place.SegmentUUID, place.UUID
 		dedup, err := s.dedupKey(n)
 		if err != nil {
 			return n, err
 		}
 		hostKey := s.key.host(n.SegmentUUID, n.HostUUID)
-		_, r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()), clientv3.OpGet(name, clientv3.WithKeysOnly()))
+		_, r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()))
 		if err != nil {
 			return n, err
 		}
-		if _, _, mod := found(r[3]); mod != resp.Kvs[0].ModRevision {
-			continue // another host has the name since
-		}
 		data, created, hostMod := found(r[0])
 		if data == nil {
+			if known {
+				continue
+			}
 			return n, recovery.ErrNotFound // it went with its segment
 		}
 		host, err := decodeHost(data, created)
 		switch {
 		case err != nil:
 			return n, err
+		case host.Name != n.HostName:
+			continue // it has another name since
 		case host.OnMaintenance:
 			return n, recovery.ErrMaintenance
 		case len(r[2].GetKvs()) > 0:
@@ -166,7 +169,10 @@ func (s *Store) acceptance(n recovery.Notification, dedup string) (*txn, error) 
 		return nil, err
 	}
 	key := s.key.notification(n.UUID)
-	t := (&txn{name: "accept"}).when(absent(key)).do(put(key, record), put(s.key.item(n), item), put(dedup, mark))
+	t := (&txn{name: "accept"}).when(absent(key)).do(put(key, record), put(dedup, mark))
+	if !n.Status.Final() {
+		t.do(put(s.key.item(n), item))
+	}
 	if n.Type != recovery.VM {
 		// A failure after it came back is a new one, and the other way around.
 		of := n.Type
@@ -184,4 +190,29 @@ func serverOf(n recovery.Notification) string {
 		return ""
 	}
 	return n.ServerUUID()
+}
+
+// whichHost tells which host has a name: from what is known, or by quorum.
+func (s *Store) whichHost(ctx context.Context, name string, known bool) (h recovery.Host, err error) {
+	if known {
+		s.index.mu.RLock()
+		h, ok := s.index.hosts.get(s.index.hostNames[name])
+		s.index.mu.RUnlock()
+		if ok {
+			return h, nil
+		}
+	}
+	resp, err := s.get(ctx, s.key.hostName(name))
+	if err != nil {
+		return h, err
+	}
+	if len(resp.Kvs) == 0 {
+		return h, recovery.ErrNotFound
+	}
+	place := parts(string(resp.Kvs[0].Value), "")
+	if len(place) != 2 {
+		return h, fmt.Errorf("%w: place of the host", ErrDamaged)
+	}
+	h.SegmentUUID, h.UUID = unesc(place[0]), unesc(place[1])
+	return h, nil
 }

@@ -105,3 +105,16 @@ func unesc(s string) string {
 func parts(key, prefix string) []string {
 	return strings.Split(strings.TrimPrefix(key, prefix), "/")
 }
+
+// maxText bounds what others chose and keys are made of.
+const maxText = 1024
+
+// checkNames bounds names and ids.
+func checkNames(names ...string) error {
+	for _, name := range names {
+		if len(name) > maxText {
+			return fmt.Errorf("%w: a name of %d bytes, at most %d", recovery.ErrTooLarge, len(name), maxText)
+		}
+	}
+	return nil
+}

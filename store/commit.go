@@ -90,6 +90,9 @@ func (s *Store) commit(ctx context.Context, t *txn) (result, error) {
 	if err := ctx.Err(); err != nil {
 		return result{}, fmt.Errorf("%s: %w", t.name, err)
 	}
+	if s.closed() {
+		return result{}, fmt.Errorf("%s: %w", t.name, fs.ErrClosed)
+	}
 	var sl *slot
 	select {
 	case sl = <-s.slots:
@@ -104,7 +107,15 @@ func (s *Store) commit(ctx context.Context, t *txn) (result, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeBound)
 	defer cancel()
+	began := time.Now()
 	res, err := s.send(ctx, t, sl)
+	if s.cfg.Committed != nil {
+		why := err
+		if err == nil && !res.ok {
+			why = recovery.ErrConflict
+		}
+		s.cfg.Committed(t.name, time.Since(began), why)
+	}
 	if err != nil {
 		return res, fmt.Errorf("%s: %w", t.name, err)
 	}
@@ -263,6 +274,9 @@ func (s *Store) getAll(ctx context.Context, ops ...clientv3.Op) (rev int64, out 
 }
 
 func (s *Store) read(ctx context.Context, do func(context.Context) error) error {
+	if s.closed() {
+		return fs.ErrClosed
+	}
 	bound, cancel := context.WithTimeout(ctx, readBound)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {

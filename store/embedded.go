@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -21,7 +23,7 @@ const (
 	tickMillis = 20
 	// historyKept is how long former versions of keys are kept: what a watcher
 	// that fell behind can catch up with.
-	historyKept = "5m"
+	historyKept = 5 * time.Minute
 
 	lockName = "lock"
 	dataName = "etcd"
@@ -85,10 +87,10 @@ func embedded(ctx context.Context, dir string, quota int64, log *zap.Logger) (*s
 	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{nowhere}, []url.URL{nowhere}
 	cfg.InitialCluster = cfg.Name + "=" + nowhere.String()
 	cfg.TickMs, cfg.ElectionMs = tickMillis, 10*tickMillis
-	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, historyKept
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, historyKept.String()
 	cfg.QuotaBackendBytes = quota
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(log))
-	if s.etcd, err = embed.StartEtcd(cfg); err != nil {
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(log).WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic)))
+	if s.etcd, err = startEtcd(cfg); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("store folder %s: %w", dir, err), lock.Close())
 	}
 	select {
@@ -103,6 +105,17 @@ func embedded(ctx context.Context, dir string, quota int64, log *zap.Logger) (*s
 		return nil, nil, errors.Join(fmt.Errorf("store folder %s: %w", dir, err), s.close())
 	}
 	return s, v3client.New(s.etcd.Server), nil
+}
+
+// startEtcd turns a panic, which etcd answers files with that it cannot read,
+// into an error.
+func startEtcd(cfg *embed.Config) (e *embed.Etcd, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, err = nil, fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	return embed.StartEtcd(cfg)
 }
 
 func (s *server) close() error {

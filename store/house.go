@@ -72,6 +72,7 @@ func (s *Store) Usage(ctx context.Context) (Usage, error) {
 func (s *Store) keepHouse(ctx context.Context) {
 	var alarmed bool
 	var compacted time.Time
+	var history []moment
 	for {
 		u, err := s.Usage(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -100,12 +101,40 @@ func (s *Store) keepHouse(ctx context.Context) {
 			return
 		}
 		if !s.first(ctx) {
+			history = nil
 			continue
 		}
+		history = s.forget(ctx, history)
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("store not swept", zap.Error(err))
 		}
 	}
+}
+
+// moment is what revision a cluster had when.
+type moment struct {
+	at  time.Time
+	rev int64
+}
+
+// forget drops the history of a cluster that is older than historyKept, as the
+// embedded etcd does by itself: it grows with every change.
+func (s *Store) forget(ctx context.Context, known []moment) []moment {
+	if s.own != nil {
+		return nil
+	}
+	resp, err := s.get(ctx, s.key.format)
+	if err != nil {
+		return known
+	}
+	known = append(known, moment{time.Now(), resp.Header.Revision})
+	for len(known) > 0 && time.Since(known[0].at) >= historyKept {
+		if _, err := s.etcd.Compact(ctx, known[0].rev); err != nil && !compactedAlready(err) && ctx.Err() == nil {
+			s.log.Warn("history not dropped", zap.Error(err))
+		}
+		known = known[1:]
+	}
+	return known
 }
 
 // first reports whether this node's name comes first: one node sweeps.

@@ -95,6 +95,7 @@ type queued struct {
 type holder struct {
 	Run     string `json:"run"`
 	Node    string `json:"node"`
+	Session string `json:"session"`
 	created int64
 }
 
@@ -107,6 +108,7 @@ type index struct {
 
 	segments      *table[recovery.Segment]
 	hosts         *table[recovery.Host]
+	hostNames     map[string]string // name: uuid
 	notifications *table[recovery.Notification]
 	queue         *table[queued]
 	runs          *table[recovery.Run]
@@ -131,7 +133,7 @@ func newIndex(k keys) *index {
 }
 
 func (x *index) empty() {
-	x.segments, x.hosts = newTable[recovery.Segment](), newTable[recovery.Host]()
+	x.segments, x.hosts, x.hostNames = newTable[recovery.Segment](), newTable[recovery.Host](), map[string]string{}
 	x.notifications, x.queue = newTable[recovery.Notification](), newTable[queued]()
 	x.runs, x.nodes, x.modules = newTable[recovery.Run](), newTable[nodeRecord](), newTable[recovery.ModuleVersion]()
 	x.aborts, x.locks, x.holds = map[string]recovery.Abort{}, map[string]holder{}, map[string]string{}
@@ -216,7 +218,9 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 	case strings.HasPrefix(key, k.hosts):
 		var v recovery.Host
 		if v, err = decodeHost(kv.Value, kv.CreateRevision); err == nil {
+			x.dropHostName(v.UUID)
 			x.hosts.put(v.UUID, v.Stamp.ID, v)
+			x.hostNames[v.Name] = v.UUID
 			c.Host = &v
 		}
 	case strings.HasPrefix(key, k.nodes):
@@ -294,6 +298,7 @@ func (x *index) unset(key string, rev int64) recovery.Change {
 		x.segments.drop(c.Segment.UUID)
 	case strings.HasPrefix(key, k.hosts):
 		c.Host = &recovery.Host{UUID: last(k.hosts), SegmentUUID: unesc(parts(key, k.hosts)[0])}
+		x.dropHostName(c.Host.UUID)
 		x.hosts.drop(c.Host.UUID)
 	case strings.HasPrefix(key, k.nodes):
 		c.Node = &recovery.Node{Name: last(k.nodes)}
@@ -320,6 +325,13 @@ func (x *index) unset(key string, rev int64) recovery.Change {
 		c.Modules = true
 	}
 	return c
+}
+
+// dropHostName forgets the name of a host that is gone, or gets another.
+func (x *index) dropHostName(uuid string) {
+	if h, ok := x.hosts.get(uuid); ok && x.hostNames[h.Name] == uuid {
+		delete(x.hostNames, h.Name)
+	}
 }
 
 // told reports whether watchers hear of a change.
@@ -384,7 +396,8 @@ func (s *Store) loadOnce(ctx context.Context) (int64, error) {
 	x := s.index
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.segments, x.hosts, x.notifications, x.queue = fresh.segments, fresh.hosts, fresh.notifications, fresh.queue
+	x.segments, x.hosts, x.hostNames = fresh.segments, fresh.hosts, fresh.hostNames
+	x.notifications, x.queue = fresh.notifications, fresh.queue
 	x.runs, x.nodes, x.modules, x.aborts, x.locks = fresh.runs, fresh.nodes, fresh.modules, fresh.aborts, fresh.locks
 	x.holds, x.vmruns, x.active, x.modulesRev = fresh.holds, fresh.vmruns, fresh.active, fresh.modulesRev
 	for run, a := range x.aborts {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,6 +88,18 @@ func (s *Store) Claim(ctx context.Context, notification string) (*Run, error) {
 }
 
 func (s *Store) claim(ctx context.Context, notification string) (*Run, error) {
+	s.mu.Lock()
+	busy := s.claiming[notification]
+	s.claiming[notification] = true
+	s.mu.Unlock()
+	if busy {
+		return nil, fmt.Errorf("%w: this node is about to claim it", recovery.ErrConflict)
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.claiming, notification)
+	}()
 	for {
 		s.mu.Lock()
 		sess, draining := s.session, s.draining
@@ -103,24 +114,41 @@ func (s *Store) claim(ctx context.Context, notification string) (*Run, error) {
 		}
 		var q queued
 		var p place
+		var lock holder
 		if err := s.view(ctx, func(x *index) error {
 			var ok bool
 			if q, ok = x.queue.get(notification); !ok {
 				return recovery.ErrNotFound
 			}
 			p = s.place(q.QueueItem)
-			if h, ok := x.locks[p.lock]; ok {
-				return fmt.Errorf("%w: node %s works there on run %s", recovery.ErrConflict, h.Node, h.Run)
-			}
+			lock = x.locks[p.lock]
 			return nil
 		}); err != nil {
 			return nil, err
+		}
+		if lock.created != 0 {
+			if !s.orphaned(lock, q.Run, sess) {
+				return nil, fmt.Errorf("%w: node %s works there on run %s", recovery.ErrConflict, lock.Node, lock.Run)
+			}
+			if _, err := s.commit(ctx, (&txn{name: "claim.drop"}).
+				when(clientv3.Compare(clientv3.CreateRevision(p.lock), "=", lock.created)).do(clientv3.OpDelete(p.lock))); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		r, again, err := s.tryClaim(ctx, sess, notification, q.key, p)
 		if !again {
 			return r, err
 		}
 	}
+}
+
+// orphaned reports whether a lock belongs to a claim of this session that
+// nobody here knows of: the answer to it, or to its end, was lost.
+func (s *Store) orphaned(lock holder, run string, sess *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return lock.Session == sess.name() && lock.Run == run && s.claims[run] == nil
 }
 
 // claimed is what a claim found in the store.
@@ -161,7 +189,7 @@ func (s *Store) tryClaim(ctx context.Context, sess *session, notification, itemK
 		return nil, false, err
 	}
 	t := (&txn{name: "claim"}).when(absent(p.lock), unchanged(itemKey, f.itemMod), unchanged(s.key.notification(notification), f.nMod), unchanged(p.work, f.workMod))
-	w := work{Run: run.ID, Notification: notification, Node: s.cfg.Node, Boot: s.boot, Session: strconv.FormatInt(int64(sess.id), 16), Claims: 1}
+	w := work{Run: run.ID, Notification: notification, Node: s.cfg.Node, Boot: s.boot, Session: sess.name(), Claims: 1}
 	if fresh {
 		q.Run, q.Override, q.NotBefore = run.ID, "", time.Time{}
 		q.Deliveries++
@@ -182,7 +210,7 @@ func (s *Store) tryClaim(ctx context.Context, sess *session, notification, itemK
 	if f.holder == notification {
 		t.when(unchanged(p.hold, f.holdMod)).do(clientv3.OpDelete(p.hold))
 	}
-	lock, err := encode(holder{Run: run.ID, Node: s.cfg.Node})
+	lock, err := encode(holder{Run: run.ID, Node: s.cfg.Node, Session: sess.name()})
 	if err != nil {
 		return nil, false, err
 	}

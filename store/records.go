@@ -92,6 +92,9 @@ func (s *Store) CreateSegment(ctx context.Context, v recovery.Segment) (recovery
 	if v.Name == "" {
 		return fail(fmt.Errorf("%w: no name", recovery.ErrInvalid))
 	}
+	if err := checkNames(v.UUID, v.Name); err != nil {
+		return fail(err)
+	}
 	v.Stamp = recovery.Stamp{Created: now()}
 	data, err := encodeSegment(v)
 	if err != nil {
@@ -164,6 +167,9 @@ func (s *Store) updateSegment(ctx context.Context, uuid string, change func(*rec
 		}
 		if next.Name == "" {
 			return old, fmt.Errorf("%w: no name", recovery.ErrInvalid)
+		}
+		if err := checkNames(next.Name); err != nil {
+			return old, err
 		}
 		next.Stamp.Updated = now()
 		if data, err = encodeSegment(next); err != nil {
@@ -321,6 +327,9 @@ func (s *Store) createHost(ctx context.Context, v recovery.Host) (recovery.Host,
 	if v.Name == "" {
 		return v, fmt.Errorf("%w: no name", recovery.ErrInvalid)
 	}
+	if err := checkNames(v.UUID, v.Name, v.SegmentUUID); err != nil {
+		return v, err
+	}
 	v.Stamp = recovery.Stamp{Created: now()}
 	data, err := encodeHost(v)
 	if err != nil {
@@ -399,6 +408,9 @@ func (s *Store) updateHost(ctx context.Context, uuid string, change func(*recove
 		}
 		if next.Name == "" {
 			return old, fmt.Errorf("%w: no name", recovery.ErrInvalid)
+		}
+		if err := checkNames(next.Name); err != nil {
+			return old, err
 		}
 		next.Stamp.Updated = now()
 		t := (&txn{name: "host.update"}).when(unchanged(key, mod), none(s.key.queueOf(old.SegmentUUID)))

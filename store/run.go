@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -527,22 +528,21 @@ func (r *Run) settle(ctx context.Context, step string, leaving bool, decide func
 		data, created, nMod := found(res[0])
 		itemData, _, itemMod := found(res[1])
 		runData, _, _ := found(res[2])
-		if data == nil || itemData == nil || runData == nil {
-			if err := r.state(); err != nil {
+		var run recovery.Run
+		if runData != nil {
+			if err := decode(runData, &run); err != nil {
 				return err
 			}
-			if err := r.set(ctx, &txn{name: step + ".check"}); err != nil {
-				return err // it was lost
-			}
-			return fmt.Errorf("%w: its notification, queue item or record is not there", ErrDamaged)
+		}
+		if data == nil || itemData == nil || run.Finished {
+			return r.settled(ctx, step, run, decide)
 		}
 		n, err := decodeNotification(data, created)
 		if err != nil {
 			return err
 		}
 		var item recovery.QueueItem
-		var run recovery.Run
-		if err := errors.Join(decode(itemData, &item), decode(runData, &run)); err != nil {
+		if err := decode(itemData, &item); err != nil {
 			return err
 		}
 		var wish *recovery.Abort
@@ -596,6 +596,29 @@ func (r *Run) settle(ctx context.Context, step string, leaving bool, decide func
 	}
 }
 
+// settled tells whether the run that was found to have ended ended as it was
+// to: the answer to that was lost then.
+func (r *Run) settled(ctx context.Context, step string, found recovery.Run, decide func(recovery.Run, *recovery.Notification, *recovery.QueueItem) recovery.Run) error {
+	want := decide(found, &recovery.Notification{}, &recovery.QueueItem{})
+	want.Abort, found.Abort = nil, nil
+	a, err := encode(want)
+	if err != nil {
+		return err
+	}
+	b, err := encode(found)
+	if err != nil {
+		return err
+	}
+	if found.Finished && bytes.Equal(a, b) {
+		r.over()
+		return nil
+	}
+	if err := r.set(ctx, &txn{name: step + ".check"}); err != nil {
+		return errors.Unwrap(err) // most often: the claim is lost
+	}
+	return fmt.Errorf("%w: its notification, queue item or record is not there", ErrDamaged)
+}
+
 // Release gives the claim back with nothing under way: another node, or this
 // one, goes on with the run at once.
 func (r *Run) Release(ctx context.Context) error { return r.wrap(r.release(ctx, true)) }
@@ -616,7 +639,7 @@ func (r *Run) release(ctx context.Context, clean bool) error {
 	t := (&txn{name: "run.release"}).do(clientv3.OpDelete(r.place.lock))
 	w := work{
 		Run: r.id, Notification: r.item.Notification, Node: r.s.cfg.Node, Boot: r.s.boot,
-		Session: strconv.FormatInt(int64(r.session.id), 16), Claims: r.claims, Released: clean && !time.Now().Before(r.firstChange),
+		Session: r.session.name(), Claims: r.claims, Released: clean && !time.Now().Before(r.firstChange),
 	}
 	if err := t.docs(doc{r.place.work, w}); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,9 @@ type session struct {
 	mu   sync.Mutex
 	last time.Time // when the last keep-alive that was answered was sent
 }
+
+// name tells the session from others, those of the same node too.
+func (s *session) name() string { return strconv.FormatInt(int64(s.id), 16) }
 
 func (s *session) alive() bool {
 	select {
@@ -88,9 +92,7 @@ func (s *Store) register(ctx context.Context, wait bool) (*session, error) {
 		sess, err := s.tryRegister(ctx)
 		if err == nil {
 			s.mu.Lock()
-			s.session = sess
-			close(s.lost)
-			s.lost = sess.lost
+			s.session, s.lost = sess, sess.lost
 			s.mu.Unlock()
 			return sess, nil
 		}
@@ -250,7 +252,6 @@ func (s *Store) lose(sess *session) {
 	s.mu.Lock()
 	s.session = nil
 	close(sess.lost)
-	s.lost = make(chan struct{})
 	var mine []*Run
 	for id, r := range s.claims {
 		if r.session == sess {
@@ -291,8 +292,8 @@ func (s *Store) current() *session {
 }
 
 // NodeLost is closed when the node's lease is lost, and all its claims with it.
-// The node then registers anew by itself; NodeLost gives another channel for
-// that.
+// The node then registers anew by itself; from then on NodeLost gives another
+// channel.
 func (s *Store) NodeLost() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -340,12 +341,28 @@ func (s *Store) Nodes(ctx context.Context) ([]recovery.Node, error) {
 	return out, nil
 }
 
-// quiet keeps etcd's own messages to warnings.
+// quiet keeps etcd's own messages to warnings, without those that are about
+// listeners and tokens of clients, of which an embedded one has none, and about
+// its own version, which it looks for until it has one.
 func quiet(log *zap.Logger) *zap.Logger {
-	if log.Core().Enabled(zapcore.WarnLevel) {
-		return log.Named("etcd").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel))
+	if !log.Core().Enabled(zapcore.WarnLevel) {
+		return log
 	}
-	return log
+	return log.Named("etcd").WithOptions(zap.IncreaseLevel(zapcore.WarnLevel), zap.WrapCore(func(c zapcore.Core) zapcore.Core { return idle{c} }))
+}
+
+// idle leaves out messages that would worry people for nothing.
+type idle struct{ zapcore.Core }
+
+func (i idle) With(fields []zapcore.Field) zapcore.Core { return idle{i.Core.With(fields)} }
+
+func (i idle) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	switch e.Message {
+	case "Running http and grpc server on single port. This is not recommended for production.", "simple token is not cryptographically signed",
+		"Failed to detect schema version", "failed to update storage version": // of a store that ends as soon as it was made
+		return ce
+	}
+	return i.Core.Check(e, ce)
 }
 
 // abortsHeard tells the runs of this node that they are to end.

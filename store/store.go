@@ -68,6 +68,10 @@ type Config struct {
 	// Step, when it is set, is called before each durable write with its name, such
 	// as "task.finish".
 	Step func(name string)
+	// Committed, when it is set, is told of each transaction: how long it took, and
+	// why it was not made; recovery.ErrConflict when something it compared had
+	// changed, which is nothing unusual. It must not block.
+	Committed func(name string, took time.Duration, err error)
 }
 
 func (c Config) withDefaults() Config {
@@ -152,7 +156,8 @@ type Store struct {
 
 	mu       sync.Mutex
 	session  *session
-	lost     chan struct{} // of the session, or of the next one while there is none
+	lost     chan struct{}   // of the session, or of the last one while there is none
+	claiming map[string]bool // notifications that are being claimed
 	draining bool
 	compiled int64
 	claims   map[string]*Run // by run id
@@ -181,7 +186,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func newStore(cfg Config) *Store {
 	s := &Store{
 		cfg: cfg, log: cfg.Logger, key: newKeys(cfg.Cluster), boot: uuid.NewString(), began: now(),
-		slots: make(chan *slot, slotCount), done: make(chan struct{}), lost: make(chan struct{}), claims: map[string]*Run{},
+		slots: make(chan *slot, slotCount), done: make(chan struct{}), claims: map[string]*Run{}, claiming: map[string]bool{},
 	}
 	for i := range slotCount {
 		s.slots <- &slot{key: s.key.slot(cfg.Node, s.boot, i), known: true}

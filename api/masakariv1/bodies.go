@@ -11,7 +11,8 @@ var (
 	nameSchema    = schema{types{kindString}, length{1, 255}, name{}}
 	booleanSchema = schema{types{kindBool, kindString}, boolOrWord{}}
 	proseOrNull   = schema{types{kindString, kindNull}, prose{}}
-	// A host without these would have no use for null, and Masakari fails on it.
+	// Masakari lets null through here, for a host's type and control attributes,
+	// and fails on it.
 	hostTypeSchema = schema{types{kindString}, length{0, 255}, matching(`^[a-zA-Z0-9]*$`, `^[a-zA-Z0-9]*$`)}
 	proseSchema    = schema{types{kindString}, prose{}}
 	methodSchema   = schema{types{kindString}, enum{

@@ -190,12 +190,15 @@ func updateHost(c *call) (any, error) {
 		return nil, err
 	}
 	in, _ := c.body.get("host")
-	if _, named := in.get("name"); named {
-		if err := c.checkName(in.str("name")); err != nil {
-			return nil, err
-		}
-	}
+	_, unchecked := in.get("name")
 	made, err := c.cfg.Store.UpdateHost(c.ctx(), h.UUID, func(h *recovery.Host) error {
+		// Here, because a host in use is refused before Nova is asked.
+		if unchecked {
+			if err := c.checkName(in.str("name")); err != nil {
+				return err
+			}
+			unchecked = false
+		}
 		changeHost(in, h)
 		return nil
 	})

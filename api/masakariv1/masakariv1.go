@@ -39,6 +39,8 @@ type Store interface {
 	Hosts(ctx context.Context) ([]recovery.Host, error)
 	Host(ctx context.Context, uuid string) (recovery.Host, error)
 	CreateHost(ctx context.Context, h recovery.Host) (recovery.Host, error)
+	// UpdateHost calls change after it has refused a host in use, perhaps more
+	// than once; change may take its time.
 	UpdateHost(ctx context.Context, uuid string, change func(*recovery.Host) error) (recovery.Host, error)
 	DeleteHost(ctx context.Context, uuid string) error
 

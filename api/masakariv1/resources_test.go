@@ -1,6 +1,7 @@
 package masakariv1_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -244,6 +245,7 @@ func testHosts(t *testing.T, s *service) {
 	// In use: the other hosts of the segment cannot be changed, one more can come.
 	n := s.notify("compute-2", "2026-11-23T00:00:00")
 	s.ask("PUT", base+"/"+id, update+" ").wantFault(409, "Host "+id+" can't be updated as it is in-use to process notifications.")
+	s.ask("PUT", base+"/"+id, `{"host": {"name": "ghost"}}`).wantFault(409, "Host "+id+" can't be updated as it is in-use to process notifications.")
 	s.ask("DELETE", base+"/"+id, nil).wantFault(409, "Host "+id+" can't be deleted as it is in-use to process notifications.")
 	s.host(segment, "compute-3")
 	s.end(n, recovery.StatusIgnored, "")
@@ -322,7 +324,7 @@ func testNotifications(t *testing.T, s *service) {
 // TestVerdict stores what needs no recovery with its end, at once, and tells
 // the sender what senders are told.
 func TestVerdict(t *testing.T) {
-	s := serve(t, func(c *api.Config) {
+	eachStore(t, testVerdict, func(c *api.Config) {
 		c.Masakari.Verdict = func(n recovery.Notification) (recovery.NotificationStatus, string) {
 			if n.PayloadText("vir_domain_event") == "STOPPED_DESTROYED" {
 				return recovery.StatusIgnored, "no flow answers it"
@@ -330,6 +332,10 @@ func TestVerdict(t *testing.T) {
 			return "", ""
 		}
 	})
+}
+
+func testVerdict(t *testing.T, s *service) {
+	t.Helper()
 	s.host(s.segment("v"), "compute-1")
 	body := `{"notification": {"type": "VM", "hostname": "compute-1", "generated_time": "2026-11-23",
 		"payload": {"event": "LIFECYCLE", "instance_uuid": "` + otherUUID + `", "vir_domain_event": "%s"}}}`
@@ -342,6 +348,42 @@ func TestVerdict(t *testing.T) {
 		if status := s.ask("GET", "/v1/notifications/"+id, nil).text("notification.status"); status != want {
 			t.Errorf("%s: status = %s, want %s", event, status, want)
 		}
+		s.ask("POST", "/v1/notifications", fmt.Sprintf(body, event)).wantFault(409, "Notification received from host compute-1 of type VM is duplicate.")
+	}
+	if s.real == nil {
+		return
+	}
+	queue, err := s.real.Queue(t.Context())
+	if err != nil || len(queue) != 1 {
+		t.Errorf("queue = %v, %v; want the one that needs a run", queue, err)
+	}
+}
+
+// TestOrigin keeps with a notification the request and trace that brought it.
+func TestOrigin(t *testing.T) {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	tests := []struct {
+		name, header string
+		change       func(*api.Config)
+		want         string
+	}{
+		{"none", "", func(*api.Config) {}, ""},
+		{"the client's", parent, func(*api.Config) {}, parent},
+		{"nonsense", "00-zz", func(*api.Config) {}, ""},
+		{"the server's span", parent, func(c *api.Config) {
+			c.Trace = func(context.Context) string { return "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01" }
+		}, "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := serve(t, tt.change)
+			s.host(s.segment("o"), "compute-1")
+			id := s.ask("POST", "/v1/notifications", notification("compute-1", "2026-11-23"), "Traceparent", tt.header).
+				wantStatus(202).header.Get("X-Openstack-Request-Id")
+			if n := s.store.notifications[0]; n.Trace != tt.want || n.RequestID != id {
+				t.Errorf("trace %q, request %q; want %q, %q", n.Trace, n.RequestID, tt.want, id)
+			}
+		})
 	}
 }
 

@@ -106,17 +106,25 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 	if err := clash(versions, ver); err != nil {
 		return clashFor(v, err)
 	}
+	if err := sameVersion(versions, ver); err != nil {
+		return err
+	}
 	if err := a.roomFor(versions, ver); err != nil {
 		return err
 	}
 	kept, revision, err := a.cfg.Modules.PutModule(ctx, ver, bytes.NewReader(wasm))
-	if errors.Is(err, recovery.ErrExists) {
-		return &Refusal{Code: http.StatusConflict, Message: "another module with one of its keys was uploaded meanwhile", Hint: "upload it again to see which", Err: err}
+	if errors.Is(err, recovery.ErrExists) || errors.Is(err, recovery.ErrConflict) {
+		return &Refusal{Code: http.StatusConflict, Message: "another upload took its version or one of its keys meanwhile", Hint: "upload it again to see which", Err: err}
 	}
 	if err != nil {
 		return err
 	}
 	doc := ModuleAnswer{Version: kept}
+	for _, v := range versions {
+		if SetsAside(kept, v) {
+			doc.Note = "it has a key of " + nameOf(v) + ", which is not active any more"
+		}
+	}
 	if !kept.Active {
 		doc.Note = "another version is pinned and stays the active one"
 		doc.Waiting = []string{}
@@ -218,6 +226,25 @@ func clash(versions []recovery.ModuleVersion, next recovery.ModuleVersion) error
 			if slices.Contains(v.Keys, key) {
 				e := &keyClash{key, next, v}
 				return &Refusal{Code: http.StatusConflict, Message: e.Error(), Hint: "give the task another key in task.yaml, or remove the other module", Err: e}
+			}
+		}
+	}
+	return nil
+}
+
+// SetsAside reports whether a version of the operator's has a key of a tenant's
+// active one, which then is active no more.
+func SetsAside(next, other recovery.ModuleVersion) bool {
+	return next.Tenant == "" && other.Tenant != "" && other.Active && slices.ContainsFunc(next.Keys, func(key string) bool { return slices.Contains(other.Keys, key) })
+}
+
+// sameVersion refuses other bytes under the number of a version that is there.
+func sameVersion(versions []recovery.ModuleVersion, next recovery.ModuleVersion) error {
+	for _, v := range versions {
+		if v.Tenant == next.Tenant && v.Library == next.Library && v.Version == next.Version && v.Digest != next.Digest {
+			return &Refusal{
+				Code: http.StatusConflict, Message: nameOf(v) + " is there already, with other bytes", Hint: "a version never changes: raise version in task.yaml",
+				Err: recovery.ErrExists,
 			}
 		}
 	}

@@ -73,7 +73,9 @@ type Modules interface {
 	// version of its module is pinned. It is durable when it returns, and seen by
 	// every claim that comes after. The revision is the one that a node's
 	// recovery.Node.Modules reaches when the node has it. A version that is there
-	// already is no error. recovery.ErrExists when a key is taken meanwhile.
+	// already is no error. recovery.ErrExists when there are other bytes of the same
+	// version, recovery.ErrConflict when a key is taken meanwhile; tenants' versions
+	// that SetsAside tells of make way.
 	PutModule(ctx context.Context, v recovery.ModuleVersion, wasm io.Reader) (kept recovery.ModuleVersion, revision int64, err error)
 	// Module opens the bytes of a version; recovery.ErrNotFound.
 	Module(ctx context.Context, digest string) (io.ReadCloser, error)

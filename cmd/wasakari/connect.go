@@ -25,7 +25,7 @@ type cloudFlags struct {
 	simulate bool
 	scenario string
 	// observe is told of each request to the cloud; may be nil.
-	observe func(service string, req *http.Request) (*http.Request, func(*http.Response, error))
+	observe func(service string, req *http.Request) (_ *http.Request, done func(status int, header http.Header, err error))
 }
 
 func (c *cloudFlags) flags(cmd *cobra.Command) {

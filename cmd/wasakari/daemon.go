@@ -10,11 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wasakari/wasakari/api/wasakariv1"
+	"github.com/wasakari/wasakari/api/wasakariv1/webhook"
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/engine"
 	"github.com/wasakari/wasakari/internal/audit"
@@ -41,6 +44,8 @@ type daemon struct {
 	audit     *audit.Log
 	tel       *telemetry.Telemetry
 	callers   *callers
+	events    *wasakariv1.Events // of the door
+	loading   sync.Mutex // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
 }
@@ -108,7 +113,10 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 			return fmt.Errorf("segment of the simulated cloud: %w", err)
 		}
 	}
-	sv.measure()
+	sv.tel.Queue(sv.store.Queue)
+	sv.tel.Ready(sv.store.Ready)
+	sv.tel.Lease(sv.store.LeaseLeft)
+	measureSandboxes(sv.tel, sv.rt)
 	if sv.callers, err = sv.newCallers(cfg); err != nil {
 		return err
 	}
@@ -124,18 +132,28 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	if err != nil {
 		return usagef("--listen: %w; name another address, or end who has it", err)
 	}
+	hooks, err := sv.webhooks(cfg)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
 	metrics, err := sv.metricsListener(ctx, cfg)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	before := reload.State(sv.watched())
+	before := reload.State(sv.watched(cfg))
 	sv.announce(ln.Addr(), cfg)
 
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return door.serve(gctx, ln) })
 	group.Go(func() error { return sv.engine.Run(gctx) })
 	group.Go(func() error { return sv.follow(gctx) })
-	group.Go(func() error { return sv.reloading(gctx, before) })
+	group.Go(func() error {
+		sv.follower(cfg, before).follow(gctx)
+		return nil
+	})
+	if hooks != nil {
+		group.Go(func() error { return hooks.Run(gctx) })
+	}
 	group.Go(func() error {
 		sv.notifier.Watchdog(gctx, func(context.Context) error { return nil })
 		return nil
@@ -143,7 +161,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	if metrics != nil {
 		group.Go(func() error { return sv.tel.ServeMetrics(gctx, metrics) })
 	}
-	sv.notifier.Ready("serving")
+	sv.notifier.Ready(statusServing)
 	stopping := context.AfterFunc(gctx, func() { sv.notifier.Stopping("handing runs over") })
 	defer stopping()
 	err = group.Wait()
@@ -167,6 +185,93 @@ func (sv *daemon) metricsListener(ctx context.Context, cfg *config.Config) (net.
 		return nil, usagef("[telemetry] metrics_listen: %w; name another address with --metrics-listen", err)
 	}
 	return ln, nil
+}
+
+// statusServing is what the service manager shows of a node that is well.
+const statusServing = "serving"
+
+// follower reads configuration and task folders again when they change.
+func (sv *daemon) follower(cfg *config.Config, before string) *follower {
+	return &follower{
+		now: cfg, before: before, files: sv.watched, signals: sv.w.hangups,
+		read: func() (*config.Config, error) {
+			src, err := sv.flags.sources(sv.w)
+			if err != nil {
+				return nil, err
+			}
+			return config.Load(src)
+		},
+		apply:  sv.apply,
+		notify: sv.notifier, status: statusServing, tel: sv.tel, audit: sv.audit, log: sv.log,
+	}
+}
+
+// watched lists the files and folders that a configuration comes from.
+func (sv *daemon) watched(cfg *config.Config) []string {
+	files := configFiles(cfg, &sv.flags.settings)
+	folders, err := sv.flags.folders(cfg)
+	if err != nil {
+		sv.log.Warn("task folders not watched", zap.Error(err))
+	}
+	for _, f := range folders {
+		files = append(files, f.dir)
+	}
+	for _, name := range append([]string{cfg.Policy.File}, cfg.Policy.Dirs...) {
+		if path, ok := cfg.Find(name); ok {
+			files = append(files, path)
+		}
+	}
+	return files
+}
+
+// apply makes a configuration that was read again hold. Its error says that
+// the former one stays.
+func (sv *daemon) apply(ctx context.Context, cfg *config.Config) error {
+	policy, warnings, err := callersPolicy(cfg)
+	if err != nil {
+		return err
+	}
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
+	if err := sv.load(ctx, cfg); err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		sv.log.Warn("policy", zap.String("problem", warning))
+	}
+	sv.callers.policy.Adopt(policy)
+	sv.engine.SetIntervals(intervals(cfg))
+	return nil
+}
+
+// webhooks makes what tells others how runs end; nil when nobody is to be told.
+func (sv *daemon) webhooks(cfg *config.Config) (*webhook.Sender, error) {
+	o := cfg.Webhooks
+	if len(o.URLs) == 0 {
+		return nil, nil //nolint:nilnil // there are none
+	}
+	c := webhook.Config{
+		Secret: string(o.Secret), Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
+		Logger: sv.log,
+	}
+	for _, u := range o.URLs {
+		c.URLs = append(c.URLs, string(u))
+	}
+	if o.CAFile != "" {
+		pem, err := readFile(o.CAFile, maxCAFile)
+		if err != nil {
+			return nil, usagef("[webhooks] ca_file: %w", err)
+		}
+		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+		if !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, usagef("[webhooks] ca_file %s: no certificate in it", o.CAFile)
+		}
+	}
+	s, err := webhook.New(c)
+	if err != nil {
+		return nil, usagef("[webhooks] %w", err)
+	}
+	return s, nil
 }
 
 // load makes a snapshot of cfg current, and tells what is wrong in it.
@@ -193,52 +298,70 @@ func (sv *daemon) follow(ctx context.Context) error {
 		if !change.Modules && !change.Lost {
 			continue
 		}
-		snap, release := sv.snapshots.newest()
-		cfg := snap.cfg
-		release()
-		if err := sv.load(ctx, cfg); err != nil && ctx.Err() == nil {
+		if err := sv.refresh(ctx); err != nil && ctx.Err() == nil {
 			sv.log.Error("modules not read", zap.Error(err))
 		}
 	}
 	return ctx.Err()
 }
 
+// refresh makes a snapshot of what is uploaded now, with the same
+// configuration.
+func (sv *daemon) refresh(ctx context.Context) error {
+	sv.loading.Lock()
+	defer sv.loading.Unlock()
+	snap, release := sv.snapshots.newest()
+	cfg := snap.cfg
+	release()
+	return sv.load(ctx, cfg)
+}
+
 // storeConfig says where state is kept; done takes away what was only for this
 // process.
 func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func() error, err error) {
-	s := cfg.Store
-	opt = store.Config{
-		Dir: s.Dir, Endpoints: s.Endpoints, Username: s.Username, Password: string(s.Password),
-		Cluster: cfg.Wasakari.Cluster, Node: sv.node, Version: version,
-		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
-		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
-		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
-		Logger: sv.log.Named("store"),
-	}
 	done = func() error { return nil }
-	if sv.flags.storeDir != "" {
-		opt.Dir, opt.Endpoints = sv.flags.storeDir, nil
-	}
-	switch {
-	case len(opt.Endpoints) > 0:
-		opt.Dir = ""
-		opt.TLS, err = storeTLS(s)
+	if opt, err = storeOf(cfg, sv.w, sv.flags.storeDir); err != nil {
 		return opt, done, err
-	case opt.Dir != "":
-		return opt, done, nil
-	case sv.cloud.sim != nil && sv.flags.stateDir == "":
+	}
+	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
+		opt.Endpoints = nil
 		if opt.Dir, err = os.MkdirTemp("", "wasakari-simulated-"); err != nil {
 			return opt, done, fmt.Errorf("folder of the store: %w", err)
 		}
-		return opt, func() error { return os.RemoveAll(opt.Dir) }, nil
+		done = func() error { return os.RemoveAll(opt.Dir) }
 	}
-	dir, err := stateFolder(cfg.Wasakari.StateDir, sv.w)
-	if err != nil {
-		return opt, done, usagef("state folder: %w; name one with --state-dir", err)
-	}
-	opt.Dir = filepath.Join(dir, "store")
 	return opt, done, nil
+}
+
+// storeOf says which store a configuration names; dir counts before it.
+func storeOf(cfg *config.Config, w world, dir string) (store.Config, error) {
+	s := cfg.Store
+	opt := store.Config{
+		Cluster: cfg.Wasakari.Cluster, Version: version,
+		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
+		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
+		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
+	}
+	switch {
+	case dir != "":
+		opt.Dir = dir
+	case len(s.Endpoints) > 0:
+		opt.Endpoints, opt.Username, opt.Password = s.Endpoints, s.Username, string(s.Password)
+		var err error
+		opt.TLS, err = storeTLS(s)
+		return opt, err
+	case s.Dir != "":
+		opt.Dir = s.Dir
+	default:
+		state, err := stateFolder(cfg.Wasakari.StateDir, w)
+		if err != nil {
+			return opt, usagef("state folder: %w; name one with --state-dir", err)
+		}
+		opt.Dir = filepath.Join(state, "store")
+	}
+	return opt, nil
 }
 
 // storeTLS is how the members of an etcd cluster are spoken to.
@@ -270,9 +393,9 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	d := cfg.Default
 	c := engine.Config{
-		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud}, Cloud: sv.cloud.Client,
+		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine(), sv.log.Named("engine")}, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
 	return c
 }

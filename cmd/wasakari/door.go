@@ -10,6 +10,7 @@ import (
 	"github.com/wasakari/wasakari/api/masakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
 )
@@ -19,6 +20,7 @@ type door struct {
 	handler http.Handler
 	own     *wasakariv1.API
 	events  *wasakariv1.Events
+	changes func(context.Context) <-chan recovery.Change
 	server  api.ServeConfig
 }
 
@@ -27,8 +29,18 @@ func (d *door) close() {
 	d.own.Close()
 }
 
-// serve answers on ln until ctx ends.
+// serve answers on ln until ctx ends, and tells those who follow what changes.
 func (d *door) serve(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		d.events.Follow(d.changes(ctx))
+	}()
+	defer func() {
+		cancel()
+		<-followed
+	}()
 	stop := context.AfterFunc(ctx, d.own.Close)
 	defer stop()
 	return api.Serve(ctx, ln, d.handler, d.server)
@@ -36,7 +48,7 @@ func (d *door) serve(ctx context.Context, ln net.Listener) error {
 
 // door makes the API.
 func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err error) {
-	d := &door{events: wasakariv1.NewEvents(0), server: api.ServeConfig{
+	d := &door{events: wasakariv1.NewEvents(0), changes: sv.store.Watch, server: api.ServeConfig{
 		MaxHeaderBytes: cfg.WSGI.MaxHeaderLine, NoKeepAlive: !cfg.WSGI.KeepAlive, IdleTimeout: cfg.WSGI.ClientSocketTimeout,
 		Logger: sv.log.Named("api"),
 	}}
@@ -45,9 +57,10 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 			return nil, &usageError{err}
 		}
 	}
+	sv.events = d.events
 	who := sv.callers
 	if d.own, err = wasakariv1.New(wasakariv1.Config{
-		Caller: who.of, Store: ownStore{sv.store}, Modules: moduleStore{sv.store}, Admit: admission{sv.snapshots},
+		Caller: who.of, Store: ownStore{sv.store}, Modules: uploadStore{sv.store}, Admit: admission{sv.snapshots},
 		Flows: flowList{sv.snapshots}, Servers: serverTenants{sv.cloud}, Events: d.events,
 		MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20, Logger: sv.log,
 	}); err != nil {
@@ -63,13 +76,25 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 		Wasakari: d.own, Describe: wasakariv1.Describe,
 		MaxBody: int64(cfg.Middleware.MaxRequestBodySize), MaxUpload: int64(cfg.Wasakari.ModuleMiB)<<20 + 1,
 		LinkPrefix: cfg.Default.OSAPILinkPrefix, ProxyHeaders: cfg.Middleware.EnableProxyHeadersParsing,
-		Ready: sv.store.Ready, Observe: sv.answered, Audit: sv.changed, Logger: sv.log.Named("api"),
+		Ready: sv.store.Ready, Observe: answered(sv.tel), Audit: auditedAPI(sv.audit), Trace: telemetry.Traceparent, Logger: sv.log.Named("api"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.handler = sv.traced(d.handler)
+	d.handler = sv.tel.Middleware(d.handler)
 	return d, nil
+}
+
+// observed tells those who follow a run what is not in the store, or not yet: what
+// its tasks log, and their progress.
+func (sv *daemon) observed(run string, e recovery.Event) {
+	ev := wasakariv1.Event{Change: recovery.Change{RunID: run}, Time: e.Time, Log: e.Log}
+	if t := e.Task; t != nil && t.Status == recovery.TaskRunning && len(t.Progress) > 0 {
+		ev.Task = t
+	}
+	if ev.Log != nil || ev.Task != nil {
+		sv.events.Publish(ev)
+	}
 }
 
 // ownStore is the store as Wasakari's own API wants it.
@@ -102,62 +127,5 @@ type flowList struct{ *snapshots }
 func (f flowList) Flows(context.Context) ([]wasakariv1.Flow, error) {
 	snap, release := f.newest()
 	defer release()
-	var list []wasakariv1.Flow
-	add := func(segment, project string, fl recovery.Flow) {
-		list = append(list, snap.describe(segment, project, fl))
-	}
-	for _, kind := range recovery.FlowKinds() {
-		fl, err := snap.cfg.Flow(kind)
-		if err != nil {
-			return nil, err
-		}
-		add("", "", fl)
-	}
-	for _, segment := range snap.cfg.Segments() {
-		for _, kind := range recovery.FlowKinds() {
-			fl, own, err := snap.cfg.SegmentFlow(segment, kind)
-			if err != nil {
-				return nil, err
-			}
-			if own {
-				add(segment, "", fl)
-			}
-		}
-	}
-	for _, project := range snap.cfg.FlowTenants() {
-		if fl, ok := snap.cfg.TenantFlow(project); ok {
-			add("", project, fl)
-		}
-	}
-	return list, nil
-}
-
-// describe tells how a flow stands.
-func (s *snapshot) describe(segment, project string, fl recovery.Flow) wasakariv1.Flow {
-	out := wasakariv1.Flow{Kind: fl.Kind, Segment: segment, Project: project, At: fl.Pos.String(), Tasks: []wasakariv1.FlowTask{}, Problems: []string{}}
-	if _, err := s.checkFlow(fl, nil); err != nil {
-		for _, problem := range unjoined(err) {
-			out.Problems = append(out.Problems, problem.Error())
-		}
-	}
-	for _, phase := range recovery.Phases() {
-		for _, ref := range fl.Tasks(phase) {
-			ft := wasakariv1.FlowTask{
-				Phase: phase, Key: ref.Key, At: ref.Pos.String(), Requires: []string{}, Provides: []string{}, Granted: []string{}, Missing: []string{},
-			}
-			if task, ok := s.catalog.Task(ref.Key); ok {
-				ft.Standard, ft.Library, ft.Tenant, ft.Version, ft.Digest, ft.Source, ft.Summary = task.Standard, task.Library, task.Tenant, task.Version, task.Digest, task.Source, task.Summary
-				ft.Requires, ft.Provides = append(ft.Requires, task.Requires...), append(ft.Provides, task.Provides...)
-				for _, what := range task.Asks() {
-					if task.Standard || s.granted(task, what) {
-						ft.Granted = append(ft.Granted, what)
-					} else {
-						ft.Missing = append(ft.Missing, what)
-					}
-				}
-			}
-			out.Tasks = append(out.Tasks, ft)
-		}
-	}
-	return out
+	return snap.flowDocuments(), nil
 }

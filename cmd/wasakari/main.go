@@ -30,11 +30,13 @@ func interruptible(w world) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	atOnce := "locks of the run may be left on servers: wasakari run --resume takes them off"
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "serve": // it reads its configuration again
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
 		w.hangups = hangups
+		atOnce = "its runs go on when a node has its leases, or when it starts again"
 	case !signal.Ignored(syscall.SIGHUP): // as under nohup
 		signal.Notify(signals, syscall.SIGHUP)
 	}
@@ -44,7 +46,7 @@ func interruptible(w world) int {
 		<-signals
 		cancel()
 		<-signals // whoever asks twice does not want to wait for the undo list
-		fmt.Fprint(os.Stderr, "\nwasakari: stopped at once; locks of the run may be left on servers: wasakari run --resume takes them off\n")
+		fmt.Fprintf(os.Stderr, "\nwasakari: stopped at once; %s\n", atOnce)
 		os.Exit(exitInterrupted)
 	}()
 	return execute(ctx, os.Args[1:], w)

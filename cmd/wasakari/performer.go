@@ -40,9 +40,6 @@ func (p *performer) Prepare(ctx context.Context, run recovery.Run, seg recovery.
 		}
 	}
 	flow.Pin(&run, plans)
-	if err := p.keepModules(ctx, snap, run); err != nil {
-		return run, err
-	}
 	if p.cloud.sim != nil { // nothing else would make the simulated host fail
 		if host := failedHost(run.Flows[0], run.Inputs); host != "" {
 			if err := p.cloud.sim.FailHost(host); err != nil {
@@ -70,27 +67,6 @@ func (p *performer) flowOf(ctx context.Context, cfg *config.Config, kind recover
 	}
 	f, _, err := cfg.SegmentFlow(seg.UUID, kind)
 	return f, err
-}
-
-// keepModules puts the modules of a run where every node finds them.
-func (p *performer) keepModules(ctx context.Context, snap *snapshot, run recovery.Run) error {
-	for _, task := range snap.pinnable(run) {
-		err := p.snapshots.uploads.KeepModule(ctx, task, func() ([]byte, error) {
-			wasm, err := readFile(task.Source, int64(snap.cfg.Wasakari.ModuleMiB)<<20)
-			if err == nil && digestOf(wasm) != task.Digest {
-				err = fmt.Errorf("%s: %w: it is not what was admitted", task.Source, recovery.ErrConflict)
-			}
-			return wasm, err
-		})
-		if errors.Is(err, recovery.ErrUnavailable) || ctx.Err() != nil {
-			return fmt.Errorf("module of task %s: %w", task.Key, err)
-		}
-		if err != nil {
-			// This node has it; only a node that takes the run over would miss it.
-			snap.log.Warn("module not kept for other nodes", zap.String("run", run.ID), zap.String("task", task.Key), zap.Error(err))
-		}
-	}
-	return nil
 }
 
 // Perform runs a claimed run to its end, or goes on with it.

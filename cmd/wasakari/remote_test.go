@@ -19,6 +19,7 @@ import (
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/novasim"
 	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // remote is a server of the API over memory, which admits modules as the service
@@ -103,7 +104,7 @@ func (c remoteCaller) May(rule string, target map[string]string) error {
 }
 
 func (s *remote) Admit(ctx context.Context, tenant string, wasm []byte) (recovery.ModuleVersion, error) {
-	return s.loaded.admitUpload(ctx, s.loaded.rt, tenant, wasm)
+	return s.loaded.admitUpload(ctx, s.loaded.rt, func(m *runtime.Module) { _ = m.Close(context.WithoutCancel(ctx)) }, tenant, wasm)
 }
 
 func (s *remote) Flows(context.Context) ([]wasakariv1.Flow, error) {
@@ -514,5 +515,114 @@ func TestRemoteLogin(t *testing.T) {
 	t.Cleanup(thief.Close)
 	if r := p.run(t.Context(), t, "node", "list", "--server", thief.URL); r.code != exitUsage {
 		t.Errorf("redirected: %+v", r)
+	}
+}
+
+// The whole way through a server: a module is uploaded and used, its versions
+// change, a run is followed, and how it ends is told.
+func TestServeRemote(t *testing.T) {
+	told := make(chan string, 64)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Wasakari-Signature") != "" {
+			told <- r.Header.Get("X-Wasakari-Event")
+		}
+	}))
+	t.Cleanup(hook.Close)
+	key := abi.ManifestTask{Key: "a_task", Uses: []string{"kv.*"}}
+	p := newPlace(t, map[string]string{
+		"one.wasm":   wasmOf(t, "acme", "1.0.0", key),
+		"other.wasm": wasmOf(t, "acme", "1.0.0", key, abi.ManifestTask{Key: "b_task"}),
+		"two.wasm":   wasmOf(t, "acme", "1.1.0", key),
+		"clash.wasm": wasmOf(t, "clash", "1.0.0", key),
+		"serve.conf": `[taskflow_driver_recovery_flows]
+process_failure_recovery_tasks = pre:['a_task'],main:['disable_compute_node_task'],post:[]
+[grants]
+acme = kv.*
+[webhooks]
+url = ` + hook.URL + `
+secret = hush
+`,
+	})
+	s := p.serve(t, "--simulate", "--config-file", "DIR/serve.conf")
+	p.stdout = nil
+	p.environ = append(p.environ, "WASAKARI_SERVER="+s.url)
+	if r := p.run(t.Context(), t, "flow", "check"); r.code != exitUsage || !strings.Contains(r.stderr, "flow process: DIR/serve.conf:2:") {
+		t.Errorf("check before the upload: %+v", r)
+	}
+	for _, step := range []struct {
+		args []string
+		code int
+		want string // in what is printed
+	}{
+		{[]string{"task", "push", "DIR/one.wasm"}, exitOK, "active, compiled on every node"},
+		{[]string{"flow", "check"}, exitOK, "all flows are good"},
+		{[]string{"task", "push", "DIR/one.wasm"}, exitOK, "active, compiled on every node"},
+		{[]string{"task", "push", "DIR/other.wasm"}, exitFailed, "is there already, with other bytes; a version never changes: raise version in task.yaml"},
+		{[]string{"task", "push", "DIR/clash.wasm"}, exitFailed, "task a_task is in library acme 1.0.0"},
+		{[]string{"task", "push", "DIR/two.wasm"}, exitOK, "acme 1.1.0, tasks a_task"},
+		{[]string{"task", "pin", "a_task", "1.0.0"}, exitOK, "acme 1.0.0"},
+		{[]string{"flow", "show", "process"}, exitOK, "acme 1.0.0"},
+		{[]string{"task", "rm", "a_task", "1.0.0"}, exitFailed, "is the active one"},
+		{[]string{"task", "rm", "a_task"}, exitFailed, "task a_task of library acme stands in flow process"},
+		{[]string{"task", "unpin", "a_task"}, exitOK, "the next upload becomes the active version"},
+		{[]string{"task", "push", "DIR/two.wasm"}, exitOK, "acme 1.1.0, tasks a_task"},
+		{[]string{"task", "rm", "a_task", "1.0.0"}, exitOK, "removed version 1.0.0"},
+		{[]string{"task", "versions", "a_task"}, exitOK, "active"},
+		{[]string{"node", "list"}, exitOK, "compiled"},
+	} {
+		if r := p.run(t.Context(), t, step.args...); r.code != step.code || !strings.Contains(r.stdout+r.stderr, step.want) {
+			t.Errorf("%s: exit %d, want %d and %q\n%s%s", strings.Join(step.args, " "), r.code, step.code, step.want, r.stdout, r.stderr)
+		}
+	}
+	var sent notificationDoc
+	s.ask(t, "POST", "/v1/notifications", `{"notification": {"type": "PROCESS", "hostname": "compute-1", "generated_time": "2026-11-23T10:00:00",
+		"payload": {"event": "STOPPED", "process_name": "nova-compute"}}}`, nil, &sent)
+	if done := s.final(t, sent.Notification.UUID); done.Notification.Status != "finished" {
+		t.Fatalf("notification %+v", done)
+	}
+	var list wasakariv1.RunList
+	r := p.run(t.Context(), t, "runs", "list", "--notification", sent.Notification.UUID, "-o", "json")
+	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list.Runs) != 1 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	id := list.Runs[0].ID
+	if r := p.run(t.Context(), t, "runs", "watch", id); r.code != exitOK || !strings.Contains(r.stdout, "pre a_task") || !strings.HasSuffix(r.stdout, "\nfinished\n") {
+		t.Errorf("watch: %+v", r)
+	}
+	if r := p.run(t.Context(), t, "runs", "show", id); r.code != exitOK || !strings.Contains(r.stdout, "nova.service_disable") || !strings.Contains(r.stdout, "req-") {
+		t.Errorf("show: %+v", r)
+	}
+	if r := p.run(t.Context(), t, "runs", "abort", id, "--reason", "x"); r.code != exitFailed {
+		t.Errorf("abort of one that has ended: %+v", r)
+	}
+	events := []string{<-told, <-told}
+	if !slices.Equal(events, []string{"run.finished", "notification.finished"}) {
+		t.Errorf("told %q", events)
+	}
+	if r := s.stop(); r.code != exitOK {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+}
+
+// Who follows a run while it goes on sees its tasks as they come.
+func TestServeWatch(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate")
+	p.environ = append(p.environ, "WASAKARI_SERVER="+s.url)
+	p.stdout = nil
+	var sent notificationDoc
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent)
+	var list wasakariv1.RunList
+	for len(list.Runs) == 0 {
+		s.ask(t, "GET", "/wasakari/v1/runs", "", nil, &list)
+	}
+	r := p.run(t.Context(), t, "runs", "watch", list.Runs[0].ID)
+	for _, want := range []string{"run " + list.Runs[0].ID + ", compute-1\n", "post evacuate_instances_task: started\n", " succeeded compute-1 → ", "\nfinished\n"} {
+		if r.code != exitOK || !strings.Contains(r.stdout, want) {
+			t.Errorf("exit %d, lacks %q:\n%s%s", r.code, want, r.stdout, r.stderr)
+		}
+	}
+	if r := s.stop(); r.code != exitOK {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }

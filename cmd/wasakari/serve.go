@@ -85,6 +85,9 @@ func (f *serveFlags) serve(ctx context.Context, w world) error {
 		if _, _, err := f.options(w, cfg); err != nil {
 			return usagef("%w", err)
 		}
+		if err := cfg.CheckService(); err != nil {
+			return &usageError{err}
+		}
 	}
 	sv := &daemon{w: w, flags: f, log: log}
 	return sv.run(ctx, cfg)

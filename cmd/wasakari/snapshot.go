@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/config"
-	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
@@ -56,8 +54,6 @@ type uploads interface {
 	Modules(ctx context.Context) ([]recovery.ModuleVersion, error)
 	ModulesRevision(ctx context.Context) (int64, error)
 	ModuleBytes(ctx context.Context, digest string) ([]byte, error)
-	// KeepModule keeps a module that nobody uploaded, so that every node has it.
-	KeepModule(ctx context.Context, task recovery.Task, wasm func() ([]byte, error)) error
 }
 
 // snapshots gives out the newest snapshot, and keeps older ones as long as runs
@@ -207,24 +203,3 @@ func (s *snapshots) forRun(ctx context.Context, run recovery.Run) (_ *snapshot, 
 	}
 	return own, sync.OnceFunc(func() { s.release(own) }), nil
 }
-
-// pinnable lists the modules of a snapshot that are not built in, by digest: a
-// run that has them must find them on any node.
-func (s *snapshot) pinnable(run recovery.Run) map[string]recovery.Task {
-	out := map[string]recovery.Task{}
-	for key, digest := range run.Modules {
-		if task, ok := s.catalog.Task(key); ok && !task.Standard {
-			out[digest] = task
-		}
-	}
-	return out
-}
-
-// check checks what the snapshot can do, for a person: nil when all flows can
-// run.
-func (s *snapshot) check() error {
-	return errors.Join(errors.Join(s.problems...), s.checkAll())
-}
-
-// standardDigest is that of the module that is built in.
-func standardDigest() string { return digestOf(standardtasks.Module()) }

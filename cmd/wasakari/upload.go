@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 
 	"github.com/wasakari/wasakari/api/wasakariv1"
@@ -18,9 +17,9 @@ const uploadName = "the module"
 
 // admitUpload decides whether a module that is uploaded for a tenant, or for the
 // operator, can be taken beside what is loaded, and tells what it says about
-// itself. a keeps what it admitted. Refusals are *wasakariv1.Refusal. Whether
-// another upload has one of its keys is for the caller.
-func (l *loaded) admitUpload(ctx context.Context, a admitter, tenant string, wasm []byte) (recovery.ModuleVersion, error) {
+// itself. release gets the module that a admitted. Refusals are
+// *wasakariv1.Refusal. Whether another upload has one of its keys is for the API.
+func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runtime.Module), tenant string, wasm []byte) (recovery.ModuleVersion, error) {
 	var none recovery.ModuleVersion
 	if most := l.cfg.Wasakari.ModuleMiB << 20; len(wasm) > most {
 		return none, &wasakariv1.Refusal{
@@ -33,6 +32,7 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, tenant string, was
 	if err != nil {
 		return none, refusedUpload(ctx, err)
 	}
+	defer release(m.Module)
 	manifest := m.Manifest()
 	if err := l.taken(manifest.Library, tenant); err != nil {
 		return none, err
@@ -94,7 +94,7 @@ func (l *loaded) taken(library, tenant string) error {
 // what lies there is not replaced by an upload.
 func (l *loaded) keyTaken(task recovery.Task) error {
 	other, ok := l.catalog.tasks[task.Key]
-	if !ok || !other.Standard && (!inFolder(other) || other.Digest == task.Digest && other.Tenant == task.Tenant || task.Tenant == "" && other.Tenant != "") {
+	if !ok || !other.Standard && (isUploaded(other) || other.Digest == task.Digest && other.Tenant == task.Tenant || task.Tenant == "" && other.Tenant != "") {
 		return nil
 	}
 	r := &wasakariv1.Refusal{Code: http.StatusConflict, Err: recovery.ErrExists, Hint: "give the task another key in task.yaml"}
@@ -109,9 +109,6 @@ func (l *loaded) keyTaken(task recovery.Task) error {
 	}
 	return r
 }
-
-// inFolder reports whether a task's module is a file in a task folder.
-func inFolder(t recovery.Task) bool { return filepath.Ext(t.Source) == ".wasm" }
 
 // flowDocuments tells of every flow: the four, those of segments, and those of
 // projects.

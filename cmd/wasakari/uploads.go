@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"maps"
-	"net/http"
-	"slices"
 
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
@@ -24,58 +19,7 @@ type admission struct{ *snapshots }
 func (a admission) Admit(ctx context.Context, tenant string, wasm []byte) (recovery.ModuleVersion, error) {
 	snap, release := a.newest()
 	defer release()
-	f := moduleFile{path: "upload", tenant: tenant, uploaded: wasm}
-	m, err := admitFile(ctx, a.shelf, snap.cfg, f, nil)
-	if err != nil {
-		if ctx.Err() != nil {
-			return recovery.ModuleVersion{}, context.Cause(ctx)
-		}
-		code := http.StatusUnprocessableEntity
-		if errors.Is(err, recovery.ErrTooLarge) {
-			code = http.StatusRequestEntityTooLarge
-		}
-		return recovery.ModuleVersion{}, &wasakariv1.Refusal{Code: code, Message: err.Error(), Err: recovery.ErrInvalid}
-	}
-	defer a.shelf.release(m.Module)
-	v := recovery.ModuleVersion{
-		Digest: m.Digest(), Library: m.Manifest().Library, Tenant: tenant, Version: m.Manifest().Version, Size: int64(len(wasm)),
-	}
-	for _, t := range m.Manifest().Tasks {
-		v.Keys = append(v.Keys, t.Key)
-	}
-	if err := snap.catalog.besides(v).takes(snap.loaded, m); err != nil {
-		return recovery.ModuleVersion{}, &wasakariv1.Refusal{Code: http.StatusConflict, Message: err.Error(), Err: recovery.ErrExists}
-	}
-	return v, nil
-}
-
-// besides is the catalog without the uploaded version that v would replace.
-func (c *catalog) besides(v recovery.ModuleVersion) *catalog {
-	out := *c
-	out.tasks, out.modules, out.libraries = maps.Clone(c.tasks), maps.Clone(c.modules), maps.Clone(c.libraries)
-	out.claims, out.contested, out.clashes = map[string][]claim{}, map[string]contest{}, map[string]contest{}
-	out.refused = nil
-	for key, task := range c.tasks {
-		if task.Library == v.Library && task.Tenant == v.Tenant && isUploaded(task) {
-			out.drop(key)
-		}
-	}
-	return &out
-}
-
-// takes refuses a module that the catalog could not serve.
-func (c *catalog) takes(l *loaded, m candidate) error {
-	before := c.tasks
-	if err := c.add(l.cfg, m); err != nil {
-		return err
-	}
-	for key, claims := range c.claims {
-		other, taken := before[key]
-		if taken && other.Tenant != "" {
-			return fmt.Errorf("task %s of tenant %s is in %s of tenant %s too; give yours another key", key, claims[0].task.Tenant, other.Source, other.Tenant)
-		}
-	}
-	return nil
+	return snap.admitUpload(ctx, a.shelf, a.shelf.release, tenant, wasm)
 }
 
 // isUploaded reports whether a task is in a module that was uploaded.
@@ -83,18 +27,12 @@ func isUploaded(t recovery.Task) bool {
 	return t.Source == uploadedName(recovery.ModuleVersion{Library: t.Library, Version: t.Version, Digest: t.Digest})
 }
 
-// moduleStore is the store as the API and the snapshots want it.
+// moduleStore is the store as the snapshots want it.
 type moduleStore struct{ *store.Store }
-
-// Module opens a module.
-func (s moduleStore) Module(ctx context.Context, digest string) (io.ReadCloser, error) {
-	_, r, err := s.Store.Module(ctx, digest)
-	return r, err
-}
 
 // ModuleBytes reads a module.
 func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, err error) {
-	r, err := s.Module(ctx, digest)
+	_, r, err := s.Store.Module(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -102,19 +40,41 @@ func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, 
 	return io.ReadAll(r)
 }
 
+// uploadStore is the store as the API wants it.
+type uploadStore struct{ *store.Store }
+
+// Module opens a module.
+func (s uploadStore) Module(ctx context.Context, digest string) (io.ReadCloser, error) {
+	_, r, err := s.Store.Module(ctx, digest)
+	return r, err
+}
+
 // PutModule keeps a version, and makes it the active one unless another is
-// pinned.
-func (s moduleStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wasm io.Reader) (kept recovery.ModuleVersion, revision int64, err error) {
-	if kept, err = s.Store.PutModule(ctx, v, wasm); err != nil {
-		return kept, 0, err
-	}
+// pinned. Tenants' modules that have one of the operator's keys are set aside.
+func (s uploadStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wasm io.Reader) (kept recovery.ModuleVersion, revision int64, err error) {
 	versions, err := s.Modules(ctx)
 	if err != nil {
+		return v, 0, err
+	}
+	pinned := false
+	var aside []recovery.ModuleVersion
+	for _, o := range versions {
+		pinned = pinned || o.Pinned && o.Library == v.Library && o.Tenant == v.Tenant
+		if wasakariv1.SetsAside(v, o) {
+			if err := s.Deactivate(ctx, o.Tenant, o.Library); err != nil && !errors.Is(err, recovery.ErrNotFound) {
+				return v, 0, err
+			}
+			aside = append(aside, o)
+		}
+	}
+	if kept, err = s.Store.PutModule(ctx, v, wasm); err != nil {
+		for _, o := range aside { // for nothing
+			err = errors.Join(err, s.Activate(context.WithoutCancel(ctx), o.Tenant, o.Digest, o.Pinned))
+		}
 		return kept, 0, err
 	}
-	if !slices.ContainsFunc(versions, func(o recovery.ModuleVersion) bool {
-		return o.Library == v.Library && o.Tenant == v.Tenant && o.Pinned && o.Digest != v.Digest
-	}) {
+	// One that was there already is given back as it is.
+	if !kept.Active && !pinned {
 		if err := s.Activate(ctx, v.Tenant, v.Digest, false); err != nil {
 			return kept, 0, err
 		}
@@ -126,7 +86,7 @@ func (s moduleStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wa
 
 // PinModule makes a version the active one for good; digest "" takes the pin
 // away.
-func (s moduleStore) PinModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
+func (s uploadStore) PinModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
 	if digest == "" {
 		err = s.Unpin(ctx, tenant, library)
 	} else {
@@ -139,7 +99,7 @@ func (s moduleStore) PinModule(ctx context.Context, tenant, library, digest stri
 }
 
 // RemoveModule removes a version, or with digest "" all of a library.
-func (s moduleStore) RemoveModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
+func (s uploadStore) RemoveModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
 	digests := []string{digest}
 	if digest == "" {
 		versions, err := s.Modules(ctx)
@@ -152,6 +112,9 @@ func (s moduleStore) RemoveModule(ctx context.Context, tenant, library, digest s
 				digests = append(digests, v.Digest)
 			}
 		}
+		if err := s.Deactivate(ctx, tenant, library); err != nil && !errors.Is(err, recovery.ErrNotFound) {
+			return 0, err
+		}
 	}
 	for _, d := range digests {
 		if err := s.Remove(ctx, tenant, d); err != nil {
@@ -159,20 +122,4 @@ func (s moduleStore) RemoveModule(ctx context.Context, tenant, library, digest s
 		}
 	}
 	return s.ModulesRevision(ctx)
-}
-
-// KeepModule keeps the module of a task, which lies in a task folder.
-func (s moduleStore) KeepModule(ctx context.Context, task recovery.Task, wasm func() ([]byte, error)) error {
-	versions, err := s.Modules(ctx)
-	if err != nil || slices.ContainsFunc(versions, func(v recovery.ModuleVersion) bool { return v.Digest == task.Digest && v.Tenant == task.Tenant }) {
-		return err
-	}
-	b, err := wasm()
-	if err != nil {
-		return err
-	}
-	_, err = s.Store.PutModule(ctx, recovery.ModuleVersion{
-		Digest: task.Digest, Library: task.Library, Tenant: task.Tenant, Version: task.Version, Keys: []string{task.Key}, Size: int64(len(b)),
-	}, bytes.NewReader(b))
-	return err
 }

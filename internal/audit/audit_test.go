@@ -26,13 +26,24 @@ func TestLine(t *testing.T) {
 		record audit.Record
 		want   string
 	}{
-		{"least", audit.Record{Time: at, Kind: audit.Reload, Op: "config.reload", Outcome: audit.Done},
-			`{"time":"2026-11-23T12:00:00Z","kind":"reload","op":"config.reload","outcome":"done","node":"n1"}`},
-		{"caller", audit.Record{Time: at, Kind: audit.API, Op: "segment.create", Target: "s-1", Outcome: audit.Refused, Status: 409, User: "u", UserName: "Ann",
-			Project: "p", Remote: "10.0.0.1", RequestID: "req-1", GlobalRequestID: "req-2", Node: "n2"},
-			`{"time":"2026-11-23T12:00:00Z","kind":"api","op":"segment.create","target":"s-1","outcome":"refused","node":"n2","user":"u","user_name":"Ann","project":"p","remote":"10.0.0.1","request_id":"req-1","global_request_id":"req-2","status":409}`},
-		{"text of others stays one line", audit.Record{Time: at, Kind: audit.HTTP, Op: "http.request", Outcome: audit.Failed, Message: "a\nb\x00\"\xff"},
-			`{"time":"2026-11-23T12:00:00Z","kind":"http","op":"http.request","outcome":"failed","message":"a\nb\u0000\"\ufffd","node":"n1"}`},
+		{
+			"least",
+			audit.Record{Time: at, Kind: audit.Reload, Op: "config.reload", Outcome: audit.Done},
+			`{"time":"2026-11-23T12:00:00Z","kind":"reload","op":"config.reload","outcome":"done","node":"n1"}`,
+		},
+		{
+			"caller",
+			audit.Record{
+				Time: at, Kind: audit.API, Op: "segment.create", Target: "s-1", Outcome: audit.Refused, Status: 409, User: "u", UserName: "Ann",
+				Project: "p", Remote: "10.0.0.1", RequestID: "req-1", GlobalRequestID: "req-2", Node: "n2",
+			},
+			`{"time":"2026-11-23T12:00:00Z","kind":"api","op":"segment.create","target":"s-1","outcome":"refused","node":"n2","user":"u","user_name":"Ann","project":"p","remote":"10.0.0.1","request_id":"req-1","global_request_id":"req-2","status":409}`,
+		},
+		{
+			"text of others stays one line",
+			audit.Record{Time: at, Kind: audit.HTTP, Op: "http.request", Outcome: audit.Failed, Message: "a\nb\x00\"\xff"},
+			`{"time":"2026-11-23T12:00:00Z","kind":"http","op":"http.request","outcome":"failed","message":"a\nb\u0000\"\ufffd","node":"n1"}`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -52,8 +63,10 @@ func TestChange(t *testing.T) {
 		recovery.IntentDone: audit.Done, recovery.IntentRefused: audit.Refused, recovery.IntentLost: audit.Lost, recovery.IntentOpen: audit.Failed,
 	} {
 		in.State = state
-		want := audit.Record{Kind: audit.Nova, Op: "nova.server_stop", Target: "s-1", Outcome: outcome, Message: "m", Run: "r-1", Notification: "n-1", Task: "k",
-			Attempt: 2, NovaRequestID: "req-1", Intent: "i-1"}
+		want := audit.Record{
+			Kind: audit.Nova, Op: "nova.server_stop", Target: "s-1", Outcome: outcome, Message: "m", Run: "r-1", Notification: "n-1", Task: "k",
+			Attempt: 2, NovaRequestID: "req-1", Intent: "i-1",
+		}
 		if got := audit.Change(in, run); got != want {
 			t.Errorf("%s: got %+v, want %+v", state, got, want)
 		}

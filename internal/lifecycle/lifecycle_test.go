@@ -78,16 +78,15 @@ func TestWatchdog(t *testing.T) {
 		defer close(ended)
 		lifecycle.Notifier{}.Watchdog(ctx, func(ctx context.Context) error {
 			asked++
-			switch {
-			case asked == 2:
+			switch asked {
+			case 2:
 				lifecycle.Notifier{}.Status("bad") // told in between
 				return errors.New("stuck")
-			case asked == 3:
+			case 3:
 				lifecycle.Notifier{}.Status("late")
 				<-ctx.Done()
 				return ctx.Err()
-			}
-			if asked == 5 {
+			case 5:
 				cancel()
 			}
 			return nil

@@ -55,7 +55,7 @@ func (e Engine) RunEnded(n recovery.Notification, run recovery.Run, status recov
 func (e Engine) Retried(recovery.Notification, recovery.Run, time.Time) { e.setback("retried") }
 
 // PutOff counts a run that could not be gone on with for now.
-func (e Engine) PutOff(recovery.QueueItem, time.Time, error) { e.setback("put_off") }
+func (e Engine) PutOff(recovery.QueueItem, string, error) { e.setback("put_off") }
 
 // HandedOver counts a run that was left to another node.
 func (e Engine) HandedOver(_ string, lost bool) {

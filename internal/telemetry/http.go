@@ -108,11 +108,11 @@ func (t *Telemetry) ServeMetrics(ctx context.Context, l net.Listener) error {
 
 // Request is called before each single request to the cloud, repeated ones
 // each, and gives the request to send: with a span, and the trace in its header.
-// service is nova, keystone or placement. done takes the answer, body and all,
-// or why there is none.
-func (t *Telemetry) Request(service string, r *http.Request) (_ *http.Request, done func(*http.Response, error)) {
+// service is nova, keystone or placement. done takes status and header of the
+// answer, once all of it is there, or why there is none.
+func (t *Telemetry) Request(service string, r *http.Request) (_ *http.Request, done func(status int, header http.Header, err error)) {
 	if t == nil {
-		return r, func(*http.Response, error) {}
+		return r, func(int, http.Header, error) {}
 	}
 	verb, what := method(r.Method), resourceOf(r.URL.Path)
 	service = oneOf(service, "nova", "keystone", "placement")
@@ -123,18 +123,18 @@ func (t *Telemetry) Request(service string, r *http.Request) (_ *http.Request, d
 	r = r.Clone(ctx)
 	propagator.Inject(ctx, propagation.HeaderCarrier(r.Header))
 	began := time.Now()
-	return r, func(resp *http.Response, err error) {
+	return r, func(status int, header http.Header, err error) {
 		code := "lost"
 		switch {
 		case err != nil:
 			fail(span, kindOf(err))
 		default:
-			code = statusOf(resp.StatusCode)
-			span.SetAttributes(attribute.Int("http.response.status_code", resp.StatusCode))
-			if id := resp.Header.Get("X-Openstack-Request-Id"); id != "" && len(id) <= maxRequestID {
+			code = statusOf(status)
+			span.SetAttributes(attribute.Int("http.response.status_code", status))
+			if id := header.Get("X-Openstack-Request-Id"); id != "" && len(id) <= maxRequestID {
 				span.SetAttributes(attribute.String("openstack.request_id", id))
 			}
-			if resp.StatusCode >= http.StatusBadRequest {
+			if status >= http.StatusBadRequest {
 				fail(span, code)
 			}
 		}

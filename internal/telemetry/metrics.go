@@ -80,6 +80,7 @@ type metrics struct {
 	queueDepth, queueAge       *prometheus.Desc
 	sandboxes, sandboxMemory   *prometheus.Desc
 	compiled, leaseLeft, ready *prometheus.Desc
+	storeBytes                 *prometheus.Desc
 
 	mu      sync.Mutex
 	sources sources
@@ -91,6 +92,7 @@ type sources struct {
 	sandboxes func() Sandboxes
 	lease     func() time.Duration
 	ready     func(context.Context) error
+	store     func() StoreBytes
 }
 
 func newMetrics(r *prometheus.Registry, log *zap.Logger, version string) *metrics {
@@ -135,6 +137,7 @@ func newMetrics(r *prometheus.Registry, log *zap.Logger, version string) *metric
 	m.writeTime = m.histogram("store_transaction_duration_seconds", "Duration of a transaction of the store.", writeBuckets)
 	m.leaseLeft = m.desc("lease_left_seconds", "gauge", "How long this node's lease lasts without another keep-alive. Zero or less: it is lost.")
 	m.leasesLost = m.counter("leases_lost_total", "Runs that another node may have taken, because this node's lease ran out.")
+	m.storeBytes = m.desc("store_bytes", "gauge", "The store's database: its size, what of it is in_use, and the quota beyond which nothing can be written.", "what")
 	m.ready = m.desc("ready", "gauge", "1 when the store answers a quorum read, as /readyz tells.")
 
 	m.deliveries = m.counters("webhook_deliveries_total", "Deliveries of events to webhooks: ok, retried, or dropped.", "result")
@@ -207,7 +210,7 @@ func (t *Telemetry) List() []Metric {
 
 // Describe serves prometheus.Collector.
 func (m *metrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.queueDepth, m.queueAge, m.sandboxes, m.sandboxMemory, m.compiled, m.leaseLeft, m.ready} {
+	for _, d := range []*prometheus.Desc{m.queueDepth, m.queueAge, m.sandboxes, m.sandboxMemory, m.compiled, m.leaseLeft, m.ready, m.storeBytes} {
 		c <- d
 	}
 }
@@ -237,6 +240,12 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	}
 	if s.lease != nil {
 		c <- prometheus.MustNewConstMetric(m.leaseLeft, prometheus.GaugeValue, s.lease().Seconds())
+	}
+	if s.store != nil {
+		x := s.store()
+		c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.Size), "size")
+		c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.InUse), "in_use")
+		c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.Quota), "quota")
 	}
 	if s.ready != nil {
 		ready := 1.
@@ -302,6 +311,15 @@ func (t *Telemetry) Sandboxes(count func() Sandboxes) {
 // answers at once.
 func (t *Telemetry) Lease(left func() time.Duration) {
 	t.source(func(s *sources) { s.lease = left })
+}
+
+// StoreBytes tells how full the store is.
+type StoreBytes struct{ Size, InUse, Quota int64 }
+
+// Store gives what tells at each scrape how full the store is; it answers at
+// once.
+func (t *Telemetry) Store(bytes func() StoreBytes) {
+	t.source(func(s *sources) { s.store = bytes })
 }
 
 // Ready gives what tells at each scrape whether the store answers, nil: it does.

@@ -175,6 +175,9 @@ func TestMetricsOfHooks(t *testing.T) {
 			`wasakari_modules_compiled_total{cache="hit"} 4`, `wasakari_modules_compiled_total{cache="miss"} 5`,
 			`wasakari_sandbox_memory_bytes 3`, `wasakari_sandboxes{state="live"} 1`, `wasakari_sandboxes{state="waiting"} 2`,
 		}},
+		{"store", func(x *telemetry.Telemetry) {
+			x.Store(func() telemetry.StoreBytes { return telemetry.StoreBytes{Size: 3, InUse: 2, Quota: 9} })
+		}, []string{`wasakari_store_bytes{what="in_use"} 2`, `wasakari_store_bytes{what="quota"} 9`, `wasakari_store_bytes{what="size"} 3`}},
 		{"lease and readiness", func(x *telemetry.Telemetry) {
 			x.Lease(func() time.Duration { return 9 * time.Second })
 			x.Ready(func(context.Context) error { return nil })
@@ -191,7 +194,7 @@ func TestMetricsOfHooks(t *testing.T) {
 			e.RunEnded(n, recovery.Run{}, recovery.StatusError)
 			e.RunEnded(n, recovery.Run{Held: &recovery.HeldError{Guard: "hosts"}}, recovery.StatusFailed)
 			e.Retried(n, recovery.Run{}, began)
-			e.PutOff(recovery.QueueItem{}, began, nil)
+			e.PutOff(recovery.QueueItem{}, "r", nil)
 			e.HandedOver("r", true)
 			e.HandedOver("r", false)
 			e.Superseded(recovery.QueueItem{}, "r")
@@ -256,7 +259,7 @@ func TestMetricsAreBounded(t *testing.T) {
 		x.Observe(recovery.Event{Run: &recovery.Run{Finished: true, Flows: []recovery.FlowKind{recovery.FlowKind(fmt.Sprint(i))}, Status: recovery.NotificationStatus(fmt.Sprint(i))}})
 		x.Answered(fmt.Sprint("M", i), "other", i, 0)
 		_, done := x.Request(fmt.Sprint(i), httptest.NewRequestWithContext(t.Context(), fmt.Sprint("M", i), fmt.Sprintf("/compute/v2.1/servers/%d/action", i), nil))
-		done(&http.Response{StatusCode: 600 + i, Header: http.Header{}}, nil)
+		done(600+i, nil, nil)
 	}
 	got := map[string]int{}
 	for _, line := range scrape(t, x) {
@@ -304,7 +307,7 @@ func TestNil(t *testing.T) {
 
 func TestServeMetrics(t *testing.T) {
 	x := newTelemetry(t, telemetry.Config{Version: "1.2.3"})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

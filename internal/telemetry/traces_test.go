@@ -89,7 +89,7 @@ func TestTraceAcrossProcesses(t *testing.T) {
 	if got := req.Header.Get("X-Auth-Token"); got != "hunter2" {
 		t.Errorf("header of the request = %q", got)
 	}
-	done(&http.Response{StatusCode: 202, Header: http.Header{"X-Openstack-Request-Id": {"req-1"}}}, nil)
+	done(202, http.Header{"X-Openstack-Request-Id": {"req-1"}}, nil)
 	endOp("ok")
 	endTask(recovery.TaskFailed, telemetry.Usage{HostCalls: 1, CPU: 2, MemoryBytes: 3})
 	endRun(recovery.Run{Status: recovery.StatusFailed, Message: "hunter2"}, nil)
@@ -211,7 +211,7 @@ func TestTracePassedOnWithoutTracing(t *testing.T) {
 	ctx, _ := x.StartRun(t.Context(), recovery.Run{}, fromClient)
 	ctx, _ = x.StartOp(ctx, "nova.server_get")
 	req, done := x.Request("nova", httptest.NewRequestWithContext(ctx, http.MethodGet, "/servers/1", nil))
-	done(nil, &recovery.CloudError{Err: recovery.ErrTimeout})
+	done(0, nil, &recovery.CloudError{Err: recovery.ErrTimeout})
 	if got := req.Header.Get("Traceparent"); got != fromClient {
 		t.Errorf("traceparent = %q, want %q", got, fromClient)
 	}
@@ -228,7 +228,7 @@ func TestFailuresAreKindsNotTexts(t *testing.T) {
 	_, endOp := x.StartOp(t.Context(), "http.request")
 	endOp("not_granted")
 	_, done := x.Request("nova", httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v2.1/", nil))
-	done(nil, errors.New("hunter2"))
+	done(0, nil, errors.New("hunter2"))
 	if err := x.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func (g *grpcCollector) Export(ctx context.Context, req *collector.ExportTraceSe
 }
 
 func collectGRPC(t *testing.T) (url string, _ <-chan received) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,12 +444,14 @@ func TestNewRefuses(t *testing.T) {
 		{"protocol", telemetry.Config{Endpoint: "http://c", Protocol: "udp"}, nil, `traces: protocol "udp": want http or grpc: invalid`},
 		{"no certificate", telemetry.Config{Endpoint: "https://c", CA: []byte("x")}, nil, "traces: CA file: no certificate in PEM in it: invalid"},
 		{
-			"another exporter", telemetry.Config{},
+			"another exporter",
+			telemetry.Config{},
 			map[string]string{"OTEL_TRACES_EXPORTER": "zipkin", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"},
 			`OTEL_TRACES_EXPORTER: "zipkin": want otlp or none: invalid`,
 		},
 		{
-			"JSON", telemetry.Config{},
+			"JSON",
+			telemetry.Config{},
 			map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"},
 			`traces: protocol "http/json": want http or grpc: invalid`,
 		},

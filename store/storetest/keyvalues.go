@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -296,7 +297,8 @@ func testNodes(t *testing.T, s *store.Store) {
 	<-r.Lost()
 	is(t, "write after the end of the lease", r.PushUndo(context.WithoutCancel(ctx), recovery.Undo{Key: "k"}), recovery.ErrLeaseLost)
 	is(t, "check after the end of the lease", r.Check(ctx, 0), recovery.ErrLeaseLost)
-	if _, err := s.Segments(ctx); err == nil {
-		t.Error("a closed store lists segments")
-	}
+	is(t, "read of a closed store", second(s.Segments(ctx)), fs.ErrClosed)
+	is(t, "write to a closed store", second(s.CreateSegment(ctx, recovery.Segment{Name: "x"})), fs.ErrClosed)
+	is(t, "ready", s.Ready(ctx), fs.ErrClosed)
+	check(t, s.Close())
 }

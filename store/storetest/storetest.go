@@ -334,7 +334,7 @@ func testAccept(t *testing.T, s *store.Store) {
 	in := hostDown("h1")
 	in.Generated = time.Date(2026, 11, 23, 9, 0, 0, 0, time.FixedZone("", 3600))
 	in.RequestID, in.Trace = "req-1", "00-1-2-01"
-	in.Status, in.HostUUID, in.Runs = recovery.StatusFailed, "x", []string{"x"} // not the caller's to say
+	in.Status, in.HostUUID, in.Runs = recovery.StatusRunning, "x", []string{"x"} // not the caller's to say
 	n := accept(t, s, in)
 	want := in
 	want.UUID, want.HostUUID, want.SegmentUUID = n.UUID, w.hosts[0].UUID, w.seg.UUID
@@ -371,6 +371,17 @@ func testAccept(t *testing.T, s *store.Store) {
 		t.Errorf("ended notification %+v", got)
 	}
 	is(t, "queue", len(must(s.Queue(ctx))(t)), 0)
+
+	// One that needs no run is not queued, and known as others are.
+	needless := vmDown("h2", "s2")
+	needless.Status, needless.Message = recovery.StatusIgnored, "no flow answers it"
+	n = accept(t, s, needless)
+	if n.Status != recovery.StatusIgnored || n.Message != needless.Message {
+		t.Errorf("accepted %+v", n)
+	}
+	is(t, "get", asJSON(t, must(s.Notification(ctx, n.UUID))(t)), asJSON(t, n))
+	is(t, "queue", len(must(s.Queue(ctx))(t)), 0)
+	is(t, "the same again", second(s.Accept(ctx, needless, window)), recovery.ErrDuplicate)
 }
 
 // testAcceptAtOnce reports one failure from many sides: one is taken.

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/store"
+)
+
+// storeFlags name a store.
+type storeFlags struct {
+	settings
+	storeDir string
+}
+
+func newStore(w world) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "store",
+		Short: "Back up, restore and compact the state of the service",
+		Long: `Works on the store that the configuration names: the folder of the embedded
+etcd ([store] dir), or the cluster of [store] endpoints.
+
+The folder belongs to one process at a time: stop the service, or point it at a
+cluster, to back up, restore or compact it from here. A cluster can be backed
+up and compacted while nodes work on it; restored into is only an empty store.
+
+From the embedded store to a cluster: stop the service, store backup, write
+[store] endpoints, store restore, start the service.`,
+		Example: `  wasakari store backup --config-file /etc/masakari/masakari.conf wasakari.backup
+  wasakari store restore --config-file new.conf wasakari.backup
+  wasakari store compact --config-file /etc/masakari/masakari.conf`,
+	}
+	var backup, restore, compact storeFlags
+	b := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Write all that is durable into a file, as it is at one moment",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return backup.with(cmd.Context(), w, func(ctx context.Context, s *store.Store) error { return backupTo(ctx, w, s, args[0]) })
+		},
+	}
+	r := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Fill an empty store from a backup",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return restore.restore(cmd.Context(), w, args[0])
+		},
+	}
+	c := &cobra.Command{
+		Use:   "compact",
+		Short: "Forget former versions of what is kept, and give their space back",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return compact.with(cmd.Context(), w, func(ctx context.Context, s *store.Store) error {
+				before, err := s.Usage(ctx)
+				if err != nil {
+					return err
+				}
+				if err := s.Compact(ctx); err != nil {
+					return err
+				}
+				after, err := s.Usage(ctx)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(w.stdout, "the store has %s, it had %s\n", size(int(after.Size)), size(int(before.Size)))
+				return nil
+			})
+		},
+	}
+	for _, sub := range []struct {
+		cmd *cobra.Command
+		f   *storeFlags
+	}{{b, &backup}, {r, &restore}, {c, &compact}} {
+		sub.f.settings.flags(sub.cmd)
+		sub.cmd.Flags().StringVar(&sub.f.storeDir, "store-dir", "", "`folder` of the embedded etcd (option [store] dir; default: store in the state folder)")
+		cmd.AddCommand(sub.cmd)
+	}
+	return cmd
+}
+
+// config says which store is meant.
+func (f *storeFlags) config(w world) (store.Config, error) {
+	log, err := newLogger(w, f.logLevel)
+	if err != nil {
+		return store.Config{}, err
+	}
+	src, err := f.sources(w)
+	if err != nil {
+		return store.Config{}, err
+	}
+	cfg, err := config.Load(src)
+	if err != nil {
+		return store.Config{}, &usageError{err}
+	}
+	host, err := nodeName(cfg)
+	if err != nil {
+		return store.Config{}, &usageError{err}
+	}
+	opt, err := storeOf(cfg, w, f.storeDir)
+	if err != nil {
+		return store.Config{}, err
+	}
+	// Not the name of the service on this machine, which may be at work.
+	opt.Node, opt.Logger = fmt.Sprintf("%s/store-%d", host, os.Getpid()), log.Named("store")
+	return opt, nil
+}
+
+// with opens the store and works on it.
+func (f *storeFlags) with(ctx context.Context, w world, work func(context.Context, *store.Store) error) (err error) {
+	opt, err := f.config(w)
+	if err != nil {
+		return err
+	}
+	if opt.Dir != "" {
+		if _, err := os.Stat(opt.Dir); err != nil {
+			return usagef("store folder %s: %w; name it with --store-dir", opt.Dir, bare(err))
+		}
+	}
+	s, err := store.Open(ctx, opt)
+	if err != nil {
+		return storeTaken(err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return work(ctx, s)
+}
+
+// storeTaken says what to do when a service has the folder.
+func storeTaken(err error) error {
+	if errors.Is(err, recovery.ErrConflict) {
+		return usagef("%w; stop the service first", err)
+	}
+	return usagef("%w", err)
+}
+
+// backupTo writes a backup beside its name first: a file of that name is whole.
+func backupTo(ctx context.Context, w world, s *store.Store, name string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), ".wasakari-backup-")
+	if err != nil {
+		return usagef("%s: %w", name, bare(err))
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+	}()
+	if err := s.Backup(ctx, f); err != nil {
+		return err
+	}
+	written, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.stdout, "%s: %s\n", name, size(int(written)))
+	return nil
+}
+
+func (f *storeFlags) restore(ctx context.Context, w world, name string) (err error) {
+	opt, err := f.config(w)
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(name)
+	if err != nil {
+		return usagef("%s: %w", name, bare(err))
+	}
+	defer in.Close() //nolint:errcheck // opened for reading
+	began := time.Now()
+	if err := store.Restore(ctx, opt, in); err != nil {
+		if errors.Is(err, recovery.ErrExists) {
+			return usagef("%w; name an empty one", err)
+		}
+		return storeTaken(err)
+	}
+	fmt.Fprintf(w.stdout, "restored from %s in %s\n", name, time.Since(began).Round(time.Millisecond))
+	return nil
+}
