@@ -30,6 +30,10 @@ import (
 	"github.com/wasakari/wasakari/store"
 )
 
+// tuneStore changes how the store is opened; nil but in the program that
+// internal/chaos kills.
+var tuneStore func(*store.Config)
+
 // daemon is a running wasakari serve.
 type daemon struct {
 	w     world
@@ -88,6 +92,9 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if tuneStore != nil {
+		tuneStore(&opt)
+	}
 	if sv.store, err = store.Open(ctx, opt); err != nil {
 		return usagef("store: %w", err)
 	}
