@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -126,7 +127,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	defer sv.callers.close()
-	door, err := sv.door(ctx, cfg)
+	door, err := sv.door(cfg)
 	if err != nil {
 		return err
 	}
@@ -401,7 +402,7 @@ func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	c := engine.Config{
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Node: sv.node, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
 	return c
 }
@@ -409,9 +410,11 @@ func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 // intervals are those of Masakari's periodic jobs.
 func intervals(cfg *config.Config) engine.Intervals {
 	d := cfg.Default
+	// A spacing of 0 is the scheduler's own in Masakari.
+	const spacing = time.Minute
 	i := engine.Intervals{
-		Unfinished: d.ProcessUnfinishedNotificationsInterval, RetryNew: d.RetryNotificationNewStatusInterval,
-		CheckExpired: d.CheckExpiredNotificationsInterval, Expired: d.NotificationsExpiredInterval,
+		Unfinished: cmp.Or(d.ProcessUnfinishedNotificationsInterval, spacing), RetryNew: d.RetryNotificationNewStatusInterval,
+		CheckExpired: cmp.Or(d.CheckExpiredNotificationsInterval, spacing), Expired: d.NotificationsExpiredInterval,
 	}
 	if !d.PeriodicEnable {
 		i.Unfinished, i.CheckExpired = -1, -1

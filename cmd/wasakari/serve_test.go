@@ -58,7 +58,7 @@ func (p *place) serve(t *testing.T, args ...string) serving {
 }
 
 // ask sends a request and decodes the answer.
-func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) *http.Response {
+func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -83,7 +83,13 @@ func (s serving) ask(t *testing.T, method, path, body string, header http.Header
 			t.Fatalf("%s %s: %s: %v\n%s", method, path, resp.Status, err, text)
 		}
 	}
-	return resp
+	return answer{resp.StatusCode, resp.Header}
+}
+
+// answer is what a request was answered, beside its body.
+type answer struct {
+	code   int
+	header http.Header
 }
 
 type notificationDoc struct {
@@ -134,12 +140,12 @@ func TestServeSimulated(t *testing.T) {
 	if len(segments.Segments) != 1 || segments.Segments[0].Name != "demo" {
 		t.Fatalf("segments = %+v, want demo", segments)
 	}
-	if got := resp.Header.Get("X-Wasakari-Simulated"); got != "true" {
+	if got := resp.header.Get("X-Wasakari-Simulated"); got != "true" {
 		t.Errorf("X-Wasakari-Simulated = %q, want true", got)
 	}
 	var sent notificationDoc
-	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent); resp.StatusCode != http.StatusAccepted {
-		t.Fatalf("POST: %s, %+v", resp.Status, sent)
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent); resp.code != http.StatusAccepted {
+		t.Fatalf("POST: %d, %+v", resp.code, sent)
 	}
 	done := s.final(t, sent.Notification.UUID)
 	if done.Notification.Status != "finished" || len(done.Notification.Details) != 3 {
@@ -160,12 +166,12 @@ func TestServeSimulated(t *testing.T) {
 			t.Errorf("vmove %+v, want it succeeded elsewhere", m)
 		}
 	}
-	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.StatusCode != http.StatusConflict {
-		t.Errorf("the same notification again: %s, want 409", resp.Status)
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.code != http.StatusConflict {
+		t.Errorf("the same notification again: %d, want 409", resp.code)
 	}
 	for name, header := range map[string]http.Header{"origin": {"Origin": {"http://evil.example"}}} {
-		if resp := s.ask(t, "GET", "/v1/segments", "", header, nil); resp.StatusCode != http.StatusForbidden {
-			t.Errorf("%s: %s, want 403", name, resp.Status)
+		if resp := s.ask(t, "GET", "/v1/segments", "", header, nil); resp.code != http.StatusForbidden {
+			t.Errorf("%s: %d, want 403", name, resp.code)
 		}
 	}
 	var runs struct{ Runs []struct{ ID, Status string } }
