@@ -179,7 +179,7 @@ func testFencing(t *testing.T, etcd *storetest.Etcd) {
 func fillOne(t *testing.T, s *store.Store) recovery.Notification {
 	t.Helper()
 	ctx := t.Context()
-	name := fmt.Sprint("h", names.Add(1))
+	name := fmt.Sprint("host-", names.Add(1))
 	seg, err := s.CreateSegment(ctx, recovery.Segment{Name: name})
 	if err == nil {
 		_, err = s.CreateHost(ctx, recovery.Host{Name: name, SegmentUUID: seg.UUID})

@@ -338,36 +338,35 @@ func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each fun
 	}
 }
 
+// meaning lists the errors with which etcd answers that it did not do, and never
+// will do, what was asked, and what each means to us.
+var meaning = map[error]error{
+	rpctypes.ErrEmptyKey: recovery.ErrInvalid, rpctypes.ErrDuplicateKey: recovery.ErrInvalid, rpctypes.ErrFutureRev: recovery.ErrInvalid,
+	rpctypes.ErrTooManyOps: recovery.ErrTooLarge, rpctypes.ErrRequestTooLarge: recovery.ErrTooLarge,
+	rpctypes.ErrPermissionDenied: recovery.ErrForbidden, rpctypes.ErrAuthFailed: recovery.ErrForbidden,
+	rpctypes.ErrUserEmpty: recovery.ErrForbidden, rpctypes.ErrUserNotFound: recovery.ErrForbidden, rpctypes.ErrRoleNotFound: recovery.ErrForbidden,
+	rpctypes.ErrNoSpace: recovery.ErrUnavailable, rpctypes.ErrCorrupt: recovery.ErrUnavailable,
+	rpctypes.ErrLeaseNotFound: recovery.ErrLeaseLost, rpctypes.ErrCompacted: recovery.ErrUnavailable,
+}
+
 // refused reports whether etcd answered that it did not do, and never will do,
 // what was asked.
-func refused(err error) bool {
-	switch rpctypes.Error(err) { //nolint:errorlint // it gives one of these as it is
-	case rpctypes.ErrEmptyKey, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrCompacted, rpctypes.ErrFutureRev,
-		rpctypes.ErrNoSpace, rpctypes.ErrRequestTooLarge, rpctypes.ErrLeaseNotFound, rpctypes.ErrCorrupt,
-		rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, rpctypes.ErrRoleNotFound:
-		return true
-	}
-	return false
-}
+func refused(err error) bool { return meaning[rpctypes.Error(err)] != nil }
 
 func compactedAlready(err error) bool { return errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted) }
 
 // translate gives an error of etcd one of our sentinels.
 func translate(err error) error {
-	var as error
-	switch rpctypes.Error(err) { //nolint:errorlint // it gives one of these as it is
-	case rpctypes.ErrNoSpace:
-		return fmt.Errorf("%w: %w: etcd's database is full; see store compact", recovery.ErrUnavailable, recovery.ErrQuota)
-	case rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps:
-		as = recovery.ErrTooLarge
-	case rpctypes.ErrLeaseNotFound:
-		return recovery.ErrLeaseLost
-	case rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, rpctypes.ErrRoleNotFound:
-		as = recovery.ErrForbidden
-	case rpctypes.ErrCompacted:
-		return err
-	default:
+	as := meaning[rpctypes.Error(err)]
+	switch {
+	case as == nil:
 		as = recovery.ErrUnavailable
+	case compactedAlready(err):
+		return err
+	case errors.Is(as, recovery.ErrLeaseLost):
+		return as
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrNoSpace):
+		return fmt.Errorf("%w: %w: etcd's database is full; see store compact", as, recovery.ErrQuota)
 	}
 	text := err.Error()
 	if st, ok := status.FromError(err); ok && st.Code() != codes.Unknown {
