@@ -119,7 +119,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 			return n, err
 		case host.Name != n.HostName:
 			continue // it has another name since
-		case host.OnMaintenance && !(s.cfg.HostRepair && n.Type == recovery.ComputeHost && comesBack(n)):
+		case host.OnMaintenance && (!s.cfg.HostRepair || n.Type != recovery.ComputeHost || !comesBack(n)):
 			return n, recovery.ErrMaintenance
 		case len(r[2].GetKvs()) > 0:
 			return n, fmt.Errorf("%s: %w", n.UUID, recovery.ErrExists)

@@ -526,6 +526,37 @@ func testMembersKilled(t *testing.T, etcd *storetest.Etcd) {
 	}
 }
 
+// With users, the store is its user's.
+func TestUser(t *testing.T) {
+	ctx := t.Context()
+	etcd := storetest.NewEtcd(t, 1)
+	c := etcd.Client()
+	_, err := c.UserAdd(ctx, "root", "secret")
+	if err == nil {
+		_, err = c.UserGrantRole(ctx, "root", "root")
+	}
+	if err == nil {
+		_, err = c.AuthEnable(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := store.Config{Endpoints: etcd.Endpoints(), Node: "a", Username: "root", Password: "wrong"}
+	if _, err := store.Open(ctx, cfg); !errors.Is(err, recovery.ErrForbidden) || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("with a wrong password: %v", err)
+	}
+	cfg.Password = "secret"
+	s := openNode(t, cfg)
+	n := fillOne(t, s)
+	r, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.PushUndo(ctx, recovery.Undo{Key: "k"}), r.Check(ctx, 0), r.Release(ctx)); err != nil {
+		t.Error(err)
+	}
+}
+
 // oldMember tells an old version.
 type oldMember struct {
 	pb.UnimplementedMaintenanceServer

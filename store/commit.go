@@ -312,8 +312,9 @@ func (s *Store) read(ctx context.Context, do func(context.Context) error) error 
 // rangeAll reads all keys below prefix, page by page, as they were at one
 // revision, which it returns.
 func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each func(key string, created, mod int64, value []byte) error) (int64, error) {
-	const page = 500
-	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	// A page is of about so many bytes, whatever the records are.
+	const first, most, bytes = 20, 1000, 4 << 20
+	from, end, page := prefix, clientv3.GetPrefixRangeEnd(prefix), int64(first)
 	for {
 		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
 		if rev > 0 {
@@ -326,7 +327,9 @@ func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each fun
 		if rev == 0 {
 			rev = resp.Header.Revision
 		}
+		var size int64
 		for _, kv := range resp.Kvs {
+			size += int64(len(kv.Key) + len(kv.Value) + 1)
 			if err := each(string(kv.Key), kv.CreateRevision, kv.ModRevision, kv.Value); err != nil {
 				return 0, err
 			}
@@ -335,6 +338,7 @@ func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each fun
 			return rev, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		page = max(1, min(most, 10*page, bytes*int64(len(resp.Kvs))/size))
 	}
 }
 

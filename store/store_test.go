@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -149,6 +150,49 @@ func TestSweep(t *testing.T) {
 	}
 	if u, err := s.Usage(ctx); err != nil || u.Size <= 0 || u.InUse <= 0 || u.Quota != 2048<<20 {
 		t.Errorf("usage = %+v, %v", u, err)
+	}
+}
+
+// When the database fills up, what could wait is refused first, then new runs;
+// notifications are taken, and runs end, to the last.
+func TestReserve(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	one := recovery.KVValue{Value: json.RawMessage(`1`)}
+	for _, tt := range []struct {
+		percent       int64
+		values, claim error
+	}{
+		{84, nil, nil},
+		{85, recovery.ErrQuota, nil},
+		{94, recovery.ErrQuota, nil},
+		{95, recovery.ErrQuota, recovery.ErrUnavailable},
+	} {
+		n := fillOne(t, s)
+		r, err := s.Claim(ctx, n.UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := fillOne(t, s)
+		s.Fill(tt.percent)
+		if err := onlyErr(s.Library().Put(ctx, "acme", "n", one, nil)); !errors.Is(err, tt.values) {
+			t.Errorf("%d %%: value: %v, want %v", tt.percent, err, tt.values)
+		}
+		if err := onlyErr(s.Claim(ctx, waiting.UUID)); !errors.Is(err, tt.claim) {
+			t.Errorf("%d %%: claim: %v, want %v", tt.percent, err, tt.claim)
+		}
+		fillOne(t, s)
+		run, err := r.Record(ctx)
+		run.Status = recovery.StatusFinished
+		if err := errors.Join(err, r.End(ctx, run)); err != nil {
+			t.Errorf("%d %%: end: %v", tt.percent, err)
+		}
+		s.Fill(0)
+	}
+	s.Fill(85)
+	data := []byte("wasm")
+	if _, err := s.PutModule(ctx, recovery.ModuleVersion{Digest: digest(data), Library: "acme", Version: "1", Size: int64(len(data))}, bytes.NewReader(data)); !errors.Is(err, recovery.ErrQuota) {
+		t.Errorf("upload: %v", err)
 	}
 }
 
