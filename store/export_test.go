@@ -2,6 +2,7 @@ package store
 
 import (
 	"io"
+	"runtime"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
@@ -15,6 +16,15 @@ func (r *Run) Reopen() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = false
+}
+
+// Fill makes the store take its database for so many percent full until it looks
+// next, in a minute.
+func (s *Store) Fill(percent int64) {
+	for s.usage.Load() == nil { // the first look
+		runtime.Gosched()
+	}
+	s.usage.Store(&Usage{Size: percent, InUse: percent, Quota: 100})
 }
 
 // Take reads a key and its value as the index does, and drops it again.

@@ -151,7 +151,12 @@ func (s *Store) Sweep(ctx context.Context) error {
 	var runs []recovery.Run
 	var notifications []recovery.Notification
 	err := s.view(ctx, func(x *index) error {
-		runs = x.runs.list(func(r *recovery.Run) bool { return r.Finished })
+		// One that ended with something left to undo is still its item's.
+		held := map[string]bool{}
+		for _, q := range x.queue.rows {
+			held[q.doc.Run] = true
+		}
+		runs = x.runs.list(func(r *recovery.Run) bool { return r.Finished && !held[r.ID] })
 		notifications = x.notifications.list(func(n *recovery.Notification) bool { return n.Status.Final() && lastTouched(*n).Before(before) })
 		return nil
 	})

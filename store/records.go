@@ -492,7 +492,8 @@ func (s *Store) deleteHost(ctx context.Context, uuid string) error {
 }
 
 // Notifications lists the notifications whose generated time is not before
-// since; zero: all.
+// since; zero: all. Their payloads and lists of runs are shared and must not be
+// changed.
 func (s *Store) Notifications(ctx context.Context, since time.Time) (out []recovery.Notification, err error) {
 	var keep func(*recovery.Notification) bool
 	if !since.IsZero() {

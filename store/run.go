@@ -231,7 +231,8 @@ func (r *Run) own(run recovery.Run) (recovery.Run, error) {
 	return run, nil
 }
 
-// Start writes the run as it begins or goes on.
+// Start writes the run as it begins or goes on, or as it ended while something
+// is still to be undone: nothing but the record changes.
 func (r *Run) Start(ctx context.Context, run recovery.Run) error {
 	return r.wrap(r.start(ctx, run))
 }
@@ -534,15 +535,17 @@ func (r *Run) settle(ctx context.Context, step string, leaving bool, decide func
 				return err
 			}
 		}
-		if data == nil || itemData == nil || run.Finished {
+		var item recovery.QueueItem
+		if itemData != nil {
+			if err := decode(itemData, &item); err != nil {
+				return err
+			}
+		}
+		if data == nil || item.Run != r.id {
 			return r.settled(ctx, step, run, decide)
 		}
 		n, err := decodeNotification(data, created)
 		if err != nil {
-			return err
-		}
-		var item recovery.QueueItem
-		if err := decode(itemData, &item); err != nil {
 			return err
 		}
 		var wish *recovery.Abort

@@ -63,6 +63,8 @@ type Config struct {
 	//
 	// Default to 10 MiB and 1 MiB.
 	KVLibraryBytes, ScratchBytes int64
+	// HostRepair lets notifications be taken that a host on maintenance is back.
+	HostRepair bool
 	// Logger receives the store's own messages. Defaults to zap.NewNop.
 	Logger *zap.Logger
 	// Step, when it is set, is called before each durable write with its name, such

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -118,16 +119,23 @@ func TestSweep(t *testing.T) {
 	}
 	defer s.Close() //nolint:errcheck // the end of the test
 	n := fill(t, s)
-	if err := s.Sweep(ctx); err != nil {
+	undone := fillOne(t, s)
+	r, err := s.Claim(ctx, undone.UUID)
+	if err == nil {
+		defer r.Close()
+		err = errors.Join(r.PushUndo(ctx, recovery.Undo{Key: "k"}), r.Start(ctx, recovery.Run{ID: r.ID(), Finished: true, Ended: time.Now()}))
+	}
+	if err := errors.Join(err, s.Sweep(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	// What is not done with stays, however old.
+	// What is not done with stays, however old; so does a run that ended and left
+	// something to undo.
 	left, err := s.Notifications(ctx, time.Time{})
-	if err != nil || len(left) != 1 || left[0].UUID != n.UUID {
+	if err != nil || len(left) != 2 || left[0].UUID != n.UUID || left[1].UUID != undone.UUID {
 		t.Errorf("notifications = %v, %v", left, err)
 	}
 	runs, err := s.Runs(ctx)
-	if err != nil || len(runs) != 1 || runs[0].Finished {
+	if err != nil || len(runs) != 2 || runs[0].ID != r.ID() || runs[1].Finished {
 		t.Errorf("runs = %v, %v", runs, err)
 	}
 	if vmoves, err := s.VMoves(ctx, n.UUID); err != nil || len(vmoves) != 3 {
@@ -142,6 +150,49 @@ func TestSweep(t *testing.T) {
 	}
 	if u, err := s.Usage(ctx); err != nil || u.Size <= 0 || u.InUse <= 0 || u.Quota != 2048<<20 {
 		t.Errorf("usage = %+v, %v", u, err)
+	}
+}
+
+// When the database fills up, what could wait is refused first, then new runs;
+// notifications are taken, and runs end, to the last.
+func TestReserve(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	one := recovery.KVValue{Value: json.RawMessage(`1`)}
+	for _, tt := range []struct {
+		percent       int64
+		values, claim error
+	}{
+		{84, nil, nil},
+		{85, recovery.ErrQuota, nil},
+		{94, recovery.ErrQuota, nil},
+		{95, recovery.ErrQuota, recovery.ErrUnavailable},
+	} {
+		n := fillOne(t, s)
+		r, err := s.Claim(ctx, n.UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := fillOne(t, s)
+		s.Fill(tt.percent)
+		if err := onlyErr(s.Library().Put(ctx, "acme", "n", one, nil)); !errors.Is(err, tt.values) {
+			t.Errorf("%d %%: value: %v, want %v", tt.percent, err, tt.values)
+		}
+		if err := onlyErr(s.Claim(ctx, waiting.UUID)); !errors.Is(err, tt.claim) {
+			t.Errorf("%d %%: claim: %v, want %v", tt.percent, err, tt.claim)
+		}
+		fillOne(t, s)
+		run, err := r.Record(ctx)
+		run.Status = recovery.StatusFinished
+		if err := errors.Join(err, r.End(ctx, run)); err != nil {
+			t.Errorf("%d %%: end: %v", tt.percent, err)
+		}
+		s.Fill(0)
+	}
+	s.Fill(85)
+	data := []byte("wasm")
+	if _, err := s.PutModule(ctx, recovery.ModuleVersion{Digest: digest(data), Library: "acme", Version: "1", Size: int64(len(data))}, bytes.NewReader(data)); !errors.Is(err, recovery.ErrQuota) {
+		t.Errorf("upload: %v", err)
 	}
 }
 
@@ -177,6 +228,40 @@ func TestSweepRuns(t *testing.T) {
 	}
 	if _, _, _, _, _, err := s.RunDetail(ctx, before[2].ID); !errors.Is(err, recovery.ErrNotFound) {
 		t.Errorf("detail of a run that went: %v", err)
+	}
+}
+
+// Whoever repairs hosts hears that one is back.
+func TestHostRepair(t *testing.T) {
+	ctx := t.Context()
+	for _, repair := range []bool{false, true} {
+		s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", HostRepair: repair})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close() //nolint:errcheck // the end of the test
+		seg, err := s.CreateSegment(ctx, recovery.Segment{Name: "s"})
+		if err == nil {
+			_, err = s.CreateHost(ctx, recovery.Host{Name: "h1", SegmentUUID: seg.UUID, OnMaintenance: true})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			of    recovery.NotificationType
+			event string
+			taken bool
+		}{
+			{recovery.ComputeHost, recovery.EventStarted, repair},
+			{recovery.ComputeHost, recovery.EventStopped, false},
+			{recovery.Process, recovery.EventStarted, false},
+			{recovery.VM, recovery.EventStarted, false},
+		} {
+			_, err := s.Accept(ctx, recovery.Notification{Type: tt.of, HostName: "h1", Payload: json.RawMessage(`{"event":"` + tt.event + `"}`)}, time.Minute)
+			if tt.taken && err != nil || !tt.taken && !errors.Is(err, recovery.ErrMaintenance) {
+				t.Errorf("repair %t: %s %s: %v", repair, tt.of, tt.event, err)
+			}
+		}
 	}
 }
 

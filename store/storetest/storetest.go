@@ -712,6 +712,18 @@ func testEnd(t *testing.T, s *store.Store) {
 	nodes := must(s.Nodes(ctx))(t)
 	is(t, "runs of the node", len(nodes[0].Runs), 0)
 
+	// A run that ended with something left to undo keeps its claim until it is
+	// done.
+	late := accept(t, s, hostDown("h3"))
+	r = claim(t, s, late)
+	run = record(t, r)
+	run.Status, run.Finished, run.Ended = recovery.StatusFinished, true, run.Started
+	check(t, r.PushUndo(ctx, recovery.Undo{Key: "k"}), r.Start(ctx, run), s.Sweep(ctx), r.Release(ctx))
+	r = claim(t, s, late)
+	is(t, "run", asJSON(t, record(t, r)), asJSON(t, run))
+	check(t, r.DropUndo(ctx, "k"), r.End(ctx, run))
+	is(t, "its notification", must(s.Notification(ctx, late.UUID))(t).Status, recovery.StatusFinished)
+
 	// A list that cannot be worked off stays for a person to see.
 	r = claim(t, s, accept(t, s, hostDown("h2")))
 	run = record(t, r)
