@@ -45,7 +45,7 @@ type daemon struct {
 	tel       *telemetry.Telemetry
 	callers   *callers
 	events    *wasakariv1.Events // of the door
-	loading   sync.Mutex // one snapshot is made at a time
+	loading   sync.Mutex         // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
 }

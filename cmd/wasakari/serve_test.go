@@ -57,8 +57,15 @@ func (p *place) serve(t *testing.T, args ...string) serving {
 	return s
 }
 
+// reply is what was answered, without its body.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
 // ask sends a request and decodes the answer.
-func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) *http.Response {
+func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -83,7 +90,7 @@ func (s serving) ask(t *testing.T, method, path, body string, header http.Header
 			t.Fatalf("%s %s: %s: %v\n%s", method, path, resp.Status, err, text)
 		}
 	}
-	return resp
+	return reply{resp.Status, resp.StatusCode, resp.Header}
 }
 
 type notificationDoc struct {
