@@ -101,7 +101,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 			return n, err
 		}
 		hostKey := s.key.host(n.SegmentUUID, n.HostUUID)
-		_, r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()))
+		r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()))
 		if err != nil {
 			return n, err
 		}

@@ -384,10 +384,11 @@ func testAnswersLost(t *testing.T, etcd *storetest.Etcd) {
 				return
 			case <-tick.C:
 			}
-			if i%3 == 0 {
+			switch i % 3 {
+			case 0:
 				p.cut()
 				cuts++
-			} else if i%3 == 2 {
+			case 2:
 				p.mute()
 			}
 		}

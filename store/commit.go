@@ -258,19 +258,19 @@ func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) 
 }
 
 // getAll reads several keys or ranges at one revision.
-func (s *Store) getAll(ctx context.Context, ops ...clientv3.Op) (rev int64, out []*pb.RangeResponse, err error) {
+func (s *Store) getAll(ctx context.Context, ops ...clientv3.Op) (out []*pb.RangeResponse, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		resp, err := s.etcd.Txn(ctx).Then(ops...).Commit()
 		if err != nil {
 			return err
 		}
-		rev, out = resp.Header.Revision, out[:0]
+		out = out[:0]
 		for _, r := range resp.Responses {
 			out = append(out, r.GetResponseRange())
 		}
 		return nil
 	})
-	return rev, out, err
+	return out, err
 }
 
 func (s *Store) read(ctx context.Context, do func(context.Context) error) error {
@@ -341,7 +341,7 @@ func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each fun
 // refused reports whether etcd answered that it did not do, and never will do,
 // what was asked.
 func refused(err error) bool {
-	switch rpctypes.Error(err) {
+	switch rpctypes.Error(err) { //nolint:errorlint // it gives one of these as it is
 	case rpctypes.ErrEmptyKey, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrCompacted, rpctypes.ErrFutureRev,
 		rpctypes.ErrNoSpace, rpctypes.ErrRequestTooLarge, rpctypes.ErrLeaseNotFound, rpctypes.ErrCorrupt,
 		rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, rpctypes.ErrRoleNotFound:
@@ -355,7 +355,7 @@ func compactedAlready(err error) bool { return errors.Is(rpctypes.Error(err), rp
 // translate gives an error of etcd one of our sentinels.
 func translate(err error) error {
 	var as error
-	switch known := rpctypes.Error(err); known {
+	switch rpctypes.Error(err) { //nolint:errorlint // it gives one of these as it is
 	case rpctypes.ErrNoSpace:
 		return fmt.Errorf("%w: %w: etcd's database is full; see store compact", recovery.ErrUnavailable, recovery.ErrQuota)
 	case rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps:

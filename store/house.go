@@ -217,7 +217,7 @@ func (s *Store) dropNotification(ctx context.Context, n recovery.Notification) e
 		return err
 	}
 	key := s.key.notification(n.UUID)
-	_, res, err := s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(dedup), clientv3.OpGet(s.key.item(n), clientv3.WithKeysOnly()))
+	res, err := s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(dedup), clientv3.OpGet(s.key.item(n), clientv3.WithKeysOnly()))
 	if err != nil {
 		return err
 	}

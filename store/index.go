@@ -164,7 +164,7 @@ func brief(r recovery.Run) recovery.Run {
 // lean is a notification that shares what many have.
 func lean(n recovery.Notification) recovery.Notification {
 	n.Type, n.Status = recovery.NotificationType(one(string(n.Type))), recovery.NotificationStatus(one(string(n.Status)))
-	n.HostUUID, n.HostName, n.SegmentUUID = one(n.HostUUID), one(n.HostName), one(n.SegmentUUID)
+	n.HostUUID, n.HostName, n.SegmentUUID, n.Message = one(n.HostUUID), one(n.HostName), one(n.SegmentUUID), one(n.Message)
 	return n
 }
 
@@ -226,7 +226,7 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 	case strings.HasPrefix(key, k.nodes):
 		var v nodeRecord
 		if err = decode(kv.Value, &v); err == nil {
-			x.nodes.put(v.Node.Name, id(kv.CreateRevision), v)
+			x.nodes.put(v.Name, id(kv.CreateRevision), v)
 			n := v.Node
 			c.Node = &n
 		}

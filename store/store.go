@@ -249,7 +249,7 @@ func (s *Store) begin(ctx context.Context) error {
 // checkFormat writes the version of the layout into an empty store, and refuses
 // that of a newer Wasakari.
 func (s *Store) checkFormat(ctx context.Context) error {
-	_, r, err := s.getAll(ctx, clientv3.OpGet(s.key.format), clientv3.OpGet(s.key.restoring))
+	r, err := s.getAll(ctx, clientv3.OpGet(s.key.format), clientv3.OpGet(s.key.restoring))
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,7 +83,7 @@ func TestFolders(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o720); err != nil { //nolint:gosec // that is the mistake
+	if err := os.Chmod(dir, 0o720); err != nil {
 		t.Fatal(err)
 	}
 	_, err = store.Open(t.Context(), store.Config{Dir: dir, Node: "n2"})
@@ -174,5 +177,94 @@ func TestSweepRuns(t *testing.T) {
 	}
 	if _, _, _, _, _, err := s.RunDetail(ctx, before[2].ID); !errors.Is(err, recovery.ErrNotFound) {
 		t.Errorf("detail of a run that went: %v", err)
+	}
+}
+
+// A claim whose answer was lost can be had again, and an end whose answer was
+// lost is no failure.
+func TestLostAnswers(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	n := fillOne(t, s)
+	r, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Forget()
+	again, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.ID() != r.ID() || again.FirstChange().IsZero() {
+		t.Errorf("run %s, want %s; first change %v", again.ID(), r.ID(), again.FirstChange())
+	}
+	run, err := again.Record(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Status, run.Ended = recovery.StatusFinished, run.Started
+	if err := again.End(ctx, run); err != nil {
+		t.Fatal(err)
+	}
+	again.Reopen()
+	if err := again.End(ctx, run); err != nil {
+		t.Errorf("the same end again: %v", err)
+	}
+	again.Reopen()
+	run.Status = recovery.StatusFailed
+	if err := again.End(ctx, run); !errors.Is(err, recovery.ErrLeaseLost) {
+		t.Errorf("another end: %v", err)
+	}
+}
+
+// Each durable write is told before it is made.
+func TestSteps(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	s, err := store.Open(t.Context(), store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", Step: func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[name] = true
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the end of the test
+	fill(t, s)
+	for _, name := range []string{"node.register", "segment.create", "host.create", "accept", "claim", "task.finish", "intent.begin", "vmove.put", "run.end", "undo.push", "library.put", "module.put"} {
+		if !seen[name] {
+			t.Errorf("step %s was not told", name)
+		}
+	}
+}
+
+func BenchmarkAccept(b *testing.B) {
+	for _, clients := range []int{1, 16, 256} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			s, err := store.Open(b.Context(), store.Config{Dir: filepath.Join(b.TempDir(), "store"), Node: "n1"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close() //nolint:errcheck // the end of the benchmark
+			seg, err := s.CreateSegment(b.Context(), recovery.Segment{Name: "s"})
+			if err == nil {
+				_, err = s.CreateHost(b.Context(), recovery.Host{Name: "h1", SegmentUUID: seg.UUID})
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			var next atomic.Int64
+			b.ReportAllocs()
+			b.SetParallelism(clients)
+			b.ResetTimer()
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					payload := fmt.Sprintf(`{"event":"LIFECYCLE","vir_domain_event":"STOPPED_FAILED","instance_uuid":"%d"}`, next.Add(1))
+					if _, err := s.Accept(b.Context(), recovery.Notification{Type: recovery.VM, HostName: "h1", Payload: json.RawMessage(payload)}, time.Minute); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
 	}
 }
