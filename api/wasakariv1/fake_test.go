@@ -85,7 +85,11 @@ func (s *world) lock() func() {
 
 func (s *world) Runs(context.Context) ([]recovery.Run, error) {
 	defer s.lock()()
-	return slices.Clone(s.runs), s.err
+	list := slices.Clone(s.runs)
+	for i := range list { // as the store does
+		list[i].Inputs, list[i].Modules = nil, nil
+	}
+	return list, s.err
 }
 
 func (s *world) RunDetail(_ context.Context, id string) (recovery.Run, wasakariv1.Detail, error) {

@@ -263,6 +263,10 @@ func TestRemove(t *testing.T) {
 			world: &world{runs: []recovery.Run{{ID: "r0", Finished: true, Modules: map[string]string{"a_task": digestOf(one)}}, {ID: "r1", Modules: map[string]string{"a_task": digestOf(one)}}}},
 		},
 		{
+			name: "a module that a run uses", as: "admin", code: 409, message: "run r1 uses library acme",
+			world: &world{runs: []recovery.Run{{ID: "r1", Modules: map[string]string{"a_task": digestOf(one)}}}},
+		},
+		{
 			name: "a version that a run used", as: "admin", digest: digestOf(one), code: 204,
 			world: &world{runs: []recovery.Run{{ID: "r0", Finished: true, Modules: map[string]string{"a_task": digestOf(one)}}}},
 		},

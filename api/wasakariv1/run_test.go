@@ -237,7 +237,9 @@ func TestStoreFails(t *testing.T) {
 		err  error
 		code int
 	}{
-		{recovery.ErrUnavailable, 503}, {fmt.Errorf("secret %w: %w", recovery.ErrUnknownOutcome, recovery.ErrTimeout), 503}, {recovery.ErrCanceled, 503},
+		{recovery.ErrUnavailable, 503},
+		{fmt.Errorf("secret %w: %w", recovery.ErrUnknownOutcome, recovery.ErrTimeout), 503},
+		{recovery.ErrCanceled, 503},
 		{recovery.ErrTimeout, 504},
 		{recovery.ErrLeaseLost, 503},
 		{fmt.Errorf("secret %w", recovery.ErrQuota), 413},

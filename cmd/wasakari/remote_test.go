@@ -555,7 +555,10 @@ func TestServeRemote(t *testing.T) {
 		"other.wasm": wasmOf(t, "acme", "1.0.0", key, abi.ManifestTask{Key: "b_task"}),
 		"two.wasm":   wasmOf(t, "acme", "1.1.0", key),
 		"clash.wasm": wasmOf(t, "clash", "1.0.0", key),
-		"serve.conf": `[taskflow_driver_recovery_flows]
+		"large.wasm": strings.Repeat("x", 3<<20),
+		"serve.conf": `[wasakari]
+module_mib = 1
+[taskflow_driver_recovery_flows]
 process_failure_recovery_tasks = pre:['a_task'],main:['disable_compute_node_task'],post:[]
 [grants]
 acme = kv.*
@@ -567,7 +570,7 @@ secret = hush
 	s := p.serve(t, "--simulate", "--config-file", "DIR/serve.conf")
 	p.stdout = nil
 	p.environ = append(p.environ, "WASAKARI_SERVER="+s.url)
-	if r := p.run(t.Context(), t, "flow", "check"); r.code != exitUsage || !strings.Contains(r.stderr, "flow process: DIR/serve.conf:2:") {
+	if r := p.run(t.Context(), t, "flow", "check"); r.code != exitUsage || !strings.Contains(r.stderr, "flow process: DIR/serve.conf:4:") {
 		t.Errorf("check before the upload: %+v", r)
 	}
 	for _, step := range []struct {
@@ -580,6 +583,7 @@ secret = hush
 		{[]string{"task", "push", "DIR/one.wasm"}, exitOK, "active, compiled on every node"},
 		{[]string{"task", "push", "DIR/other.wasm"}, exitFailed, "is there already, with other bytes; a version never changes: raise version in task.yaml"},
 		{[]string{"task", "push", "DIR/clash.wasm"}, exitFailed, "task a_task is in library acme 1.0.0"},
+		{[]string{"task", "push", "DIR/large.wasm"}, exitFailed, "it is larger than the server takes; strip it"},
 		{[]string{"task", "push", "DIR/two.wasm"}, exitOK, "acme 1.1.0, tasks a_task"},
 		{[]string{"task", "pin", "a_task", "1.0.0"}, exitOK, "acme 1.0.0"},
 		{[]string{"flow", "show", "process"}, exitOK, "acme 1.0.0"},

@@ -57,8 +57,15 @@ func (p *place) serve(t *testing.T, args ...string) serving {
 	return s
 }
 
+// reply is what was answered, without its body.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
 // ask sends a request and decodes the answer.
-func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) answer {
+func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -83,13 +90,7 @@ func (s serving) ask(t *testing.T, method, path, body string, header http.Header
 			t.Fatalf("%s %s: %s: %v\n%s", method, path, resp.Status, err, text)
 		}
 	}
-	return answer{resp.StatusCode, resp.Header}
-}
-
-// answer is what a request was answered, beside its body.
-type answer struct {
-	code   int
-	header http.Header
+	return reply{resp.Status, resp.StatusCode, resp.Header}
 }
 
 type notificationDoc struct {
@@ -140,12 +141,12 @@ func TestServeSimulated(t *testing.T) {
 	if len(segments.Segments) != 1 || segments.Segments[0].Name != "demo" {
 		t.Fatalf("segments = %+v, want demo", segments)
 	}
-	if got := resp.header.Get("X-Wasakari-Simulated"); got != "true" {
+	if got := resp.Header.Get("X-Wasakari-Simulated"); got != "true" {
 		t.Errorf("X-Wasakari-Simulated = %q, want true", got)
 	}
 	var sent notificationDoc
-	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent); resp.code != http.StatusAccepted {
-		t.Fatalf("POST: %d, %+v", resp.code, sent)
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent); resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("POST: %s, %+v", resp.Status, sent)
 	}
 	done := s.final(t, sent.Notification.UUID)
 	if done.Notification.Status != "finished" || len(done.Notification.Details) != 3 {
@@ -166,12 +167,12 @@ func TestServeSimulated(t *testing.T) {
 			t.Errorf("vmove %+v, want it succeeded elsewhere", m)
 		}
 	}
-	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.code != http.StatusConflict {
-		t.Errorf("the same notification again: %d, want 409", resp.code)
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.StatusCode != http.StatusConflict {
+		t.Errorf("the same notification again: %s, want 409", resp.Status)
 	}
 	for name, header := range map[string]http.Header{"origin": {"Origin": {"http://evil.example"}}} {
-		if resp := s.ask(t, "GET", "/v1/segments", "", header, nil); resp.code != http.StatusForbidden {
-			t.Errorf("%s: %d, want 403", name, resp.code)
+		if resp := s.ask(t, "GET", "/v1/segments", "", header, nil); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s, want 403", name, resp.Status)
 		}
 	}
 	var runs struct{ Runs []struct{ ID, Status string } }
