@@ -91,8 +91,8 @@ func TestServeObserved(t *testing.T) {
 	if done := s.final(t, sent.Notification.UUID); done.Notification.Status != "finished" {
 		t.Fatalf("notification: %+v", done)
 	}
-	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.code != http.StatusConflict {
-		t.Errorf("the same again, on maintenance now: %s", resp.code)
+	if resp := s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, nil); resp.StatusCode != http.StatusConflict {
+		t.Errorf("the same again, on maintenance now: %s", resp.Status)
 	}
 
 	scraped := serving{url: "http://" + metrics}.text(t, "/metrics")
