@@ -30,6 +30,10 @@ import (
 	"github.com/wasakari/wasakari/store"
 )
 
+// tuneStore changes how the store is opened; nil but in the program that
+// internal/chaos kills.
+var tuneStore func(*store.Config)
+
 // daemon is a running wasakari serve.
 type daemon struct {
 	w     world
@@ -45,7 +49,7 @@ type daemon struct {
 	tel       *telemetry.Telemetry
 	callers   *callers
 	events    *wasakariv1.Events // of the door
-	loading   sync.Mutex // one snapshot is made at a time
+	loading   sync.Mutex         // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
 }
@@ -88,6 +92,9 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if tuneStore != nil {
+		tuneStore(&opt)
+	}
 	if sv.store, err = store.Open(ctx, opt); err != nil {
 		return usagef("store: %w", err)
 	}
@@ -113,9 +120,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 			return fmt.Errorf("segment of the simulated cloud: %w", err)
 		}
 	}
-	sv.tel.Queue(sv.store.Queue)
-	sv.tel.Ready(sv.store.Ready)
-	sv.tel.Lease(sv.store.LeaseLeft)
+	measureStore(sv.tel, sv.store)
 	measureSandboxes(sv.tel, sv.rt)
 	if sv.callers, err = sv.newCallers(cfg); err != nil {
 		return err
@@ -251,7 +256,7 @@ func (sv *daemon) webhooks(cfg *config.Config) (*webhook.Sender, error) {
 		return nil, nil //nolint:nilnil // there are none
 	}
 	c := webhook.Config{
-		Secret: string(o.Secret), Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
+		Secret: string(o.Secret), Delivered: sv.tel.Delivery, Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
 		Logger: sv.log,
 	}
 	for _, u := range o.URLs {
@@ -324,6 +329,7 @@ func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func()
 		return opt, done, err
 	}
 	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	opt.Committed = func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) }
 	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
 		opt.Endpoints = nil

@@ -70,7 +70,7 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 		Authenticator: who.authenticator, NoAuth: who.open(), Simulated: sv.cloud.sim != nil,
 		WWWAuthenticateURI: cfg.AuthToken.WWWAuthenticateURI,
 		Masakari: masakariv1.Config{
-			Store: sv.store, Policy: who.policy, Nova: novaHosts{sv.cloud.Client}, MaxLimit: cfg.Default.OSAPIMaxLimit,
+			Store: countedStore{sv.store, sv.tel}, Policy: who.policy, Nova: novaHosts{sv.cloud.Client}, MaxLimit: cfg.Default.OSAPIMaxLimit,
 			DuplicateWindow: cfg.Default.DuplicateNotificationDetectionInterval, AnyProject: who.open(),
 		},
 		Wasakari: d.own, Describe: wasakariv1.Describe,

@@ -518,6 +518,27 @@ func TestRemoteLogin(t *testing.T) {
 	}
 }
 
+// On a terminal an upload shows how far it is, in place.
+func TestBar(t *testing.T) {
+	var out bytes.Buffer
+	b := bar{out: &out, name: "a\x1b_task.wasm", total: 4, shown: -1}
+	r := b.reader([]byte("wasm"))
+	half := make([]byte, 2)
+	for range 2 {
+		if _, err := io.ReadFull(r, half); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.end()
+	b.end()
+	const clear = "\r\x1b[K"
+	want := clear + "a·_task.wasm " + strings.Repeat("█", 15) + strings.Repeat("░", 15) + "  50 %" +
+		clear + "a·_task.wasm " + strings.Repeat("█", 30) + " 100 %, being checked and compiled" + clear
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
 // The whole way through a server: a module is uploaded and used, its versions
 // change, a run is followed, and how it ends is told.
 func TestServeRemote(t *testing.T) {
@@ -617,7 +638,7 @@ func TestServeWatch(t *testing.T) {
 		s.ask(t, "GET", "/wasakari/v1/runs", "", nil, &list)
 	}
 	r := p.run(t.Context(), t, "runs", "watch", list.Runs[0].ID)
-	for _, want := range []string{"run " + list.Runs[0].ID + ", compute-1\n", "post evacuate_instances_task: started\n", " succeeded compute-1 → ", "\nfinished\n"} {
+	for _, want := range []string{"run " + list.Runs[0].ID + ", compute-1\n", "post evacuate_instances_task: started\n", " succeeded compute-1 → ", "succeeded (1 of 20)\n", "succeeded (20 of 20)\n", "\nfinished\n"} {
 		if r.code != exitOK || !strings.Contains(r.stdout, want) {
 			t.Errorf("exit %d, lacks %q:\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
