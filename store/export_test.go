@@ -18,6 +18,13 @@ func (r *Run) Reopen() {
 	r.ended = false
 }
 
+// ClaimOf gives the claim that this node has of a run.
+func (s *Store) ClaimOf(run string) *Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims[run]
+}
+
 // Fill makes the store take its database for so many percent full until it looks
 // next, in a minute.
 func (s *Store) Fill(percent int64) {
