@@ -87,6 +87,29 @@ clients: build ## Masakari's own clients and monitor against wasakari serve (Deb
 	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
+CHAOS     := $(BIN)/chaos
+SEED      ?= 1
+DURATION  ?= 1h
+
+.PHONY: $(CHAOS)
+$(CHAOS): examples
+	@mkdir -p $@
+	$(GO) build -tags chaos -o $@/wasakari ./cmd/wasakari
+	$(GO) build -o $@/etcd go.etcd.io/etcd/server/v3
+	$(GO) test -tags chaos -c -o $@/chaos.test ./internal/chaos
+
+.PHONY: chaos-short
+chaos-short: $(CHAOS) ## nodes and etcd killed, stopped, cut off: nothing is lost; fixed seeds, two minutes (internal/chaos/README.md)
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 10m -short -seed 1
+
+.PHONY: chaos
+chaos: $(CHAOS) ## the same, round after round (SEED=1 DURATION=1h)
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 0 -seed $(SEED) -duration $(DURATION)
+
+.PHONY: chaos-power
+chaos-power: $(CHAOS) ## the same with the power cut: what was not synced is gone (needs root)
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 30m -test.run '^TestPower' -power -seed $(SEED)
+
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./runtime/meter ./hostfuncs ./internal/runstate ./cmd/wasakari

@@ -18,7 +18,9 @@ var (
 	logLevel = flag.String("log", "warn", "log level of the nodes")
 	timeFlag = flag.Duration("sending", 20*time.Second, "time in which a round's notifications are sent, and things go wrong")
 	vmsFlag  = flag.Int("vms", 200, "notifications about servers in a round")
+	power    = flag.Bool("power", false, "cut the power: needs root, and ext4")
 	seedFlag = flag.Uint64("seed", 1, "seed of the first round")
+	lastFlag = flag.Duration("duration", 0, "time after which no further round of the storm begins")
 )
 
 func TestMain(m *testing.M) {
@@ -43,7 +45,7 @@ func TestEmbedded(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = v.close() })
-	c := newCluster(t, v, 0, 1)
+	c := newCluster(t, v, 0, 1, nil)
 	n := c.nodes[0]
 	m := &monitor{nodes: c.nodes}
 	if err := m.segments(t.Context(), p); err != nil {

@@ -24,7 +24,7 @@ func check(t *testing.T, c *cluster, m *monitor, h *history, home map[string][]s
 	changes := c.nova.changes()
 	report(t, "two nodes at once", twoNodes(changes, h, home))
 	report(t, "evacuated twice at once", secondEvacuations(changes))
-	report(t, "servers", serversAtEnd(c.nova, m, home))
+	report(t, "servers", serversAtEnd(c.nova, m, h, home))
 	report(t, "logs", panics(c))
 }
 
@@ -158,7 +158,7 @@ func secondEvacuations(changes []sent) (wrong []string) {
 }
 
 // serversAtEnd compares the servers with what the notifications say of them.
-func serversAtEnd(v *nova, m *monitor, home map[string][]string) (wrong []string) {
+func serversAtEnd(v *nova, m *monitor, h *history, home map[string][]string) (wrong []string) {
 	finished, vms := map[string]bool{}, map[string]bool{}
 	for _, n := range m.notes {
 		switch {
@@ -181,7 +181,7 @@ func serversAtEnd(v *nova, m *monitor, home map[string][]string) (wrong []string
 			wrong = append(wrong, fmt.Sprintf("%s is locked: %s", s.ID, s.LockedReason))
 		}
 		if finished[from] && (s.Host == from || s.Status != "ACTIVE" && s.Status != "SHUTOFF" || s.TaskState != "") {
-			wrong = append(wrong, fmt.Sprintf("%s of %s, whose recovery finished, is %s (%s) on %s", s.ID, from, s.Status, s.TaskState, s.Host))
+			wrong = append(wrong, fmt.Sprintf("%s of %s, whose recovery finished, is %s (%s) on %s, fault %q\n%s", s.ID, from, s.Status, s.TaskState, s.Host, s.Fault, h.story(m, from, s.ID)))
 		}
 		if vms[s.ID] && s.Host == from && strings.HasPrefix(from, "plain") && s.Status != "ACTIVE" {
 			wrong = append(wrong, fmt.Sprintf("%s, whose recovery finished, is %s (%s)", s.ID, s.Status, s.TaskState))
@@ -193,7 +193,10 @@ func serversAtEnd(v *nova, m *monitor, home map[string][]string) (wrong []string
 var crashed = regexp.MustCompile(`(?m)^(panic:|fatal error:|WARNING: DATA RACE).*$`)
 
 func panics(c *cluster) (wrong []string) {
-	all := append([]*process{}, c.members...)
+	var all []*process
+	if c.place == nil { // etcd panics when its disk goes away
+		all = append(all, c.members...)
+	}
 	for _, n := range c.nodes {
 		all = append(all, &n.process)
 	}
@@ -225,4 +228,34 @@ func counts(c *cluster, h *history) string {
 	}
 	return fmt.Sprintf("%d transactions, %d of them of runs; %d claims, %d taken over from a dead process, %d handed over, %d expired; %d changes at Nova, %d evacuations, %d answers lost",
 		h.txns, h.fenced, claims, h.takeovers, h.handed, h.expired, len(changes), evacuations, c.nova.lost)
+}
+
+// story tells what is kept about a server of a host's recovery.
+func (h *history) story(m *monitor, host, server string) string {
+	var b strings.Builder
+	if h == nil {
+		return ""
+	}
+	for _, n := range m.notes {
+		if n.uuid == "" || n.host != host || n.kind == "VM" && n.server != server {
+			continue
+		}
+		fmt.Fprintf(&b, "  %s %s %s %s\n", n.kind, n.uuid, n.status, n.message)
+		for run, notification := range h.noted {
+			if notification != n.uuid {
+				continue
+			}
+			for _, key := range slices.Sorted(maps.Keys(h.keys)) {
+				value := h.keys[key]
+				_, doc, _ := strings.Cut(string(value), "\n")
+				switch {
+				case strings.HasPrefix(key, "r/task/"+run+"/"):
+					fmt.Fprintf(&b, "    %s\n", doc)
+				case strings.HasPrefix(key, "d/run/"+run+"/") && strings.Contains(doc, server):
+					fmt.Fprintf(&b, "    %s %s\n", key, doc)
+				}
+			}
+		}
+	}
+	return b.String()
 }

@@ -235,6 +235,11 @@ func (p plan) scenario(seed int64) *novasim.Scenario {
 	fault(novasim.MatchSpec{Method: "PUT", After: 4, Every: 29}, novasim.EffectSpec{Status: 500})
 	fault(novasim.MatchSpec{Method: "GET", Every: 97}, novasim.EffectSpec{Status: 503})
 	fault(novasim.MatchSpec{Action: "evacuate", After: 5, Every: 37}, novasim.EffectSpec{EvacuationError: "No valid host was found."})
+	for i, h := range p.reserve { // some need another reserved host
+		if i%2 == 0 {
+			fault(novasim.MatchSpec{Action: "evacuate", Host: h, Times: 1}, novasim.EffectSpec{EvacuationError: "No valid host was found."})
+		}
+	}
 	for _, group := range [][]string{p.auto, p.reserve, p.process, p.plain, p.spare} {
 		for _, h := range group {
 			sc.Hosts = append(sc.Hosts, novasim.HostSpec{Name: h})

@@ -38,16 +38,18 @@ type cluster struct {
 	nova    *nova
 	members []*process // none: each node has a store of its own
 	clients []string   // URLs of the members
-	nodes   []*node
+	// place makes the folder for the data of a program; nil: below dir.
+	place func(name string) (string, error)
+	nodes []*node
 }
 
 // newCluster starts everything.
-func newCluster(t *testing.T, v *nova, members, nodes int) *cluster {
+func newCluster(t *testing.T, v *nova, members, nodes int, place func(name string) (string, error)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), nova: v}
+	c := &cluster{t: t, dir: t.TempDir(), nova: v, place: place}
 	t.Cleanup(c.close)
 	if keep := *keepFlag; keep != "" {
-		c.dir = filepath.Join(keep, fmt.Sprint(time.Now().Unix()))
+		c.dir = filepath.Join(keep, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid(), time.Now().Unix()))
 		if err := os.MkdirAll(c.dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -66,6 +68,13 @@ func newCluster(t *testing.T, v *nova, members, nodes int) *cluster {
 	return c
 }
 
+func (c *cluster) data(name string) (string, error) {
+	if c.place != nil {
+		return c.place(name)
+	}
+	return c.dir, nil
+}
+
 func (c *cluster) startEtcd(members int) error {
 	ports, err := freePorts(2 * members)
 	if err != nil {
@@ -79,8 +88,12 @@ func (c *cluster) startEtcd(members int) error {
 	for i := range members {
 		name := fmt.Sprintf("m%d", i+1)
 		peer := strings.TrimPrefix(peers[i], name+"=")
+		data, err := c.data(name)
+		if err != nil {
+			return err
+		}
 		m := &process{name: name, path: filepath.Join(*programs, "etcd"), log: filepath.Join(c.dir, name+".log"), env: os.Environ(), args: []string{
-			"--name", name, "--data-dir", filepath.Join(c.dir, name), "--initial-cluster-state", "new", "--initial-cluster", strings.Join(peers, ","),
+			"--name", name, "--data-dir", filepath.Join(data, name+".etcd"), "--initial-cluster-state", "new", "--initial-cluster", strings.Join(peers, ","),
 			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--listen-client-urls", c.clients[i], "--advertise-client-urls", c.clients[i],
 			"--heartbeat-interval", "50", "--election-timeout", "500", "--log-level", "warn",
 		}}
@@ -133,8 +146,8 @@ func (c *cluster) makeNodes(count int) error {
 		return err
 	}
 	cr := c.nova.Credentials()
-	for i, port := range ports {
-		name := fmt.Sprintf("n%d", i+1)
+	for _, port := range ports {
+		name := fmt.Sprintf("n%d", len(c.nodes)+1)
 		n := &node{url: fmt.Sprintf("http://127.0.0.1:%d", port), steps: filepath.Join(c.dir, name+".steps")}
 		door, err := c.nova.door(name)
 		if err != nil {
@@ -154,7 +167,11 @@ func (c *cluster) makeNodes(count int) error {
 		}
 		where := "endpoints = " + strings.Join(endpoints, ",")
 		if len(endpoints) == 0 {
-			where = "dir = " + filepath.Join(c.dir, name+".store")
+			data, err := c.data(name)
+			if err != nil {
+				return err
+			}
+			where = "dir = " + filepath.Join(data, name+".store")
 		}
 		state, conf := filepath.Join(c.dir, name), filepath.Join(c.dir, name+".conf")
 		text := fmt.Sprintf(nodeConfig, clusterName, state, filepath.Join(*programs, "cache"), name, where)
@@ -217,8 +234,8 @@ func (c *cluster) logs() {
 	}
 	for _, p := range all {
 		text, _ := os.ReadFile(p.log)
-		if len(text) > 6000 {
-			text = text[len(text)-6000:]
+		if len(text) > 3000 {
+			text = text[len(text)-3000:]
 		}
 		c.t.Logf("%s:\n%s", p.name, text)
 	}

@@ -109,6 +109,9 @@ func (h *history) complete(ctx context.Context) error {
 	if h.stopped != nil {
 		return h.stopped
 	}
+	if h.rev > resp.Header.Revision {
+		h.stopped = fmt.Errorf("revision %d was seen, and etcd is at %d", h.rev, resp.Header.Revision)
+	}
 	if len(resp.Kvs) > 0 && h.rev < resp.Kvs[0].ModRevision {
 		return fmt.Errorf("history read up to %d of %d", h.rev, resp.Kvs[0].ModRevision)
 	}

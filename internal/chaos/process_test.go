@@ -5,9 +5,11 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +22,8 @@ type process struct {
 	args []string
 	env  []string
 	log  string // file
+	// more is asked for further environment at each start; may be nil.
+	more func() []string
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -28,7 +32,7 @@ type process struct {
 }
 
 // start starts the program, unless it runs.
-func (p *process) start(env ...string) error {
+func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.alive() {
@@ -41,7 +45,10 @@ func (p *process) start(env ...string) error {
 	defer out.Close()
 	fmt.Fprintf(out, "--- started at %s\n", time.Now().UTC().Format(time.RFC3339Nano))
 	cmd := exec.Command(p.path, p.args...)
-	cmd.Env = append(append([]string{}, p.env...), env...)
+	cmd.Env = append([]string{}, p.env...)
+	if p.more != nil {
+		cmd.Env = append(cmd.Env, p.more()...)
+	}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -135,22 +142,22 @@ func (p *process) end(within time.Duration) error {
 	return nil
 }
 
-// freePorts finds ports of loopback that nobody has now.
+// freePorts finds ports of loopback that nobody has now, and that nobody who
+// leaves the choice to the kernel gets.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	var errs []error
-	var open []net.Listener
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			errs = append(errs, err)
+	for range 1000 {
+		if len(ports) == n {
+			return ports, errors.Join(errs...)
+		}
+		port := 15000 + rand.IntN(15000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil || slices.Contains(ports, port) {
 			continue
 		}
-		open = append(open, l)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	for _, l := range open {
 		errs = append(errs, l.Close())
+		ports = append(ports, port)
 	}
-	return ports, errors.Join(errs...)
+	return nil, errors.New("no free ports")
 }

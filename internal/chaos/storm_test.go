@@ -31,8 +31,8 @@ func newStorm(c *cluster, random *rand.Rand) *storm {
 
 // keepUp starts each program again that ends, as an init system does, until ctx
 // ends.
-func (s *storm) keepUp(ctx context.Context) {
-	up := func(p *process) {
+func (s *storm) keepUp(ctx context.Context, all ...*process) {
+	for _, p := range all {
 		s.all.Go(func() {
 			for ctx.Err() == nil {
 				select {
@@ -45,20 +45,11 @@ func (s *storm) keepUp(ctx context.Context) {
 				case <-ctx.Done():
 					return
 				}
-				s.mu.Lock()
-				err := p.start()
-				if err != nil {
-					s.did[err.Error()]++
+				if err := p.start(); err != nil {
+					s.told("%v", err)
 				}
-				s.mu.Unlock()
 			}
 		})
-	}
-	for _, n := range s.c.nodes {
-		up(&n.process)
-	}
-	for _, m := range s.c.members {
-		up(m)
 	}
 }
 
