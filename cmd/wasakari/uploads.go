@@ -32,7 +32,7 @@ type moduleStore struct{ *store.Store }
 
 // ModuleBytes reads a module.
 func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, err error) {
-	_, r, err := s.Store.Module(ctx, digest)
+	_, r, err := s.Module(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
