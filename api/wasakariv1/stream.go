@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wasakari/wasakari/api/internal/wire"
@@ -58,14 +59,52 @@ func (s *stream) end(reason, hint string) {
 	_ = s.send(EndEvent, "", data)
 }
 
-// place gives a place among the streams; free gives it back.
-func (a *API) streamPlace() (free func(), err error) {
-	select {
-	case a.streams <- struct{}{}:
-		return func() { <-a.streams }, nil
-	default:
-		return nil, refuse(http.StatusServiceUnavailable, "try again later", "%d streams of events are open, which is all there may be", cap(a.streams))
+// streams counts the streams that are open. Tenants never keep the operator
+// waiting: together they have half of the places, and each an eighth at most.
+type streams struct {
+	mu      sync.Mutex
+	open    int
+	tenants map[string]int
+	theirs  int
+}
+
+// streamPlace gives a place among the streams; free gives it back.
+func (a *API) streamPlace(v view) (free func(), err error) {
+	s, all := &a.streams, a.cfg.Streams
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := func(most int, whose string) error {
+		return refuse(http.StatusServiceUnavailable, "try again later", "%d streams of events are open%s, which is all there may be", most, whose)
 	}
+	tenant := v.tenant
+	switch {
+	case s.open >= all:
+		return nil, full(all, "")
+	case !v.all && s.theirs >= max(1, all/2):
+		return nil, full(s.theirs, " for projects")
+	case !v.all && s.tenants[tenant] >= max(1, all/8):
+		return nil, full(s.tenants[tenant], " for this project")
+	}
+	s.open++
+	if !v.all {
+		if s.tenants == nil {
+			s.tenants = map[string]int{}
+		}
+		s.theirs++
+		s.tenants[tenant]++
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open--
+		if v.all {
+			return
+		}
+		s.theirs--
+		if s.tenants[tenant]--; s.tenants[tenant] == 0 {
+			delete(s.tenants, tenant)
+		}
+	}, nil
 }
 
 // resumed reads from where a client wants to go on; nil: it begins.
@@ -150,7 +189,7 @@ func (a *API) watchEvents(w http.ResponseWriter, r *http.Request, _ Caller, v vi
 	if err != nil {
 		return err
 	}
-	free, err := a.streamPlace()
+	free, err := a.streamPlace(v)
 	if err != nil {
 		return err
 	}
@@ -191,7 +230,7 @@ func (a *API) watchRun(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 	if err != nil {
 		return err
 	}
-	free, err := a.streamPlace()
+	free, err := a.streamPlace(v)
 	if err != nil {
 		return err
 	}

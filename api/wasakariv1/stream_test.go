@@ -249,3 +249,13 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	l.over()
 }
+
+// A project that opens streams without end keeps neither the operator nor other
+// projects from following.
+func TestStreamsOfTenantsAreBounded(t *testing.T) {
+	s := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Streams = 8 })
+	const own = "/runs/r4/watch"
+	s.listen(t, "author", own)
+	refused(t, s.get(t, "author", own), 503, "1 streams of events are open for this project, which is all there may be")
+	s.listen(t, "admin", "/events").expect("comment -")
+}
