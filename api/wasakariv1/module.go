@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wasakari/wasakari/api/internal/wire"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -240,6 +241,7 @@ func (a *API) pinModule(w http.ResponseWriter, r *http.Request, _ Caller, v view
 	if err != nil {
 		return err
 	}
+	wire.Of(r.Context()).Target = auditName(ver)
 	versions, err := a.cfg.Modules.Modules(r.Context())
 	if err != nil {
 		return err
@@ -326,6 +328,7 @@ func (a *API) removeVersion(w http.ResponseWriter, r *http.Request, _ Caller, v 
 	if err != nil {
 		return err
 	}
+	wire.Of(r.Context()).Target = auditName(ver)
 	if ver.Active {
 		return refuse(http.StatusConflict, "make another version the active one first (pin), or remove the whole module",
 			"version %s of library %s (sha256:%s) is the active one", ver.Version, ver.Library, ver.Digest)

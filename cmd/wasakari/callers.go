@@ -58,7 +58,7 @@ type caller struct {
 
 // of tells who sent a request that the frame of the API let in.
 func (c *callers) of(r *http.Request) (wasakariv1.Caller, error) {
-	return caller{api.CallerOf(r.Context()), c.policy}, nil
+	return caller{api.Caller(r.Context()), c.policy}, nil
 }
 
 // User gives the user's id.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -110,7 +111,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		err = errors.Join(err, sv.rt.Close(end))
 	}()
 	sv.snapshots = &snapshots{
-		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(sv.rt, sv.log.Named("runtime")), uploads: moduleStore{sv.store}, tel: sv.tel,
+		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(sv.rt, sv.log.Named("runtime")), uploads: uploadStore{sv.store}, tel: sv.tel,
 	}
 	if err := sv.load(ctx, cfg); err != nil {
 		return err
@@ -171,9 +172,6 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	stopping := context.AfterFunc(gctx, func() { sv.notifier.Stopping("handing runs over") })
 	defer stopping()
 	err = group.Wait()
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return nil // asked to stop
-	}
 	return err
 }
 
@@ -298,17 +296,41 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 
-// follow reads the uploaded modules again when they change.
+// Waits before modules that could not be read are read again; the wait doubles.
+const (
+	firstReread = time.Second
+	mostReread  = time.Minute
+)
+
+// follow reads the uploaded modules again when they change, and as long as they
+// cannot be read: runs wait for what is active.
 func (sv *daemon) follow(ctx context.Context) error {
-	for change := range sv.store.Watch(ctx) {
-		if !change.Modules && !change.Lost {
+	changes := sv.store.Watch(ctx)
+	again := time.NewTimer(0) // they may have changed since they were read at the start
+	defer again.Stop()
+	wait := firstReread
+	for {
+		select {
+		case change, ok := <-changes:
+			if !ok {
+				return ctx.Err()
+			}
+			if !change.Modules && !change.Lost {
+				continue
+			}
+		case <-again.C:
+		}
+		if err := sv.refresh(ctx); err != nil {
+			if ctx.Err() == nil {
+				sv.log.Error("modules not read, the former ones hold", zap.Duration("again_in", wait), zap.Error(err))
+			}
+			again.Reset(wait)
+			wait = min(2*wait, mostReread)
 			continue
 		}
-		if err := sv.refresh(ctx); err != nil && ctx.Err() == nil {
-			sv.log.Error("modules not read", zap.Error(err))
-		}
+		again.Stop()
+		wait = firstReread
 	}
-	return ctx.Err()
 }
 
 // refresh makes a snapshot of what is uploaded now, with the same
@@ -317,8 +339,14 @@ func (sv *daemon) refresh(ctx context.Context) error {
 	sv.loading.Lock()
 	defer sv.loading.Unlock()
 	snap, release := sv.snapshots.newest()
-	cfg := snap.cfg
+	cfg, has := snap.cfg, snap.modules
 	release()
+	switch now, err := sv.store.ModulesRevision(ctx); {
+	case err != nil:
+		return err
+	case now == has: // the others may not have been told
+		return sv.store.SetCompiled(ctx, has)
+	}
 	return sv.load(ctx, cfg)
 }
 
@@ -400,11 +428,20 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	d := cfg.Default
 	c := engine.Config{
+		Node: sv.node, DrainTimeout: drainTime(cfg),
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Node: sv.node, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
 	return c
+}
+
+// drainTime bounds the end of the service.
+func drainTime(cfg *config.Config) time.Duration {
+	if t := cfg.Default.GracefulShutdownTimeout; t > 0 {
+		return t
+	}
+	return math.MaxInt64 / 2 // none: as long as it takes
 }
 
 // intervals are those of Masakari's periodic jobs.

@@ -51,7 +51,7 @@ func (d *door) serve(ctx context.Context, ln net.Listener) error {
 func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 	d := &door{events: wasakariv1.NewEvents(0), changes: sv.store.Watch, server: api.ServeConfig{
 		MaxHeaderBytes: cfg.WSGI.MaxHeaderLine, NoKeepAlive: !cfg.WSGI.KeepAlive, IdleTimeout: cfg.WSGI.ClientSocketTimeout,
-		Logger: sv.log.Named("api"),
+		DrainTimeout: drainTime(cfg), Logger: sv.log.Named("api"),
 	}}
 	if cfg.Default.UseSSL && sv.cloud.sim == nil {
 		if d.server.TLS, err = api.TLSConfig(cfg.WSGI.SSLCertFile, cfg.WSGI.SSLKeyFile, cfg.WSGI.SSLCAFile); err != nil {

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -619,6 +621,13 @@ secret = hush
 	}
 	if r := p.run(t.Context(), t, "runs", "abort", id, "--reason", "x"); r.code != exitFailed {
 		t.Errorf("abort of one that has ended: %+v", r)
+	}
+	lines, err := os.ReadFile(filepath.Join(p.dir, "home", ".local/state/wasakari/audit.log"))
+	digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(wasmOf(t, "acme", "1.0.0", key))))
+	for _, want := range []string{"uploadModule", "pinModule", "removeVersion"} {
+		if want = `"op":"` + want + `","target":"acme 1.0.0 ` + digest + `","outcome":"done"`; err != nil || !strings.Contains(string(lines), want) {
+			t.Errorf("audit log, %v, lacks %s:\n%s", err, want, lines)
+		}
 	}
 	events := []string{<-told, <-told}
 	if !slices.Equal(events, []string{"run.finished", "notification.finished"}) {

@@ -194,6 +194,10 @@ func TestServeRefuses(t *testing.T) {
 		{"no cloud", nil, "no cloud to act on; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, set os_privileged_user_auth_url in the configuration, or try --simulate"},
 		{"open to the world", []string{"--simulate", "--listen", "0.0.0.0:0"}, "--listen 0.0.0.0:0: with --simulate nobody has to log in, so it listens on loopback only; name 127.0.0.1 or [::1]"},
 		{"no address", []string{"--simulate", "--listen", "here"}, "--listen here: want host:port, such as 127.0.0.1:15868"},
+		{
+			"nobody logs in", []string{"--set", "DEFAULT.auth_strategy=noauth2", "--set", "DEFAULT.os_privileged_user_auth_url=http://127.0.0.1:1/v3", "--set", "DEFAULT.os_privileged_user_name=a", "--set", "DEFAULT.os_privileged_user_password=b"},
+			"0.0.0.0:15868: with [DEFAULT] auth_strategy = noauth2 nobody has to log in, so it listens on loopback only; set masakari_api_listen = 127.0.0.1, or auth_strategy = keystone",
+		},
 		{"two clouds", []string{"--simulate", "--os-cloud", "x"}, "--simulate and --os-cloud: choose one"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -212,5 +216,14 @@ func TestServeOneFolder(t *testing.T) {
 	r := p.run(t.Context(), t, "serve", "--simulate", "--listen", "127.0.0.1:0", "--store-dir", "DIR/store")
 	if r.code != exitUsage || !strings.Contains(r.stderr, "DIR/store") {
 		t.Errorf("exit code %d, %q, want %d and the folder named", r.code, r.stderr, exitUsage)
+	}
+}
+
+// Who is asked to stop before he answers has not failed.
+func TestServeStoppedWhileItStarts(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := newPlace(t, nil).run(ctx, t, "serve", "--simulate", "--listen", "127.0.0.1:0"); r.code != exitOK {
+		t.Errorf("exit code %d, want %d\n%s", r.code, exitOK, r.stderr)
 	}
 }
