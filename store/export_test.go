@@ -3,6 +3,7 @@ package store
 import (
 	"io"
 	"runtime"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
@@ -24,6 +25,9 @@ func (s *Store) ClaimOf(run string) *Run {
 	defer s.mu.Unlock()
 	return s.claims[run]
 }
+
+// Unheard makes this node's last keep-alive one that was sent so long ago.
+func (s *Store) Unheard(d time.Duration) { s.current().heard(time.Now().Add(-d)) }
 
 // Fill makes the store take its database for so many percent full until it looks
 // next, in a minute.

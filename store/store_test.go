@@ -302,6 +302,53 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
+// A run makes no change, and none is claimed, when the lease was not renewed for
+// two thirds of its time; it goes on when it is.
+func TestCheckNeedsTheLease(t *testing.T) {
+	ctx := t.Context()
+	s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", LeaseTTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the end of the test
+	n, next := fillOne(t, s), fillOne(t, s)
+	r, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, tt := range []struct {
+		unheard      time.Duration
+		check, claim error
+	}{
+		{0, nil, nil},
+		{39 * time.Minute, nil, nil},
+		{40 * time.Minute, recovery.ErrLeaseLost, recovery.ErrUnavailable},
+		{time.Minute, nil, nil},
+	} {
+		s.Unheard(tt.unheard)
+		if err := r.Check(ctx, time.Second); !errors.Is(err, tt.check) {
+			t.Errorf("check after %s: %v, want %v", tt.unheard, err, tt.check)
+		}
+		c, err := s.Claim(ctx, next.UUID)
+		if !errors.Is(err, tt.claim) {
+			t.Errorf("claim after %s: %v, want %v", tt.unheard, err, tt.claim)
+		}
+		if err == nil {
+			c.Close()
+		}
+		// What was done already can still be written down: the claim is checked there.
+		if err := r.PushUndo(ctx, recovery.Undo{Key: "k"}); err != nil {
+			t.Errorf("write after %s: %v", tt.unheard, err)
+		}
+	}
+	select {
+	case <-r.Lost():
+		t.Error("the run tells that it is lost")
+	default:
+	}
+}
+
 // Each durable write is told before it is made.
 func TestSteps(t *testing.T) {
 	var mu sync.Mutex
