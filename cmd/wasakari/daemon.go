@@ -402,7 +402,7 @@ func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	c := engine.Config{
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Node: sv.node, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Node: sv.node, DrainTimeout: d.GracefulShutdownTimeout, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
 	return c
 }
