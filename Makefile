@@ -110,6 +110,19 @@ chaos: $(CHAOS) ## the same, round after round (SEED=1 DURATION=1h)
 chaos-power: $(CHAOS) ## the same with the power cut: what was not synced is gone (needs root)
 	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 30m -test.run '^TestPower' -power -seed $(SEED)
 
+# schemathesis and what it needs, in the versions of its list, for nothing but this.
+FUZZER := .bin/schemathesis
+$(FUZZER)/.made: test/service/testdata/requirements.txt
+	rm -rf $(FUZZER)
+	python3 -m venv $(FUZZER)
+	$(FUZZER)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: api-fuzz
+api-fuzz: build $(FUZZER)/.made ## over 5000 random requests of the API's own OpenAPI document (needs python3-venv; SEED=1 EXAMPLES=500)
+	$(GO) test -tags apifuzz -count=1 -timeout 60m -v -run '^TestAPIFuzz$$' ./test/service -schemathesis $(CURDIR)/$(FUZZER)/bin/schemathesis \
+		$(if $(SEED),-seed $(SEED)) $(if $(EXAMPLES),-examples $(EXAMPLES))
+
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./runtime/meter ./hostfuncs ./internal/runstate ./cmd/wasakari
@@ -135,6 +148,12 @@ bench-nova: ## off a dead host of a real Nova: its limit, this program, Masakari
 	@{ $(MAKE) build && BENCH_NOVA_SERVERS='$(SERVERS)' BENCH_NOVA_JSON=$(CURDIR)/$(BIN)/bench-nova.json \
 		$(GO) test -tags e2e,bench -count=1 -timeout 4h -v -run '^TestBenchNova$$$(if $(ONLY),/./$(ONLY))' ./test/openstack; } $(if $(JSON),>&2)
 	@$(if $(JSON),cat $(BIN)/bench-nova.json)
+
+.PHONY: bench-service
+bench-service: ## the service: accepting, latencies, take-over, memory, start-up (JSON=1: one document; a quiet machine, ten minutes)
+	@{ $(MAKE) build && BENCH_SERVICE_JSON=$(CURDIR)/$(BIN)/bench-service.json \
+		$(GO) test -tags bench -count=1 -timeout 1h -v -run '^TestBenchService$$$(if $(ONLY),/$(ONLY))' ./test/service; } $(if $(JSON),>&2)
+	@$(if $(JSON),cat $(BIN)/bench-service.json)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
