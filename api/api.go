@@ -221,7 +221,3 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 	wire.Text(w, http.StatusOK, "ok")
 }
-
-// CallerOf gives who sent the request of the context; the zero value where
-// nobody has to say so.
-func CallerOf(ctx context.Context) auth.Identity { return wire.Of(ctx).Caller }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -436,19 +437,33 @@ func TestTicketLimit(t *testing.T) {
 
 // Answers that nobody fetches count against the memory of the task.
 func TestHeldAnswers(t *testing.T) {
-	h := &host{do: func(context.Context, *abi.Op, []byte) ([]byte, error) { return make([]byte, 80<<10), nil }}
-	data := text{abi.OpKVGet, abi.OpNovaServerStop}
+	changed := make(chan struct{})
+	h := &host{do: func(_ context.Context, op *abi.Op, _ []byte) ([]byte, error) {
+		switch op.Name {
+		case abi.OpNovaServerStop: // short enough to be told whatever else is held
+			defer close(changed)
+			return make([]byte, 60<<10), nil
+		case abi.OpKVDelete: // what comes after it in the guest finds the change told
+			<-changed
+			for range 100 { // nobody tells when: a guest that is earlier gets the same
+				goruntime.Gosched()
+			}
+			return nil, nil
+		}
+		return make([]byte, 80<<10), nil
+	}}
+	data := text{abi.OpKVGet, abi.OpNovaServerStop, abi.OpKVDelete}
 	got, _, err := drive(t, h, runtime.Limits{MemoryBytes: memorySize, AnswerBytes: 128 << 10}, data.bytes(), func(at uint64) []invoke {
 		submit, wait := invoke{abi.Submit, args(data.ref(at, 0), 0, 0)}, invoke{abi.Wait, args(-1, 0, 0)}
 		change := invoke{abi.Submit, args(data.ref(at, 1), 0, 0)}
-		return []invoke{submit, submit, wait, wait, {abi.Take, args(buffer, 1000)}, submit, wait, submit, change, wait, wait}
+		return []invoke{submit, submit, wait, wait, {abi.Take, args(buffer, 1000)}, submit, wait, submit, change, {abi.Call, args(data.ref(at, 2), 0, 0, 0, 0)}, wait, wait}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const document = `{"code":"quota","message":"kv.get: memory limit of 128 KiB reached: ` +
 		`so much is in answers that the task has not waited for (option [wasakari] memory_mib, or limits.memory_mib in the manifest)"}`
-	want := []int64{1, 2, 1<<32 | 80<<10, 2<<32 | abi.WaitError | int64(abi.ErrnoQuota), int64(len(document)), 3, 3<<32 | 80<<10, 4, 5, 4<<32 | 80<<10, 5<<32 | 80<<10}
+	want := []int64{1, 2, 1<<32 | 80<<10, 2<<32 | abi.WaitError | int64(abi.ErrnoQuota), int64(len(document)), 3, 3<<32 | 80<<10, 4, 5, 0, 4<<32 | 80<<10, 5<<32 | 60<<10}
 	for i, w := range want {
 		if got.result(i) != w {
 			t.Errorf("result %d = %#x, want %#x", i, got.result(i), w)

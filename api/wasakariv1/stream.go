@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wasakari/wasakari/api/internal/wire"
@@ -58,14 +59,47 @@ func (s *stream) end(reason, hint string) {
 	_ = s.send(EndEvent, "", data)
 }
 
-// place gives a place among the streams; free gives it back.
-func (a *API) streamPlace() (free func(), err error) {
-	select {
-	case a.streams <- struct{}{}:
-		return func() { <-a.streams }, nil
-	default:
-		return nil, refuse(http.StatusServiceUnavailable, "try again later", "%d streams of events are open, which is all there may be", cap(a.streams))
+// streams counts those that are open. Tenants have no more than half of the
+// places, and each of them but a few.
+type streams struct {
+	mu          sync.Mutex
+	all, theirs int
+	tenants     map[string]int
+}
+
+// tenantStreams is how many streams one tenant may have.
+const tenantStreams = 8
+
+// open gives a place among the streams; free gives it back.
+func (s *streams) open(most int, tenant string) (free func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.all >= most, tenant != "" && s.theirs >= max(most/2, 1):
+		return nil, refuse(http.StatusServiceUnavailable, "try again later", "all places for streams of events are taken")
+	case tenant != "" && s.tenants[tenant] >= tenantStreams:
+		return nil, refuse(http.StatusServiceUnavailable, "end another one first", "the project follows %d streams of events, which is all it may", tenantStreams)
 	}
+	s.all++
+	if tenant != "" {
+		if s.tenants == nil {
+			s.tenants = map[string]int{}
+		}
+		s.theirs++
+		s.tenants[tenant]++
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all--
+		if tenant == "" {
+			return
+		}
+		s.theirs--
+		if s.tenants[tenant]--; s.tenants[tenant] == 0 {
+			delete(s.tenants, tenant)
+		}
+	}, nil
 }
 
 // resumed reads from where a client wants to go on; nil: it begins.
@@ -150,7 +184,7 @@ func (a *API) watchEvents(w http.ResponseWriter, r *http.Request, _ Caller, v vi
 	if err != nil {
 		return err
 	}
-	free, err := a.streamPlace()
+	free, err := a.streams.open(a.cfg.Streams, v.tenant)
 	if err != nil {
 		return err
 	}
@@ -191,7 +225,7 @@ func (a *API) watchRun(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 	if err != nil {
 		return err
 	}
-	free, err := a.streamPlace()
+	free, err := a.streams.open(a.cfg.Streams, v.tenant)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wasakari/wasakari/api/internal/wire"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -94,10 +95,13 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 	}
 
 	ctx := r.Context()
+	info := wire.Of(ctx)
+	info.Target = fmt.Sprintf("sha256:%x", sha256.Sum256(wasm)) // for the audit, whatever it is
 	ver, err := a.cfg.Admit.Admit(ctx, v.tenant, wasm)
 	if err != nil {
 		return err
 	}
+	info.Target = auditName(ver)
 	ver.Tenant, ver.Uploaded, ver.By = v.tenant, time.Now().UTC(), c.User()
 	versions, err := a.cfg.Modules.Modules(ctx)
 	if err != nil {
@@ -119,6 +123,7 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 	if err != nil {
 		return err
 	}
+	end() // others need not wait for the nodes
 	doc := ModuleAnswer{Version: kept}
 	for _, v := range versions {
 		if SetsAside(kept, v) {
@@ -131,6 +136,11 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 		return a.answer(w, r, http.StatusCreated, doc)
 	}
 	return a.activated(w, r, http.StatusCreated, doc, revision, wait)
+}
+
+// auditName names a version for the audit: whole.
+func auditName(v recovery.ModuleVersion) string {
+	return fmt.Sprintf("%s %s sha256:%s", v.Library, v.Version, v.Digest)
 }
 
 func (a *API) tooLarge() error {

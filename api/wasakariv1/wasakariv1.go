@@ -150,7 +150,7 @@ type API struct {
 	mux     *http.ServeMux
 	uploads uploads
 	owners  owners
-	streams chan struct{}
+	streams streams
 	closed  chan struct{}
 	closing sync.Once
 }
@@ -176,7 +176,7 @@ func New(cfg Config) (*API, error) {
 	orElse(&cfg.CompileWait, time.Minute)
 	orElse(&cfg.Heartbeat, 15*time.Second)
 	orElse(&cfg.Streams, 256)
-	a := &API{cfg: cfg, log: cfg.Logger.Named("api"), mux: http.NewServeMux(), streams: make(chan struct{}, cfg.Streams), closed: make(chan struct{})}
+	a := &API{cfg: cfg, log: cfg.Logger.Named("api"), mux: http.NewServeMux(), closed: make(chan struct{})}
 	a.mount()
 	return a, nil
 }

@@ -43,7 +43,7 @@ func (sv *daemon) newCallers(cfg *config.Config) (*callers, error) {
 	if sv.cloud.sim != nil || cfg.Default.AuthStrategy == "noauth2" {
 		return c, nil
 	}
-	if c.tokens, err = callersTokens(cfg, sv.log.Named("keystone")); err != nil {
+	if c.tokens, err = callersTokens(cfg, sv.tel.Request, sv.log.Named("keystone")); err != nil {
 		return nil, err
 	}
 	c.authenticator = auth.Keystone{Verifier: tokenVerifier{c.tokens}}
@@ -58,7 +58,7 @@ type caller struct {
 
 // of tells who sent a request that the frame of the API let in.
 func (c *callers) of(r *http.Request) (wasakariv1.Caller, error) {
-	return caller{api.CallerOf(r.Context()), c.policy}, nil
+	return caller{api.Caller(r.Context()), c.policy}, nil
 }
 
 // User gives the user's id.

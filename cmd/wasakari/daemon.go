@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -30,6 +32,10 @@ import (
 	"github.com/wasakari/wasakari/store"
 )
 
+// tuneStore changes how the store is opened; nil but in the program that
+// internal/chaos kills.
+var tuneStore func(*store.Config)
+
 // daemon is a running wasakari serve.
 type daemon struct {
 	w     world
@@ -45,7 +51,7 @@ type daemon struct {
 	tel       *telemetry.Telemetry
 	callers   *callers
 	events    *wasakariv1.Events // of the door
-	loading   sync.Mutex // one snapshot is made at a time
+	loading   sync.Mutex         // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
 }
@@ -88,6 +94,9 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if tuneStore != nil {
+		tuneStore(&opt)
+	}
 	if sv.store, err = store.Open(ctx, opt); err != nil {
 		return usagef("store: %w", err)
 	}
@@ -102,7 +111,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		err = errors.Join(err, sv.rt.Close(end))
 	}()
 	sv.snapshots = &snapshots{
-		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(sv.rt, sv.log.Named("runtime")), uploads: moduleStore{sv.store}, tel: sv.tel,
+		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(sv.rt, sv.log.Named("runtime")), uploads: uploadStore{sv.store}, tel: sv.tel,
 	}
 	if err := sv.load(ctx, cfg); err != nil {
 		return err
@@ -113,15 +122,13 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 			return fmt.Errorf("segment of the simulated cloud: %w", err)
 		}
 	}
-	sv.tel.Queue(sv.store.Queue)
-	sv.tel.Ready(sv.store.Ready)
-	sv.tel.Lease(sv.store.LeaseLeft)
+	measureStore(sv.tel, sv.store)
 	measureSandboxes(sv.tel, sv.rt)
 	if sv.callers, err = sv.newCallers(cfg); err != nil {
 		return err
 	}
 	defer sv.callers.close()
-	door, err := sv.door(ctx, cfg)
+	door, err := sv.door(cfg)
 	if err != nil {
 		return err
 	}
@@ -165,9 +172,6 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	stopping := context.AfterFunc(gctx, func() { sv.notifier.Stopping("handing runs over") })
 	defer stopping()
 	err = group.Wait()
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return nil // asked to stop
-	}
 	return err
 }
 
@@ -251,7 +255,7 @@ func (sv *daemon) webhooks(cfg *config.Config) (*webhook.Sender, error) {
 		return nil, nil //nolint:nilnil // there are none
 	}
 	c := webhook.Config{
-		Secret: string(o.Secret), Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
+		Secret: string(o.Secret), Delivered: sv.tel.Delivery, Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
 		Logger: sv.log,
 	}
 	for _, u := range o.URLs {
@@ -292,17 +296,41 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 
-// follow reads the uploaded modules again when they change.
+// Waits before modules that could not be read are read again; the wait doubles.
+const (
+	firstReread = time.Second
+	mostReread  = time.Minute
+)
+
+// follow reads the uploaded modules again when they change, and as long as they
+// cannot be read: runs wait for what is active.
 func (sv *daemon) follow(ctx context.Context) error {
-	for change := range sv.store.Watch(ctx) {
-		if !change.Modules && !change.Lost {
+	changes := sv.store.Watch(ctx)
+	again := time.NewTimer(0) // they may have changed since they were read at the start
+	defer again.Stop()
+	wait := firstReread
+	for {
+		select {
+		case change, ok := <-changes:
+			if !ok {
+				return ctx.Err()
+			}
+			if !change.Modules && !change.Lost {
+				continue
+			}
+		case <-again.C:
+		}
+		if err := sv.refresh(ctx); err != nil {
+			if ctx.Err() == nil {
+				sv.log.Error("modules not read, the former ones hold", zap.Duration("again_in", wait), zap.Error(err))
+			}
+			again.Reset(wait)
+			wait = min(2*wait, mostReread)
 			continue
 		}
-		if err := sv.refresh(ctx); err != nil && ctx.Err() == nil {
-			sv.log.Error("modules not read", zap.Error(err))
-		}
+		again.Stop()
+		wait = firstReread
 	}
-	return ctx.Err()
 }
 
 // refresh makes a snapshot of what is uploaded now, with the same
@@ -311,8 +339,14 @@ func (sv *daemon) refresh(ctx context.Context) error {
 	sv.loading.Lock()
 	defer sv.loading.Unlock()
 	snap, release := sv.snapshots.newest()
-	cfg := snap.cfg
+	cfg, has := snap.cfg, snap.modules
 	release()
+	switch now, err := sv.store.ModulesRevision(ctx); {
+	case err != nil:
+		return err
+	case now == has: // the others may not have been told
+		return sv.store.SetCompiled(ctx, has)
+	}
 	return sv.load(ctx, cfg)
 }
 
@@ -324,6 +358,7 @@ func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func()
 		return opt, done, err
 	}
 	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	opt.Committed = func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) }
 	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
 		opt.Endpoints = nil
@@ -393,19 +428,30 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 	d := cfg.Default
 	c := engine.Config{
+		Node: sv.node, DrainTimeout: drainTime(cfg),
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
 	return c
+}
+
+// drainTime bounds the end of the service.
+func drainTime(cfg *config.Config) time.Duration {
+	if t := cfg.Default.GracefulShutdownTimeout; t > 0 {
+		return t
+	}
+	return math.MaxInt64 / 2 // none: as long as it takes
 }
 
 // intervals are those of Masakari's periodic jobs.
 func intervals(cfg *config.Config) engine.Intervals {
 	d := cfg.Default
+	// A spacing of 0 is the scheduler's own in Masakari.
+	const spacing = time.Minute
 	i := engine.Intervals{
-		Unfinished: d.ProcessUnfinishedNotificationsInterval, RetryNew: d.RetryNotificationNewStatusInterval,
-		CheckExpired: d.CheckExpiredNotificationsInterval, Expired: d.NotificationsExpiredInterval,
+		Unfinished: cmp.Or(d.ProcessUnfinishedNotificationsInterval, spacing), RetryNew: d.RetryNotificationNewStatusInterval,
+		CheckExpired: cmp.Or(d.CheckExpiredNotificationsInterval, spacing), Expired: d.NotificationsExpiredInterval,
 	}
 	if !d.PeriodicEnable {
 		i.Unfinished, i.CheckExpired = -1, -1

@@ -10,6 +10,7 @@ import (
 	"github.com/wasakari/wasakari/api/masakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/engine"
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
@@ -47,10 +48,10 @@ func (d *door) serve(ctx context.Context, ln net.Listener) error {
 }
 
 // door makes the API.
-func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err error) {
+func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 	d := &door{events: wasakariv1.NewEvents(0), changes: sv.store.Watch, server: api.ServeConfig{
 		MaxHeaderBytes: cfg.WSGI.MaxHeaderLine, NoKeepAlive: !cfg.WSGI.KeepAlive, IdleTimeout: cfg.WSGI.ClientSocketTimeout,
-		Logger: sv.log.Named("api"),
+		DrainTimeout: drainTime(cfg), Logger: sv.log.Named("api"),
 	}}
 	if cfg.Default.UseSSL && sv.cloud.sim == nil {
 		if d.server.TLS, err = api.TLSConfig(cfg.WSGI.SSLCertFile, cfg.WSGI.SSLKeyFile, cfg.WSGI.SSLCAFile); err != nil {
@@ -70,8 +71,8 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 		Authenticator: who.authenticator, NoAuth: who.open(), Simulated: sv.cloud.sim != nil,
 		WWWAuthenticateURI: cfg.AuthToken.WWWAuthenticateURI,
 		Masakari: masakariv1.Config{
-			Store: sv.store, Policy: who.policy, Nova: novaHosts{sv.cloud.Client}, MaxLimit: cfg.Default.OSAPIMaxLimit,
-			DuplicateWindow: cfg.Default.DuplicateNotificationDetectionInterval, AnyProject: who.open(),
+			Store: countedStore{sv.store, sv.tel}, Policy: who.policy, Nova: novaHosts{sv.cloud.Client}, MaxLimit: cfg.Default.OSAPIMaxLimit,
+			DuplicateWindow: cfg.Default.DuplicateNotificationDetectionInterval, AnyProject: who.open(), Verdict: engine.Unanswered,
 		},
 		Wasakari: d.own, Describe: wasakariv1.Describe,
 		MaxBody: int64(cfg.Middleware.MaxRequestBodySize), MaxUpload: int64(cfg.Wasakari.ModuleMiB)<<20 + 1,

@@ -35,7 +35,8 @@ const auditFile = "audit.log"
 
 // newAudit opens the audit log of the configuration: a file, or standard output.
 func newAudit(cfg *config.Config, w world, stateDir string, log *zap.Logger) *audit.Log {
-	c := audit.Config{File: cmp.Or(cfg.Telemetry.AuditFile, filepath.Join(stateDir, auditFile)), Node: cfg.Engine.Node, Logger: log.Named("audit")}
+	node, _ := nodeName(cfg) // without one, the line says so
+	c := audit.Config{File: cmp.Or(cfg.Telemetry.AuditFile, filepath.Join(stateDir, auditFile)), Node: node, Logger: log.Named("audit")}
 	if c.File == "-" {
 		c.Writer = w.stdout
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -36,7 +37,7 @@ func (p *performer) Prepare(ctx context.Context, run recovery.Run, seg recovery.
 			return run, err
 		}
 		if plans[kind], err = snap.checkFlow(f, run.Inputs); err != nil {
-			return run, err
+			return run, p.behind(ctx, snap, err)
 		}
 	}
 	flow.Pin(&run, plans)
@@ -48,6 +49,76 @@ func (p *performer) Prepare(ctx context.Context, run recovery.Run, seg recovery.
 		}
 	}
 	return run, nil
+}
+
+// behind makes of what is wrong with a flow something that passes, when this node
+// has not read the modules that are active now.
+func (p *performer) behind(ctx context.Context, snap *snapshot, wrong error) error {
+	now, err := p.store.ModulesRevision(ctx)
+	if err != nil {
+		return err
+	}
+	if now != snap.modules {
+		return fmt.Errorf("%w: this node has yet to compile what was uploaded: %w", recovery.ErrUnavailable, wrong)
+	}
+	return wrong
+}
+
+// firstRecord is the journal of a run that is not written yet. It begins with
+// the modules that are active when its record is written: who changed one, and
+// was told so, never sees a run begin with the former one.
+type firstRecord struct {
+	flow.Journal
+	state *store.Run
+	store *store.Store
+	begun bool
+}
+
+// startTries bounds how often a first record is tried: whoever uploads without
+// end must not keep others' runs from beginning.
+const startTries = 10
+
+// Start is flow.Journal's. It refuses with recovery.ErrConflict.
+func (f *firstRecord) Start(ctx context.Context, run recovery.Run) error {
+	for range startTries {
+		if f.begun {
+			break
+		}
+		revision, err := f.store.ModulesRevision(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f.active(ctx, run); err != nil {
+			return err
+		}
+		err = f.state.StartWith(ctx, run, revision)
+		if err == nil || !errors.Is(err, recovery.ErrConflict) {
+			f.begun = err == nil
+			return err
+		}
+	}
+	f.begun = true
+	return f.Journal.Start(ctx, run)
+}
+
+// active refuses uploaded modules that are not the active ones any more.
+func (f *firstRecord) active(ctx context.Context, run recovery.Run) error {
+	versions, err := f.store.Modules(ctx)
+	if err != nil {
+		return err
+	}
+	for key, digest := range run.Modules {
+		uploaded, active := false, false
+		for _, v := range versions {
+			if v.Digest == digest && slices.Contains(v.Keys, key) {
+				uploaded, active = true, active || v.Active
+			}
+		}
+		if uploaded && !active {
+			return fmt.Errorf("%w: task %s: another version was made the active one just now", recovery.ErrConflict, key)
+		}
+	}
+	return nil
 }
 
 // flowOf chooses the flow of a run: that of the server's tenant where the
@@ -76,6 +147,13 @@ func (p *performer) Perform(ctx context.Context, job engine.Job) (recovery.Run, 
 		return job.Record, fmt.Errorf("run %s: its claim is not of the store", job.Record.ID)
 	}
 	run := job.Record
+	written, err := state.Record(ctx)
+	if err != nil {
+		return run, err
+	}
+	if len(written.Plans) == 0 {
+		job.Journal = &firstRecord{Journal: job.Journal, state: state, store: p.store}
+	}
 	snap, release, err := p.snapshots.forRun(ctx, run)
 	if err != nil {
 		return run, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -90,7 +91,10 @@ func (f *serveFlags) serve(ctx context.Context, w world) error {
 		}
 	}
 	sv := &daemon{w: w, flags: f, log: log}
-	return sv.run(ctx, cfg)
+	if err := sv.run(ctx, cfg); err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
+		return err
+	}
+	return nil // it came to its end, or was asked to stop while it started
 }
 
 // address is where the API listens.
@@ -110,8 +114,12 @@ func (f *serveFlags) address(cfg *config.Config) (string, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strings.TrimLeft(port, "0123456789") != "" {
 		return "", usagef("--listen %s: %d is no port; want host:port, such as 127.0.0.1:15868", address, n)
 	}
-	if f.simulate && !loopback(host) {
+	switch {
+	case loopback(host):
+	case f.simulate:
 		return "", usagef("--listen %s: with --simulate nobody has to log in, so it listens on loopback only; name 127.0.0.1 or [::1]", address)
+	case cfg.Default.AuthStrategy == "noauth2": // a Host header is quickly written
+		return "", usagef("%s: with [DEFAULT] auth_strategy = noauth2 nobody has to log in, so it listens on loopback only; set masakari_api_listen = 127.0.0.1, or auth_strategy = keystone", address)
 	}
 	return address, nil
 }

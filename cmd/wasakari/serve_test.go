@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -57,8 +58,15 @@ func (p *place) serve(t *testing.T, args ...string) serving {
 	return s
 }
 
+// reply is what was answered, without its body.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
 // ask sends a request and decodes the answer.
-func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) *http.Response {
+func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -66,9 +74,7 @@ func (s serving) ask(t *testing.T, method, path, body string, header http.Header
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("OpenStack-API-Version", "instance-ha 1.3")
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +89,7 @@ func (s serving) ask(t *testing.T, method, path, body string, header http.Header
 			t.Fatalf("%s %s: %s: %v\n%s", method, path, resp.Status, err, text)
 		}
 	}
-	return resp
+	return reply{resp.Status, resp.StatusCode, resp.Header}
 }
 
 type notificationDoc struct {
@@ -188,6 +194,10 @@ func TestServeRefuses(t *testing.T) {
 		{"no cloud", nil, "no cloud to act on; name one with --os-cloud, set OS_CLOUD or OS_AUTH_URL, set os_privileged_user_auth_url in the configuration, or try --simulate"},
 		{"open to the world", []string{"--simulate", "--listen", "0.0.0.0:0"}, "--listen 0.0.0.0:0: with --simulate nobody has to log in, so it listens on loopback only; name 127.0.0.1 or [::1]"},
 		{"no address", []string{"--simulate", "--listen", "here"}, "--listen here: want host:port, such as 127.0.0.1:15868"},
+		{
+			"nobody logs in", []string{"--set", "DEFAULT.auth_strategy=noauth2", "--set", "DEFAULT.os_privileged_user_auth_url=http://127.0.0.1:1/v3", "--set", "DEFAULT.os_privileged_user_name=a", "--set", "DEFAULT.os_privileged_user_password=b"},
+			"0.0.0.0:15868: with [DEFAULT] auth_strategy = noauth2 nobody has to log in, so it listens on loopback only; set masakari_api_listen = 127.0.0.1, or auth_strategy = keystone",
+		},
 		{"two clouds", []string{"--simulate", "--os-cloud", "x"}, "--simulate and --os-cloud: choose one"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -206,5 +216,14 @@ func TestServeOneFolder(t *testing.T) {
 	r := p.run(t.Context(), t, "serve", "--simulate", "--listen", "127.0.0.1:0", "--store-dir", "DIR/store")
 	if r.code != exitUsage || !strings.Contains(r.stderr, "DIR/store") {
 		t.Errorf("exit code %d, %q, want %d and the folder named", r.code, r.stderr, exitUsage)
+	}
+}
+
+// Who is asked to stop before he answers has not failed.
+func TestServeStoppedWhileItStarts(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := newPlace(t, nil).run(ctx, t, "serve", "--simulate", "--listen", "127.0.0.1:0"); r.code != exitOK {
+		t.Errorf("exit code %d, want %d\n%s", r.code, exitOK, r.stderr)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
+	"github.com/wasakari/wasakari/store"
 )
 
 // snapshot is what the service makes runs from at one time: a configuration
@@ -91,12 +93,19 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(reco
 		return nil, err
 	}
 	var files []moduleFile
+	var damaged []error
 	for _, v := range versions {
 		if !pick(v) {
 			continue
 		}
 		wasm, err := s.uploads.ModuleBytes(ctx, v.Digest)
-		if err != nil {
+		switch {
+		case errors.Is(err, recovery.ErrNotFound): // removed meanwhile
+			continue
+		case errors.Is(err, store.ErrDamaged): // one module must not keep all flows from running
+			damaged = append(damaged, fmt.Errorf("%s: %w; push it again", uploadedName(v), err))
+			continue
+		case err != nil:
 			return nil, fmt.Errorf("module %s: %w", v.Digest, err)
 		}
 		files = append(files, moduleFile{path: uploadedName(v), tenant: v.Tenant, uploaded: wasm})
@@ -114,7 +123,7 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(reco
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	snap.catalog, snap.problems = catalog, slices.Concat(unjoined(err), catalog.refused)
+	snap.catalog, snap.problems = catalog, slices.Concat(damaged, unjoined(err), catalog.refused)
 	if snap.secrets, err = cfg.Secrets(catalog.secretOptions(cfg)); err != nil {
 		return nil, err
 	}
@@ -128,7 +137,7 @@ func uploadedName(v recovery.ModuleVersion) string {
 
 // unjoined lists the errors that were joined.
 func unjoined(err error) []error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself, nothing below it
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		return many.Unwrap()
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
@@ -27,11 +28,11 @@ func isUploaded(t recovery.Task) bool {
 	return t.Source == uploadedName(recovery.ModuleVersion{Library: t.Library, Version: t.Version, Digest: t.Digest})
 }
 
-// moduleStore is the store as the snapshots want it.
-type moduleStore struct{ *store.Store }
+// uploadStore is the store as the API and the snapshots want it.
+type uploadStore struct{ *store.Store }
 
 // ModuleBytes reads a module.
-func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, err error) {
+func (s uploadStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, err error) {
 	_, r, err := s.Store.Module(ctx, digest)
 	if err != nil {
 		return nil, err
@@ -39,9 +40,6 @@ func (s moduleStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, 
 	defer func() { err = errors.Join(err, r.Close()) }()
 	return io.ReadAll(r)
 }
-
-// uploadStore is the store as the API wants it.
-type uploadStore struct{ *store.Store }
 
 // Module opens a module.
 func (s uploadStore) Module(ctx context.Context, digest string) (io.ReadCloser, error) {
@@ -56,22 +54,15 @@ func (s uploadStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wa
 	if err != nil {
 		return v, 0, err
 	}
-	pinned := false
-	var aside []recovery.ModuleVersion
-	for _, o := range versions {
-		pinned = pinned || o.Pinned && o.Library == v.Library && o.Tenant == v.Tenant
-		if wasakariv1.SetsAside(v, o) {
-			if err := s.Deactivate(ctx, o.Tenant, o.Library); err != nil && !errors.Is(err, recovery.ErrNotFound) {
-				return v, 0, err
-			}
-			aside = append(aside, o)
-		}
+	pinned := slices.ContainsFunc(versions, func(o recovery.ModuleVersion) bool {
+		return o.Pinned && o.Library == v.Library && o.Tenant == v.Tenant
+	})
+	back, err := s.makeWay(ctx, versions, v)
+	if err != nil {
+		return v, 0, err
 	}
 	if kept, err = s.Store.PutModule(ctx, v, wasm); err != nil {
-		for _, o := range aside { // for nothing
-			err = errors.Join(err, s.Activate(context.WithoutCancel(ctx), o.Tenant, o.Digest, o.Pinned))
-		}
-		return kept, 0, err
+		return kept, 0, errors.Join(err, back())
 	}
 	// One that was there already is given back as it is.
 	if !kept.Active && !pinned {
@@ -84,16 +75,52 @@ func (s uploadStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wa
 	return kept, revision, err
 }
 
+// makeWay sets tenants' modules aside that have a key of the operator's version,
+// which is to be the active one; back undoes it, when that came to nothing.
+func (s uploadStore) makeWay(ctx context.Context, versions []recovery.ModuleVersion, next recovery.ModuleVersion) (back func() error, err error) {
+	var aside []recovery.ModuleVersion
+	back = func() error {
+		var errs []error
+		for _, o := range aside {
+			errs = append(errs, s.Activate(context.WithoutCancel(ctx), o.Tenant, o.Digest, o.Pinned))
+		}
+		return errors.Join(errs...)
+	}
+	for _, o := range versions {
+		if !wasakariv1.SetsAside(next, o) {
+			continue
+		}
+		if err := s.Deactivate(ctx, o.Tenant, o.Library); err != nil && !errors.Is(err, recovery.ErrNotFound) {
+			return nil, errors.Join(err, back())
+		}
+		aside = append(aside, o)
+	}
+	return back, nil
+}
+
 // PinModule makes a version the active one for good; digest "" takes the pin
 // away.
 func (s uploadStore) PinModule(ctx context.Context, tenant, library, digest string) (revision int64, err error) {
 	if digest == "" {
-		err = s.Unpin(ctx, tenant, library)
-	} else {
-		err = s.Activate(ctx, tenant, digest, true)
+		if err := s.Unpin(ctx, tenant, library); err != nil {
+			return 0, err
+		}
+		return s.ModulesRevision(ctx)
 	}
+	versions, err := s.Modules(ctx)
 	if err != nil {
 		return 0, err
+	}
+	back := func() error { return nil }
+	for _, v := range versions {
+		if v.Tenant == tenant && v.Digest == digest {
+			if back, err = s.makeWay(ctx, versions, v); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if err := s.Activate(ctx, tenant, digest, true); err != nil {
+		return 0, errors.Join(err, back())
 	}
 	return s.ModulesRevision(ctx)
 }

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/store"
+)
+
+// moduleNode makes what of a service works with modules: a store and snapshots of
+// a simulated cloud's configuration.
+func moduleNode(t *testing.T) *daemon {
+	t.Helper()
+	st, err := store.Open(t.Context(), store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	cfg, err := config.Load(config.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := world{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer), home: t.TempDir(), compiler: compiler, environ: []string{"XDG_CACHE_HOME=" + sharedCache()}}
+	rt, err := newRuntime(cfg, w, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rt.Close(context.Background()) })
+	sv := &daemon{w: w, flags: &serveFlags{}, log: zap.NewNop(), store: st, rt: rt, node: "n1", cloud: &cloud{}}
+	sv.snapshots = &snapshots{w: w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(rt, sv.log), uploads: uploadStore{st}}
+	if err := sv.load(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sv.snapshots.close)
+	return sv
+}
+
+// put uploads a version.
+func put(t *testing.T, s *store.Store, tenant, library, version string, keys ...string) recovery.ModuleVersion {
+	t.Helper()
+	var tasks []abi.ManifestTask
+	for _, key := range keys {
+		tasks = append(tasks, abi.ManifestTask{Key: key})
+	}
+	wasm := wasmOf(t, library, version, tasks...)
+	sum := sha256.Sum256([]byte(wasm))
+	v, _, err := uploadStore{s}.PutModule(t.Context(), recovery.ModuleVersion{
+		Digest: hex.EncodeToString(sum[:]), Library: library, Tenant: tenant, Version: version, Keys: keys, Size: int64(len(wasm)),
+	}, strings.NewReader(wasm))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// What was uploaded before a node watched is read all the same, and told.
+func TestNodeReadsWhatWasUploadedBefore(t *testing.T) {
+	sv := moduleNode(t)
+	v := put(t, sv.store, "", "acme", "1.0.0", "a_task")
+	want, err := sv.store.ModulesRevision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	changes := sv.store.Watch(ctx)
+	go func() { ended <- sv.follow(ctx) }()
+	for told := int64(0); told < want; {
+		if c := <-changes; c.Node != nil {
+			told = c.Node.Modules
+		}
+	}
+	cancel()
+	<-ended
+	snap, release := sv.snapshots.newest()
+	defer release()
+	if task, _ := snap.catalog.Task("a_task"); task.Digest != v.Digest {
+		t.Errorf("task %+v, want that of %s", task, v.Digest)
+	}
+}
+
+// damaged is a store with one module whose bytes cannot be read.
+type damaged struct {
+	uploads
+	digest string
+}
+
+func (d damaged) ModuleBytes(ctx context.Context, digest string) ([]byte, error) {
+	if digest == d.digest {
+		return nil, fmt.Errorf("chunk 1: %w", store.ErrDamaged)
+	}
+	return d.uploads.ModuleBytes(ctx, digest)
+}
+
+// One damaged module keeps no other from being used.
+func TestDamagedUpload(t *testing.T) {
+	sv := moduleNode(t)
+	bad, good := put(t, sv.store, "", "acme", "1.0.0", "a_task"), put(t, sv.store, "", "other", "1.0.0", "b_task")
+	sv.snapshots.uploads = damaged{sv.snapshots.uploads, bad.Digest}
+	if err := sv.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	snap, release := sv.snapshots.newest()
+	defer release()
+	if task, _ := snap.catalog.Task("b_task"); task.Digest != good.Digest {
+		t.Errorf("task %+v, want that of %s", task, good.Digest)
+	}
+	if len(snap.problems) != 1 || !strings.HasPrefix(snap.problems[0].Error(), "acme 1.0.0 (sha256:"+bad.Digest[:12]+"): ") {
+		t.Errorf("problems %v, want the damaged module", snap.problems)
+	}
+}
+
+// The operator can go back to a version although a tenant has taken one of its
+// keys meanwhile.
+func TestPinBeforeTenants(t *testing.T) {
+	s := moduleNode(t).store
+	both := put(t, s, "", "acme", "1.0.0", "a_task", "b_task")
+	put(t, s, "", "acme", "1.1.0", "a_task")
+	put(t, s, "p1", "theirs", "1.0.0", "b_task")
+	if _, err := (uploadStore{s}).PinModule(t.Context(), "", "acme", both.Digest); err != nil {
+		t.Fatal(err)
+	}
+	versions, err := s.Modules(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range versions {
+		if v.Active != (v.Digest == both.Digest) {
+			t.Errorf("%+v, want 1.0.0 of acme active and nothing else", v)
+		}
+	}
+}
+
+// A run begins with the modules that are active when its record is written.
+func TestFirstRecord(t *testing.T) {
+	s := moduleNode(t).store
+	seg, err := s.CreateSegment(t.Context(), recovery.Segment{Name: "s", RecoveryMethod: recovery.Auto, Enabled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateHost(t.Context(), recovery.Host{Name: "h1", SegmentUUID: seg.UUID}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.Accept(t.Context(), recovery.Notification{
+		Type: recovery.ComputeHost, HostName: "h1", Generated: time.Now(), Payload: json.RawMessage(`{"event":"STOPPED"}`),
+	}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := s.Claim(t.Context(), n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(state.Close)
+	former, now := put(t, s, "", "acme", "1.0.0", "a_task"), put(t, s, "", "acme", "1.1.0", "a_task")
+	run, err := state.Record(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		digest string
+		want   error
+	}{{former.Digest, recovery.ErrConflict}, {strings.Repeat("0", 64), nil}, {now.Digest, nil}} { // the second is of a folder
+		run.Modules = map[string]string{"a_task": tt.digest}
+		first := &firstRecord{Journal: state, state: state, store: s}
+		if err := first.Start(t.Context(), run); !errors.Is(err, tt.want) {
+			t.Errorf("%s: error = %v, want %v", tt.digest, err, tt.want)
+		}
+	}
+}
+
+// The engine is told which node it is, and how long its end may take.
+func TestEngineConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "t.conf")
+	if err := os.WriteFile(file, []byte("[DEFAULT]\ngraceful_shutdown_timeout = 7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Sources{Files: []string{file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := moduleNode(t).engineConfig(cfg); c.Node != "n1" || c.DrainTimeout != 7*time.Second {
+		t.Errorf("node %q, drained in %s, want n1 and 7s", c.Node, c.DrainTimeout)
+	}
+}
