@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -197,9 +198,9 @@ func (l *lab) accepted(t *testing.T, n *node, what told) string {
 	return uuid
 }
 
-// recovered waits until a notification is at its end, and gives what the API
-// says of its only run.
-func (l *lab) recovered(t *testing.T, n *node, uuid, status string) (result, apiRun) {
+// recovered waits until a notification is at its end, which has to be a good
+// one, and gives what the API says of its only run.
+func (l *lab) recovered(t *testing.T, n *node, uuid string) (result, apiRun) {
 	t.Helper()
 	var doc notification
 	until(t, runLimit, "the notification to end", func() (bool, string) {
@@ -232,15 +233,15 @@ func (l *lab) recovered(t *testing.T, n *node, uuid, status string) (result, api
 		if i < len(run.Tasks) && run.Tasks[i].Status == "interrupted" { // and executed again
 			want = "FAILURE"
 		}
-		if status == "finished" && d.State != want {
+		if d.State != want {
 			t.Errorf("recovery_workflow_details: %s is %s, want %s", d.Name, d.State, want)
 		}
 	}
 	if !slices.Equal(details, states) {
 		t.Errorf("recovery_workflow_details tell of %v, the run of %v", details, states)
 	}
-	if r.Status != status {
-		t.Errorf("notification %s ended %s (%s), want %s\n%s", uuid, r.Status, r.Message, status, r.transcript())
+	if r.Status != "finished" {
+		t.Errorf("notification %s ended %s (%s), want finished\n%s", uuid, r.Status, r.Message, r.transcript())
 	}
 	if len(run.Undo) > 0 || run.Delivery != 1 {
 		t.Errorf("run %s: delivery %d, left to undo %s; want delivery 1, nothing", run.ID, run.Delivery, run.Undo)
@@ -315,14 +316,14 @@ func TestService(t *testing.T) {
 	crashed := tell("VM", other, map[string]string{"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED", "instance_uuid": before["guest"].ID})
 	vm := l.accepted(t, n, crashed)
 	l.refused(t, n, crashed, http.StatusConflict, "duplicate")
-	r, _ := l.recovered(t, n, vm, "finished")
+	r, _ := l.recovered(t, n, vm)
 	restarted := want{vm: "active", host: "stays", posts: map[string]int{"stop": 1, "start": 1}}
 	one := map[string]server{"guest": before["guest"]}
 	l.check(t, r, from, one, map[string]want{"guest": restarted})
 	l.refused(t, n, crashed, http.StatusConflict, "duplicate") // though it has ended
 
 	process := l.accepted(t, n, tell("PROCESS", third, map[string]string{"event": "STOPPED", "process_name": "nova-compute"}))
-	r, _ = l.recovered(t, n, process, "finished")
+	r, _ = l.recovered(t, n, process)
 	tasks(t, r, "disable_compute_node_task", "confirm_compute_node_disabled_task")
 	if s := l.service(t, third); s.Status != "disabled" || !strings.Contains(s.DisabledReason, r.RunID) {
 		t.Errorf("nova-compute on %s is %s (%q), want it disabled by run %s", third, s.Status, s.DisabledReason, r.RunID)
@@ -332,7 +333,7 @@ func TestService(t *testing.T) {
 
 	l.fail(t, failed)
 	host := l.accepted(t, n, died(failed))
-	r, _ = l.recovered(t, n, host, "finished")
+	r, _ = l.recovered(t, n, host)
 	l.check(t, r, from, before, join(all(before, "web-", moved("active", "active").on(other)), map[string]want{
 		"cold": moved("stopped", "stopped").on(other), "frozen": stopped("paused").on(other), "guest": restarted,
 	}))
@@ -341,23 +342,23 @@ func TestService(t *testing.T) {
 	l.refused(t, n, died(failed), http.StatusConflict, "maintenance")
 }
 
-// takeOver is how a recovery went on after its node was killed.
+// takeOver is how a recovery went on after its node was killed, or the like.
 type takeOver struct {
-	killed         time.Time
-	result         result
-	run            apiRun
-	claimed        time.Duration // all since the kill
-	read, change   time.Duration
-	end            time.Duration
-	done           int // evacuations that Nova had taken at the kill
-	firstRequest   seen
-	firstOfChanges seen
+	victim *node
+	at     time.Time
+	sent   int // evacuations, until then
+	result result
+	run    apiRun
+	// Of the next node, since then.
+	claim, read, change, end time.Duration
+	first                    string // change
 }
 
-// killInTheMiddle notifies a node of the death of a host, kills the node that
-// works on it when Nova has taken the nth evacuation, and lets next go on. A node's
-// proxy is that in its place.
-func (l *lab) killInTheMiddle(t *testing.T, nodes []*node, proxies []*proxy, nth int, next func(killed int) (*node, *proxy)) takeOver {
+// inTheMiddle tells a node of the death of a host, does what stop does to the node
+// that works on it when Nova has taken the nth evacuation, and waits until the
+// node that next gives has gone on to the end. The nodes' proxies are in their
+// order.
+func (l *lab) inTheMiddle(t *testing.T, nodes []*node, proxies []*proxy, nth int, stop func(*node), next func(victim int) (*node, *proxy)) takeOver {
 	t.Helper()
 	var k takeOver
 	dead := make(chan int, 1)
@@ -365,10 +366,8 @@ func (l *lab) killInTheMiddle(t *testing.T, nodes []*node, proxies []*proxy, nth
 	for i, n := range nodes {
 		proxies[i].set(&trap{match: onChange("evacuate"), nth: nth, after: func(seen) {
 			once.Do(func() {
-				n.kill()
-				<-n.done
-				k.killed = time.Now()
-				k.done = proxies[i].count(onChange("evacuate"))
+				stop(n)
+				k.victim, k.at, k.sent = n, time.Now(), proxies[i].count(onChange("evacuate"))
 				dead <- i
 			})
 		}})
@@ -381,25 +380,29 @@ func (l *lab) killInTheMiddle(t *testing.T, nodes []*node, proxies []*proxy, nth
 		t.Fatalf("no node sent %d evacuations within %s", nth, runLimit)
 	}
 	n, p := next(i)
-	k.result, k.run = l.recovered(t, n, uuid, "finished")
-	change := func(s seen) bool { return s.change() != "" }
-	var ok bool
-	if k.firstRequest, ok = p.first(k.killed, func(seen) bool { return true }); !ok {
-		t.Fatal("the other node asked Nova nothing")
+	k.result, k.run = l.recovered(t, n, uuid)
+	read, ok := p.first(k.at, func(seen) bool { return true })
+	change, changed := p.first(k.at, func(s seen) bool { return s.change() != "" })
+	if !ok || !changed {
+		t.Fatalf("%s changed nothing: %s was stopped too late", n.name, nodes[i].name)
 	}
-	if k.firstOfChanges, ok = p.first(k.killed, change); !ok {
-		t.Fatal("the other node changed nothing: the kill came too late")
-	}
-	k.read, k.change, k.end = k.firstRequest.at.Sub(k.killed), k.firstOfChanges.at.Sub(k.killed), k.run.Ended.Sub(k.killed)
-	if k.claimed = n.claimed(t, k.run.ID).Sub(k.killed); k.run.Node != n.name {
+	if k.run.Node != n.name {
 		t.Errorf("the run ended on %s, want %s", k.run.Node, n.name)
 	}
-	t.Logf("%d servers; %s killed with %d evacuations sent; claimed after %s, first read %s, first change %s (%s), end %s",
-		len(k.result.VMoves), nodes[i].name, k.done, round(k.claimed), round(k.read), round(k.change), k.firstOfChanges.change(), round(k.end))
+	k.first = change.change()
+	k.claim, k.read, k.change, k.end = n.claimed(t, k.run.ID).Sub(k.at), read.at.Sub(k.at), change.at.Sub(k.at), k.run.Ended.Sub(k.at)
+	t.Logf("%d servers; %s stopped with %d evacuations sent; %s claimed after %s, first read %s, first change %s (%s), end %s",
+		len(k.result.VMoves), nodes[i].name, k.sent, n.name, round(k.claim), round(k.read), round(k.change), k.first, round(k.end))
 	return k
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
+
+// crash kills a node as a power cut would.
+func crash(n *node) {
+	n.kill()
+	<-n.done
+}
 
 // claimed reads in a node's log when it claimed a run.
 func (n *node) claimed(t *testing.T, run string) time.Time {
@@ -431,8 +434,8 @@ func (l *lab) checkTakeOver(t *testing.T, k takeOver, from int64, before map[str
 	l.lockedAgain(t, atOnce, before, wants)
 	l.check(t, k.result, from, before, wants)
 	l.disabled(t, k.result.RunID)
-	if k.done >= len(before) {
-		t.Errorf("%d of %d evacuations were sent before the kill, want fewer", k.done, len(before))
+	if k.sent >= len(before) {
+		t.Errorf("%d of %d evacuations were sent by the first node, want fewer", k.sent, len(before))
 	}
 }
 
@@ -448,52 +451,87 @@ func manyServers(t *testing.T) int {
 }
 
 // TestServiceTakeOver proves that another node goes on with a recovery when the
-// one that held it dies, and changes nothing while a request of the dead one
-// could be on its way.
+// one that held it dies, hangs or is stopped, and that no change is sent twice.
 func TestServiceTakeOver(t *testing.T) {
-	l := scenario(t)
-	many := manyServers(t)
-	before := l.boot(t, fixture{name: "vm", count: many})
-	etcd := storetest.NewEtcd(t, 1)
-	const wait = 30 * time.Second // nova_timeout, as it is by default
-	conf := "[store]\nlease_seconds = 5\nendpoints = " + strings.Join(etcd.Endpoints(), ",") + "\n"
-	w := l.newPlace(t, nil)
-	proxies := []*proxy{newProxy(t), newProxy(t)}
-	nodes := []*node{l.serve(t, w, "node-1", proxies[0], conf), l.serve(t, w, "node-2", proxies[1], conf)}
-	l.segment(t, nodes[0])
-	l.liveNodes(t, nodes[1], "node-1", "node-2")
-	from := l.logSize(t)
-	l.fail(t, failed)
-	k := l.killInTheMiddle(t, nodes, proxies, many*2/5, func(killed int) (*node, *proxy) {
-		if n := proxies[1-killed].count(func(s seen) bool { return s.change() != "" }); n > 0 {
-			t.Errorf("the other node sent %d changes before the kill", n)
+	const lease = "[store]\nlease_seconds = 5\n"
+	isChange := func(s seen) bool { return s.change() != "" }
+	signal := func(s os.Signal) func(*node) {
+		return func(n *node) {
+			if err := n.cmd.Process.Signal(s); err != nil {
+				t.Errorf("%s: %v", n.name, err)
+			}
 		}
-		return nodes[1-killed], proxies[1-killed]
-	})
-	if k.change < wait {
-		t.Errorf("the first change (%s) came %s after the kill, want %s at least", k.firstOfChanges.change(), k.change, wait)
 	}
-	l.checkTakeOver(t, k, from, before)
-	for _, n := range nodes {
-		if n.name == k.run.Node {
-			l.liveNodes(t, n, n.name)
-		}
+	tests := []struct {
+		name string
+		stop func(*node)
+		wait time.Duration // nova_timeout
+		// handed is set where the next node need not wait: nothing can be on its way.
+		handed, wakes bool
+	}{
+		{name: "killed", stop: crash, wait: 30 * time.Second},
+		{name: "hangs and wakes up", stop: signal(syscall.SIGSTOP), wait: 30 * time.Second, wakes: true},
+		{name: "asked to stop", stop: signal(syscall.SIGTERM), wait: 300 * time.Second, handed: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := scenario(t)
+			many := manyServers(t)
+			before := l.boot(t, fixture{name: "vm", count: many})
+			conf := fmt.Sprintf("%sendpoints = %s\n[wasakari]\nnova_timeout = %.0f\n", lease, storetest.NewEtcd(t, 1).Endpoints()[0], tt.wait.Seconds())
+			w, proxies := l.newPlace(t, nil), []*proxy{newProxy(t), newProxy(t)}
+			nodes := []*node{l.serve(t, w, "node-1", proxies[0], conf), l.serve(t, w, "node-2", proxies[1], conf)}
+			l.segment(t, nodes[0])
+			l.liveNodes(t, nodes[1], "node-1", "node-2")
+			from := l.logSize(t)
+			l.fail(t, failed)
+			var next *node
+			var own *proxy // of the one that is stopped
+			k := l.inTheMiddle(t, nodes, proxies, many*2/5, tt.stop, func(victim int) (*node, *proxy) {
+				if n := proxies[1-victim].count(isChange); n > 0 {
+					t.Errorf("the other node sent %d changes before", n)
+				}
+				next, own = nodes[1-victim], proxies[victim]
+				return next, proxies[1-victim]
+			})
+			if (k.change < tt.wait) != tt.handed {
+				t.Errorf("the first change (%s) came after %s; the limit of a request is %s, handed over %v", k.first, k.change, tt.wait, tt.handed)
+			}
+			switch {
+			case tt.wakes:
+				l.liveNodes(t, next, next.name)
+				woke := time.Now()
+				signal(syscall.SIGCONT)(k.victim)
+				l.liveNodes(t, next, "node-1", "node-2")
+				if s, any := own.first(woke, isChange); any {
+					t.Errorf("%s sent a change (%s of %s) after it woke up", k.victim.name, s.change(), s.path)
+				}
+			case tt.handed:
+				if r := k.victim.wait(t); r.exit != 0 {
+					t.Errorf("%s ended with exit %d, want 0", k.victim.name, r.exit)
+				}
+				fallthrough
+			default:
+				l.liveNodes(t, next, next.name)
+			}
+			l.checkTakeOver(t, k, from, before)
+		})
 	}
 }
 
-// liveNodes checks which nodes a node knows.
+// liveNodes waits until these are the nodes that a node knows.
 func (l *lab) liveNodes(t *testing.T, n *node, want ...string) {
 	t.Helper()
-	var doc struct{ Nodes []struct{ Name string } }
-	l.mustAsk(t, n, "GET", "/wasakari/v1/nodes", nil, &doc)
-	var got []string
-	for _, k := range doc.Nodes {
-		got = append(got, k.Name)
-	}
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("nodes %v, want %v", got, want)
-	}
+	until(t, waitLimit, "the live nodes to be "+strings.Join(want, " and "), func() (bool, string) {
+		var doc struct{ Nodes []struct{ Name string } }
+		err := l.ask(t, n, admin, "GET", "/wasakari/v1/nodes", nil, &doc)
+		var got []string
+		for _, k := range doc.Nodes {
+			got = append(got, k.Name)
+		}
+		slices.Sort(got)
+		return slices.Equal(got, want), fmt.Sprint(got, err)
+	})
 }
 
 // TestServiceStore proves that a node with a store of its own goes on at once
@@ -511,12 +549,12 @@ func TestServiceStore(t *testing.T) {
 	from := l.logSize(t)
 	l.fail(t, failed)
 	var ready time.Time
-	k := l.killInTheMiddle(t, []*node{n}, []*proxy{p}, many*2/5, func(int) (*node, *proxy) {
+	k := l.inTheMiddle(t, []*node{n}, []*proxy{p}, many*2/5, crash, func(int) (*node, *proxy) {
 		again := l.serve(t, w, "node-1", p, conf)
 		ready = time.Now()
 		return again, p
 	})
-	t.Logf("the node served again %s after the kill", round(ready.Sub(k.killed)))
+	t.Logf("the node served again %s after the kill", round(ready.Sub(k.at)))
 	if k.change >= wait {
 		t.Errorf("the first change came %s after the kill, want it less than %s: nobody else can be at work", k.change, wait)
 	}
