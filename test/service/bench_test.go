@@ -256,7 +256,7 @@ func change(r novasim.Request) bool { return r.Method != http.MethodGet }
 // a host until Nova hears of it.
 func benchFirst(t *testing.T, f *figures) {
 	hosts := names("compute", 41)
-	c, s := site(t, scenarioOf(40, hosts, ""), "")
+	c, s := site(t, scenarioOf(40, hosts, ""), "[guards]\nhosts = 0\nhosts_percent = 0\n")
 	s.segment(t, "a", "auto", hosts...)
 	var answered, sent []time.Duration
 	for i, h := range hosts[:40] {
@@ -332,11 +332,11 @@ func benchRuns(t *testing.T, f *figures) {
 	const count = 1000
 	hosts := names("compute", 20)
 	var servers strings.Builder
-	servers.WriteString("latency: {actions: {start: 45s}}\nservers:\n")
+	servers.WriteString("latency: {actions: {start: 50s}}\nservers:\n")
 	for _, h := range hosts {
 		fmt.Fprintf(&servers, "  - {count: %d, name: web, host: %s, vm_state: stopped}\n", count/len(hosts), h)
 	}
-	c, s := site(t, scenarioOf(0, hosts, servers.String()), fmt.Sprintf("[engine]\nservers_at_once = %d\n", count))
+	c, s := site(t, scenarioOf(0, hosts, servers.String()), fmt.Sprintf("[engine]\nservers_at_once = %d\n[instance_failure]\nprocess_all_instances = true\n", count))
 	s.segment(t, "a", "auto", hosts...)
 	time.Sleep(5 * time.Second)
 	f.add(t, s.resident(t), "MiB", "resident at rest")
