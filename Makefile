@@ -87,6 +87,42 @@ clients: build ## Masakari's own clients and monitor against wasakari serve (Deb
 	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
+CHAOS     := $(BIN)/chaos
+SEED      ?= 1
+DURATION  ?= 1h
+
+.PHONY: $(CHAOS)
+$(CHAOS): examples
+	@mkdir -p $@
+	$(GO) build -tags chaos -o $@/wasakari ./cmd/wasakari
+	$(GO) build -o $@/etcd go.etcd.io/etcd/server/v3
+	$(GO) test -tags chaos -c -o $@/chaos.test ./internal/chaos
+
+.PHONY: chaos-short
+chaos-short: $(CHAOS) ## nodes and etcd killed, stopped, cut off: nothing is lost; fixed seeds, two minutes (internal/chaos/README.md)
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 10m -short -seed 1
+
+.PHONY: chaos
+chaos: $(CHAOS) ## the same, round after round (SEED=1 DURATION=1h)
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 0 -seed $(SEED) -duration $(DURATION)
+
+.PHONY: chaos-power
+chaos-power: $(CHAOS) ## the same with the power cut: what was not synced is gone (needs root)
+	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 30m -test.run '^TestPower' -power -seed $(SEED)
+
+# schemathesis and what it needs, in the versions of its list, for nothing but this.
+FUZZER := .bin/schemathesis
+$(FUZZER)/.made: test/service/testdata/requirements.txt
+	rm -rf $(FUZZER)
+	python3 -m venv $(FUZZER)
+	$(FUZZER)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: api-fuzz
+api-fuzz: build $(FUZZER)/.made ## over 5000 random requests of the API's own OpenAPI document (needs python3-venv; SEED=1 EXAMPLES=500)
+	$(GO) test -tags apifuzz -count=1 -timeout 60m -v -run '^TestAPIFuzz$$' ./test/service -schemathesis $(CURDIR)/$(FUZZER)/bin/schemathesis \
+		$(if $(SEED),-seed $(SEED)) $(if $(EXAMPLES),-examples $(EXAMPLES))
+
 .PHONY: bench
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./runtime/meter ./hostfuncs ./internal/runstate ./cmd/wasakari
@@ -112,6 +148,12 @@ bench-nova: ## off a dead host of a real Nova: its limit, this program, Masakari
 	@{ $(MAKE) build && BENCH_NOVA_SERVERS='$(SERVERS)' BENCH_NOVA_JSON=$(CURDIR)/$(BIN)/bench-nova.json \
 		$(GO) test -tags e2e,bench -count=1 -timeout 4h -v -run '^TestBenchNova$$$(if $(ONLY),/./$(ONLY))' ./test/openstack; } $(if $(JSON),>&2)
 	@$(if $(JSON),cat $(BIN)/bench-nova.json)
+
+.PHONY: bench-service
+bench-service: ## the service: accepting, latencies, take-over, memory, start-up (JSON=1: one document; a quiet machine, ten minutes)
+	@{ $(MAKE) build && BENCH_SERVICE_JSON=$(CURDIR)/$(BIN)/bench-service.json \
+		$(GO) test -tags bench -count=1 -timeout 1h -v -run '^TestBenchService$$$(if $(ONLY),/$(ONLY))' ./test/service; } $(if $(JSON),>&2)
+	@$(if $(JSON),cat $(BIN)/bench-service.json)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME

@@ -159,6 +159,28 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestUnanswered(t *testing.T) {
+	tests := []struct {
+		name    string
+		kind    recovery.NotificationType
+		payload string
+		want    string
+	}{
+		{"an ordinary stop", recovery.VM, `{"event":"LIFECYCLE","vir_domain_event":"STOPPED_SHUTDOWN"}`, "ignored: nothing was done: no flow answers the event LIFECYCLE STOPPED_SHUTDOWN"},
+		{"a failure", recovery.VM, `{"event":"LIFECYCLE","vir_domain_event":"STOPPED_FAILED"}`, ": "},
+		{"a host", recovery.ComputeHost, `{"event":"STARTED"}`, ": "},
+		{"a process", recovery.Process, `{"event":"STOPPED","process_name":"libvirtd"}`, ": "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status, message := engine.Unanswered(recovery.Notification{Type: tt.kind, Payload: json.RawMessage(tt.payload)})
+			if got := string(status) + ": " + message; got != tt.want {
+				t.Errorf("Unanswered() = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestInputs(t *testing.T) {
 	segment := func(m string) string {
 		return `{"uuid":"seg","name":"s1","recovery_method":"` + m + `","enabled":true}`

@@ -57,9 +57,8 @@ func (e *Engine) decide(n recovery.Notification, seg recovery.Segment) verdict {
 		}
 	case recovery.Process:
 	case recovery.VM:
-		domain := n.PayloadText("vir_domain_event")
-		if !vmEvents[[2]string{event, domain}] {
-			return end(recovery.StatusIgnored, "nothing was done: no flow answers the event %s %s", event, domain)
+		if status, message := Unanswered(n); status != "" {
+			return verdict{status: status, message: message}
 		}
 		return verdict{flows: []recovery.FlowKind{recovery.InstanceFailure}}
 	default:
@@ -87,6 +86,18 @@ func (e *Engine) decide(n recovery.Notification, seg recovery.Segment) verdict {
 		return end(recovery.StatusFailed, "segment %s: recovery method %q is not known", seg.UUID, seg.RecoveryMethod)
 	}
 	return verdict{flows: flows, maintenance: true, supersedes: true}
+}
+
+// Unanswered tells how a notification about a VM ends whose event no flow
+// answers, whatever its segment says: ignored, with a message for a person. For
+// any other notification both are empty. Most events of a hypervisor are like
+// that, so whoever accepts them can spare the queue.
+func Unanswered(n recovery.Notification) (recovery.NotificationStatus, string) {
+	event, domain := n.PayloadText("event"), n.PayloadText("vir_domain_event")
+	if n.Type != recovery.VM || vmEvents[[2]string{event, domain}] {
+		return "", ""
+	}
+	return recovery.StatusIgnored, fmt.Sprintf("nothing was done: no flow answers the event %s %s", event, domain)
 }
 
 // inputs seeds the flows of a run. hosts are those of the segment in the order

@@ -41,8 +41,9 @@ const (
 
 // waiting is an item that was tried in vain by this node.
 type waiting struct {
-	tries int
-	until time.Time
+	tries   int
+	until   time.Time
+	aborted bool // the tries are those of bringing an aborted run to its end
 }
 
 // worker is an item at work.
@@ -241,7 +242,10 @@ func (q *queue) start(ctx context.Context, it recovery.QueueItem) {
 	}
 	q.taken[at]++
 	q.busy[it.Notification] = worker{it, at}
-	tries := q.wait[it.Notification].tries
+	tries := 0
+	if w := q.wait[it.Notification]; w.aborted {
+		tries = w.tries
+	}
 	q.wg.Go(func() { q.done <- do(ctx, it, tries) })
 }
 
@@ -282,6 +286,9 @@ func (q *queue) ended(r result) {
 		return
 	}
 	w := q.wait[n]
+	if r.aborted && !w.aborted {
+		w = waiting{aborted: true}
+	}
 	w.tries++
 	first, most := firstWait, mostWait
 	if errors.Is(r.err, recovery.ErrConflict) || errors.Is(r.err, recovery.ErrLeaseLost) {

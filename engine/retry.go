@@ -38,12 +38,14 @@ type journal struct {
 	e    *Engine
 	n    recovery.Notification
 	item recovery.QueueItem
-	// tries counts how often this node could not bring the run to its end.
+	// tries counts how often this node could not bring the run, once it was
+	// aborted, to its end.
 	tries int
 
 	mu    sync.Mutex
 	ended bool // nothing is left to be done
 	left  int  // that it ended but for so much to undo
+	abort bool // it is aborted
 }
 
 // End writes how the run ended: for good, to be tried again, or, with
@@ -54,6 +56,7 @@ func (j *journal) End(ctx context.Context, run recovery.Run) error {
 	if j.ended {
 		return nil
 	}
+	j.abort = j.abort || run.Abort != nil
 	undos, err := j.Undos(ctx)
 	if err != nil {
 		return err
@@ -119,6 +122,20 @@ func (j *journal) state() (ended bool, left int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.ended, j.left
+}
+
+// note takes note of whether the run is aborted.
+func (j *journal) note(run recovery.Run) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.abort = run.Abort != nil
+}
+
+// toEnd reports whether the run is known to be aborted.
+func (j *journal) toEnd() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.abort
 }
 
 // again says how long to wait before a run that ended is followed by another

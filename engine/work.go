@@ -60,10 +60,12 @@ type result struct {
 	// later says that it cannot be gone on with now, for the reason err.
 	later bool
 	err   error
+	// aborted says that the run is to end, and did not.
+	aborted bool
 }
 
 // work takes an item as far as it goes: to its end, or to where it has to wait.
-// tries counts how often this node did so in vain.
+// tries counts how often this node could not bring it to the end of an abort.
 func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) result {
 	later := func(err error) result { return result{item: item, later: true, err: err} }
 	n, done, err := e.judge(ctx, item)
@@ -123,7 +125,7 @@ func (e *Engine) release(ctx context.Context, j *journal, reason error) result {
 	}
 	e.log.Warn("run put off", fields...)
 	e.cfg.Observer.PutOff(j.item, j.ID(), reason)
-	return result{item: j.item, later: true, err: reason}
+	return result{item: j.item, later: true, err: reason, aborted: j.toEnd()}
 }
 
 // putOffMark begins the message of a run that could not be gone on with.
@@ -188,6 +190,7 @@ func (e *Engine) perform(ctx context.Context, j *journal) error {
 	if err != nil {
 		return err
 	}
+	j.note(rec)
 	e.cfg.Observer.Claimed(j.item, rec, j.item.Run != "")
 	e.log.Info("run claimed", zap.String("notification", j.n.UUID), zap.String("run", rec.ID), zap.String("host", rec.Host),
 		zap.String("server", rec.Server), zap.Int("delivery", rec.Delivery), zap.Bool("resumed", j.item.Run != ""))

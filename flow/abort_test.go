@@ -132,6 +132,24 @@ var abortCases = []abortCase{
 		claims: []string{"claim r1", "settle r1"},
 	},
 	{
+		name: "in the second flow", flows: []string{"host-auto: a|c|d", "host-rh: a|c|d"}, outcome: fails("c 1 boom"), at: "run host-rh/main/0/2", abort: revertIt,
+		status: recovery.StatusFailed, message: "flow host-auto: task c: boom; flow host-rh: task c: aborted by u1: wrong host (reserved host r1)",
+		log: []string{"run a", "run c", "revert c", "revert a", "run a", "run c", "revert c", "revert a"},
+		tasks: []string{
+			"pre/1 a reverted", "main/1 c reverted: boom", "pre/2 a reverted", "main/2 c reverted: aborted by u1: wrong host",
+		},
+		claims: []string{"claim r1", "settle r1"},
+	},
+	{
+		name: "in the second flow, and all stops", flows: []string{"host-auto: a|c|d", "host-rh: a|c|d"}, outcome: fails("c 1 boom"), at: "run host-rh/post/0/2", abort: stopIt,
+		status: recovery.StatusIgnored, message: "flow host-auto: task c: boom; flow host-rh: task d: aborted: host run r9 recovers it",
+		log: []string{"run a", "run c", "revert c", "revert a", "run a", "run c", "run d"},
+		tasks: []string{
+			"pre/1 a reverted", "main/1 c reverted: boom", "pre/2 a succeeded", "main/2 c succeeded", "post/2 d failed: aborted: host run r9 recovers it",
+		},
+		claims: []string{"claim r1", "settle r1"},
+	},
+	{
 		name: "too late", flows: []string{"host-auto: a|c|b"}, outcome: fails("b 0 nothing_to_do: all well"), at: "run host-auto/post/0/1", abort: stopIt,
 		status: recovery.StatusFinished, message: "task b: all well",
 		log:   []string{"run a", "run c", "run b"},

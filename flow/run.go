@@ -333,7 +333,7 @@ func (r *executor) flows(ctx context.Context) (recovery.NotificationStatus, erro
 			r.notes = append(r.notes, end.message)
 		}
 		if end.status == recovery.TaskFailed {
-			if a := r.aborted(); a != nil {
+			if a := r.aborted(); a != nil && !r.wentOn(kind) {
 				if !strings.Contains(end.message, a.Error()) {
 					r.notes = append(r.notes, a.Error())
 				}
@@ -518,10 +518,16 @@ func (r *executor) open(p *Plan, round int) bool {
 // over reports whether the history shows that the flow had given up: pre was
 // being reverted, or the next flow had begun.
 func (r *executor) over(kind recovery.FlowKind) bool {
-	later := r.Run.Flows[slices.Index(r.Run.Flows, kind)+1:]
-	return slices.ContainsFunc(r.History, func(rec recovery.TaskRecord) bool {
-		return slices.Contains(later, rec.Flow) || rec.Flow == kind && rec.Phase == recovery.Pre && rec.Revert != nil
+	return r.wentOn(kind) || slices.ContainsFunc(r.History, func(rec recovery.TaskRecord) bool {
+		return rec.Flow == kind && rec.Phase == recovery.Pre && rec.Revert != nil
 	})
+}
+
+// wentOn reports whether the history shows that a flow after this one had
+// begun.
+func (r *executor) wentOn(kind recovery.FlowKind) bool {
+	later := r.Run.Flows[slices.Index(r.Run.Flows, kind)+1:]
+	return slices.ContainsFunc(r.History, func(rec recovery.TaskRecord) bool { return slices.Contains(later, rec.Flow) })
 }
 
 // settle ends a claim. Rounds that the history went beyond were settled then.

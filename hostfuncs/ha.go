@@ -84,6 +84,8 @@ type vmoves struct {
 	list   []recovery.VMove
 	places map[string][]int // in list, by server
 	bytes  int              // of the texts
+	// before is the latest attempt of former runs of the notification.
+	before int
 }
 
 // textOf counts the bytes of what a task can write into a vmove.
@@ -91,8 +93,9 @@ func textOf(m recovery.VMove) int {
 	return len(m.InstanceUUID) + len(m.InstanceName) + len(m.SourceHost) + len(m.DestHost) + len(m.Message)
 }
 
-// load reads the vmoves once. mu is held.
-func (v *vmoves) load(ctx context.Context, ha HA) error {
+// load reads the vmoves once. Those of other runs than this one were made
+// before it began. mu is held.
+func (v *vmoves) load(ctx context.Context, ha HA, run string) error {
 	if v.loaded {
 		return nil
 	}
@@ -100,8 +103,11 @@ func (v *vmoves) load(ctx context.Context, ha HA) error {
 	if err != nil {
 		return err
 	}
-	v.list, v.places, v.bytes, v.loaded = nil, map[string][]int{}, 0, true
+	v.list, v.places, v.bytes, v.before, v.loaded = nil, map[string][]int{}, 0, 0, true
 	for _, m := range list {
+		if m.Run != "" && m.Run != run {
+			v.before = max(v.before, m.Attempt)
+		}
 		v.add(m)
 	}
 	return nil
@@ -129,13 +135,14 @@ func (h *Hatch) vmoveList(ctx context.Context, latest bool) ([]recovery.VMove, e
 	v := &h.vmoves
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.load(ctx, h.ha); err != nil {
+	if err := v.load(ctx, h.ha, h.run.ID); err != nil {
 		return nil, err
 	}
 	out := make([]recovery.VMove, 0, len(v.list))
 	for _, m := range v.list {
 		newer := func(i int) bool { return v.list[i].Attempt > m.Attempt }
 		if !latest || !slices.ContainsFunc(v.places[m.InstanceUUID], newer) {
+			m.Run = ""
 			out = append(out, m)
 		}
 	}
@@ -193,13 +200,14 @@ func vmovePut(ctx context.Context, t *TaskHost, req abi.HAVMovePutRequest) (reco
 
 	m := recovery.VMove{
 		UUID: uuid.NewString(), NotificationUUID: h.run.NotificationUUID, InstanceUUID: req.InstanceUUID,
-		Type: "evacuation", SourceHost: h.run.FailedHost, Attempt: t.call.Round,
+		Type: "evacuation", SourceHost: h.run.FailedHost, Run: h.run.ID,
 	}
 	h.vmoves.mu.Lock()
-	err = h.vmoves.load(ctx, h.ha)
+	err = h.vmoves.load(ctx, h.ha, h.run.ID)
 	place := -1
 	if err == nil {
-		if place = h.vmoves.find(req.InstanceUUID, t.call.Round); place >= 0 {
+		m.Attempt = h.vmoves.before + t.call.Round
+		if place = h.vmoves.find(req.InstanceUUID, m.Attempt); place >= 0 {
 			m = h.vmoves.list[place]
 		} else if len(h.vmoves.list) >= maxVMoves {
 			err = fmt.Errorf("the run has %d vmoves already, no more are allowed: %w", maxVMoves, recovery.ErrTooLarge)
@@ -252,6 +260,7 @@ func vmovePut(ctx context.Context, t *TaskHost, req abi.HAVMovePutRequest) (reco
 		h.vmoves.add(m)
 	}
 	h.vmoves.mu.Unlock()
+	m.Run = ""
 	if h.observe != nil {
 		h.observe(recovery.Event{Time: time.Now(), VMove: &m})
 	}

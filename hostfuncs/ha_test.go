@@ -48,7 +48,9 @@ func TestVMovePut(t *testing.T) {
 		if last != wantMove {
 			t.Errorf("vmove = %+v, want %+v", last, wantMove)
 		}
-		if len(b.ha.vmoves) != 1 || b.ha.vmoves[0] != last {
+		kept := last
+		kept.Run = "run-7" // tasks are not told
+		if len(b.ha.vmoves) != 1 || b.ha.vmoves[0] != kept {
 			t.Errorf("records = %+v, want the last one only", b.ha.vmoves)
 		}
 		if len(b.events) != 4 || *b.events[3].VMove != last {
@@ -126,6 +128,34 @@ func TestVMoveRounds(t *testing.T) {
 				t.Errorf("vmoves = %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestVMovesOfAnEarlierRun takes a server up again that an earlier run of the
+// notification gave up.
+func TestVMovesOfAnEarlierRun(t *testing.T) {
+	b := setup(t, newNova())
+	b.ha.vmoves = []recovery.VMove{
+		{UUID: "v1", InstanceUUID: "s1", Status: recovery.VMoveFailed, Attempt: 1, Run: "run-6"},
+		{UUID: "v2", InstanceUUID: "s1", Status: recovery.VMoveFailed, Attempt: 2, Run: "run-6"},
+		{UUID: "v3", InstanceUUID: "s2", Status: recovery.VMoveSucceeded, Attempt: 1, Run: "run-6"},
+	}
+	for _, status := range []string{"pending", "ongoing", "succeeded"} {
+		got, err := do(t.Context(), b.task(), abi.OpHAVMovePut, fmt.Sprintf(`{"instance_uuid":"s1","status":%q}`, status))
+		if err != nil {
+			t.Fatalf("%s: %v", status, err)
+		}
+		if strings.Contains(got, `"run"`) {
+			t.Errorf("the task is told of runs: %s", got)
+		}
+	}
+	var list []string
+	for _, m := range b.ha.vmoves {
+		list = append(list, fmt.Sprintf("%s/%d %s of %s", m.InstanceUUID, m.Attempt, m.Status, m.Run))
+	}
+	const want = "s1/1 failed of run-6, s1/2 failed of run-6, s2/1 succeeded of run-6, s1/3 succeeded of run-7"
+	if got := strings.Join(list, ", "); got != want {
+		t.Errorf("vmoves = %s, want %s", got, want)
 	}
 }
 

@@ -120,8 +120,10 @@ type VMove struct {
 	EndTime          string      `json:"end_time,omitempty"`   // RFC 3339, UTC
 	// Attempt counts from 1 and grows each time main is repeated with another
 	// reserved host, a fallback flow runs, or a run is retried.
-	Attempt int   `json:"attempt"`
-	Stamp   Stamp `json:"stamp,omitzero"`
+	Attempt int `json:"attempt"`
+	// Run is the run that made it; tasks are not told.
+	Run   string `json:"run,omitempty"`
+	Stamp Stamp  `json:"stamp,omitzero"`
 }
 
 // FlowKind names one of the four flows as the command line does.

@@ -54,7 +54,8 @@ const maxNotification = 256 << 10
 // message of one that is queued. The error matches
 //
 //   - recovery.ErrNotFound: no such host,
-//   - recovery.ErrMaintenance: the host is on maintenance,
+//   - recovery.ErrMaintenance: the host is on maintenance, unless the notification
+//     tells that it is back and Config.HostRepair is set,
 //   - recovery.ErrDuplicate: one with the same type, host and payload was taken
 //     whose generated time is not more than window before this one's,
 //   - recovery.ErrExists: the UUID is taken.
@@ -101,7 +102,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 			return n, err
 		}
 		hostKey := s.key.host(n.SegmentUUID, n.HostUUID)
-		_, r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()))
+		r, err := s.getAll(ctx, clientv3.OpGet(hostKey), clientv3.OpGet(dedup), clientv3.OpGet(s.key.notification(n.UUID), clientv3.WithKeysOnly()))
 		if err != nil {
 			return n, err
 		}
@@ -118,7 +119,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 			return n, err
 		case host.Name != n.HostName:
 			continue // it has another name since
-		case host.OnMaintenance:
+		case host.OnMaintenance && (!s.cfg.HostRepair || n.Type != recovery.ComputeHost || !comesBack(n)):
 			return n, recovery.ErrMaintenance
 		case len(r[2].GetKvs()) > 0:
 			return n, fmt.Errorf("%s: %w", n.UUID, recovery.ErrExists)

@@ -3,10 +3,16 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"path/filepath"
 	"strings"
@@ -57,6 +63,7 @@ func TestCluster(t *testing.T) {
 		"migration":        testMigration,
 		"answers lost":     testAnswersLost,
 		"compacted":        testCompacted,
+		"tls":              testTLS,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, etcd) })
 	}
@@ -179,7 +186,7 @@ func testFencing(t *testing.T, etcd *storetest.Etcd) {
 func fillOne(t *testing.T, s *store.Store) recovery.Notification {
 	t.Helper()
 	ctx := t.Context()
-	name := fmt.Sprint("h", names.Add(1))
+	name := fmt.Sprint("host-", names.Add(1))
 	seg, err := s.CreateSegment(ctx, recovery.Segment{Name: name})
 	if err == nil {
 		_, err = s.CreateHost(ctx, recovery.Host{Name: name, SegmentUUID: seg.UUID})
@@ -291,6 +298,11 @@ func newProxy(t *testing.T, to string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveProxy(t, l, to)
+}
+
+func serveProxy(t *testing.T, l net.Listener, to string) *proxy {
+	t.Helper()
 	p := &proxy{l: l, to: strings.TrimPrefix(to, "http://"), conns: map[*proxied]struct{}{}}
 	p.wg.Go(p.serve)
 	t.Cleanup(func() {
@@ -384,10 +396,11 @@ func testAnswersLost(t *testing.T, etcd *storetest.Etcd) {
 				return
 			case <-tick.C:
 			}
-			if i%3 == 0 {
+			switch i % 3 {
+			case 0:
 				p.cut()
 				cuts++
-			} else if i%3 == 2 {
+			case 2:
 				p.mute()
 			}
 		}
@@ -522,6 +535,77 @@ func testMembersKilled(t *testing.T, etcd *storetest.Etcd) {
 		if i > 0 && n.Stamp.ID <= list[i-1].Stamp.ID {
 			t.Errorf("id %d after %d", n.Stamp.ID, list[i-1].Stamp.ID)
 		}
+	}
+}
+
+// A member is spoken to by TLS when there is a configuration for it, and only
+// when its certificate is known.
+func testTLS(t *testing.T, etcd *storetest.Etcd) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := serveProxy(t, tls.NewListener(l, &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	}), etcd.Endpoints()[0])
+	cfg := store.Config{Endpoints: []string{"https://" + p.l.Addr().String()}, Node: "a", Cluster: clusterName(), TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}}
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := store.Open(short, cfg); !errors.Is(err, recovery.ErrUnavailable) {
+		t.Errorf("with a certificate that is not known: %v", err)
+	}
+	cfg.TLS.RootCAs.AddCert(cert)
+	s := openNode(t, cfg)
+	fillOne(t, s)
+	if items, err := s.Queue(t.Context()); err != nil || len(items) != 1 {
+		t.Errorf("queue = %v, %v", items, err)
+	}
+}
+
+// With users, the store is its user's.
+func TestUser(t *testing.T) {
+	ctx := t.Context()
+	etcd := storetest.NewEtcd(t, 1)
+	c := etcd.Client()
+	_, err := c.UserAdd(ctx, "root", "secret")
+	if err == nil {
+		_, err = c.UserGrantRole(ctx, "root", "root")
+	}
+	if err == nil {
+		_, err = c.AuthEnable(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := store.Config{Endpoints: etcd.Endpoints(), Node: "a", Username: "root", Password: "wrong"}
+	if _, err := store.Open(ctx, cfg); !errors.Is(err, recovery.ErrForbidden) || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("with a wrong password: %v", err)
+	}
+	cfg.Password = "secret"
+	s := openNode(t, cfg)
+	n := fillOne(t, s)
+	r, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.PushUndo(ctx, recovery.Undo{Key: "k"}), r.Check(ctx, 0), r.Release(ctx)); err != nil {
+		t.Error(err)
 	}
 }
 

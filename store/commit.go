@@ -258,19 +258,19 @@ func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) 
 }
 
 // getAll reads several keys or ranges at one revision.
-func (s *Store) getAll(ctx context.Context, ops ...clientv3.Op) (rev int64, out []*pb.RangeResponse, err error) {
+func (s *Store) getAll(ctx context.Context, ops ...clientv3.Op) (out []*pb.RangeResponse, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		resp, err := s.etcd.Txn(ctx).Then(ops...).Commit()
 		if err != nil {
 			return err
 		}
-		rev, out = resp.Header.Revision, out[:0]
+		out = out[:0]
 		for _, r := range resp.Responses {
 			out = append(out, r.GetResponseRange())
 		}
 		return nil
 	})
-	return rev, out, err
+	return out, err
 }
 
 func (s *Store) read(ctx context.Context, do func(context.Context) error) error {
@@ -312,8 +312,9 @@ func (s *Store) read(ctx context.Context, do func(context.Context) error) error 
 // rangeAll reads all keys below prefix, page by page, as they were at one
 // revision, which it returns.
 func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each func(key string, created, mod int64, value []byte) error) (int64, error) {
-	const page = 500
-	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	// A page is of about so many bytes, whatever the records are.
+	const first, most, bytes = 20, 1000, 4 << 20
+	from, end, page := prefix, clientv3.GetPrefixRangeEnd(prefix), int64(first)
 	for {
 		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
 		if rev > 0 {
@@ -326,7 +327,9 @@ func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each fun
 		if rev == 0 {
 			rev = resp.Header.Revision
 		}
+		var size int64
 		for _, kv := range resp.Kvs {
+			size += int64(len(kv.Key) + len(kv.Value) + 1)
 			if err := each(string(kv.Key), kv.CreateRevision, kv.ModRevision, kv.Value); err != nil {
 				return 0, err
 			}
@@ -335,39 +338,39 @@ func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each fun
 			return rev, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		page = max(1, min(most, 10*page, bytes*int64(len(resp.Kvs))/size))
 	}
+}
+
+// meaning lists the errors with which etcd answers that it did not do, and never
+// will do, what was asked, and what each means to us.
+var meaning = map[error]error{
+	rpctypes.ErrEmptyKey: recovery.ErrInvalid, rpctypes.ErrDuplicateKey: recovery.ErrInvalid, rpctypes.ErrFutureRev: recovery.ErrInvalid,
+	rpctypes.ErrTooManyOps: recovery.ErrTooLarge, rpctypes.ErrRequestTooLarge: recovery.ErrTooLarge,
+	rpctypes.ErrPermissionDenied: recovery.ErrForbidden, rpctypes.ErrAuthFailed: recovery.ErrForbidden,
+	rpctypes.ErrUserEmpty: recovery.ErrForbidden, rpctypes.ErrUserNotFound: recovery.ErrForbidden, rpctypes.ErrRoleNotFound: recovery.ErrForbidden,
+	rpctypes.ErrNoSpace: recovery.ErrUnavailable, rpctypes.ErrCorrupt: recovery.ErrUnavailable,
+	rpctypes.ErrLeaseNotFound: recovery.ErrLeaseLost, rpctypes.ErrCompacted: recovery.ErrUnavailable,
 }
 
 // refused reports whether etcd answered that it did not do, and never will do,
 // what was asked.
-func refused(err error) bool {
-	switch rpctypes.Error(err) {
-	case rpctypes.ErrEmptyKey, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrCompacted, rpctypes.ErrFutureRev,
-		rpctypes.ErrNoSpace, rpctypes.ErrRequestTooLarge, rpctypes.ErrLeaseNotFound, rpctypes.ErrCorrupt,
-		rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, rpctypes.ErrRoleNotFound:
-		return true
-	}
-	return false
-}
+func refused(err error) bool { return meaning[rpctypes.Error(err)] != nil }
 
 func compactedAlready(err error) bool { return errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted) }
 
 // translate gives an error of etcd one of our sentinels.
 func translate(err error) error {
-	var as error
-	switch known := rpctypes.Error(err); known {
-	case rpctypes.ErrNoSpace:
-		return fmt.Errorf("%w: %w: etcd's database is full; see store compact", recovery.ErrUnavailable, recovery.ErrQuota)
-	case rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps:
-		as = recovery.ErrTooLarge
-	case rpctypes.ErrLeaseNotFound:
-		return recovery.ErrLeaseLost
-	case rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound, rpctypes.ErrRoleNotFound:
-		as = recovery.ErrForbidden
-	case rpctypes.ErrCompacted:
-		return err
-	default:
+	as := meaning[rpctypes.Error(err)]
+	switch {
+	case as == nil:
 		as = recovery.ErrUnavailable
+	case compactedAlready(err):
+		return err
+	case errors.Is(as, recovery.ErrLeaseLost):
+		return as
+	case errors.Is(rpctypes.Error(err), rpctypes.ErrNoSpace):
+		return fmt.Errorf("%w: %w: etcd's database is full; see store compact", as, recovery.ErrQuota)
 	}
 	text := err.Error()
 	if st, ok := status.FromError(err); ok && st.Code() != codes.Unknown {

@@ -151,7 +151,12 @@ func (s *Store) Sweep(ctx context.Context) error {
 	var runs []recovery.Run
 	var notifications []recovery.Notification
 	err := s.view(ctx, func(x *index) error {
-		runs = x.runs.list(func(r *recovery.Run) bool { return r.Finished })
+		// One that ended with something left to undo is still its item's.
+		held := map[string]bool{}
+		for _, q := range x.queue.rows {
+			held[q.doc.Run] = true
+		}
+		runs = x.runs.list(func(r *recovery.Run) bool { return r.Finished && !held[r.ID] })
 		notifications = x.notifications.list(func(n *recovery.Notification) bool { return n.Status.Final() && lastTouched(*n).Before(before) })
 		return nil
 	})
@@ -217,7 +222,7 @@ func (s *Store) dropNotification(ctx context.Context, n recovery.Notification) e
 		return err
 	}
 	key := s.key.notification(n.UUID)
-	_, res, err := s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(dedup), clientv3.OpGet(s.key.item(n), clientv3.WithKeysOnly()))
+	res, err := s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(dedup), clientv3.OpGet(s.key.item(n), clientv3.WithKeysOnly()))
 	if err != nil {
 		return err
 	}

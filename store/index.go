@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unique"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -119,6 +118,7 @@ type index struct {
 	holds         map[string]string              // by host: notification
 	vmruns        map[string]map[string]struct{} // by host: runs
 	active        activeSet
+	texts         map[string]string // see one
 	modulesRev    int64
 
 	subs   map[*subscriber]struct{}
@@ -127,7 +127,7 @@ type index struct {
 }
 
 func newIndex(k keys) *index {
-	x := &index{key: k, news: make(chan struct{}), subs: map[*subscriber]struct{}{}}
+	x := &index{key: k, texts: map[string]string{}, news: make(chan struct{}), subs: map[*subscriber]struct{}{}}
 	x.empty()
 	return x
 }
@@ -147,14 +147,25 @@ func (x *index) held() []string {
 	return []string{k.segments, k.hosts, k.notifications, k.queue, k.runs, k.nodes, k.modules, k.modulesRev, k.aborts, k.locks, k.holds, k.vmruns}
 }
 
-// one makes equal strings share their memory.
-func one(s string) string { return unique.Make(s).Value() }
+// one makes equal strings share their memory: many records have the same hosts,
+// segments and messages.
+func (x *index) one(s string) string {
+	const most = 8 << 10
+	if known, ok := x.texts[s]; ok {
+		return known
+	}
+	if len(x.texts) >= most {
+		clear(x.texts)
+	}
+	x.texts[s] = s
+	return s
+}
 
 // brief is a run as the index keeps it.
-func brief(r recovery.Run) recovery.Run {
+func (x *index) brief(r recovery.Run) recovery.Run {
 	const text = 4 << 10
 	r.Inputs, r.Plans, r.Modules, r.Command = nil, nil, nil, nil
-	r.Host, r.Segment, r.Node, r.Status = one(r.Host), one(r.Segment), one(r.Node), recovery.NotificationStatus(one(string(r.Status)))
+	r.Host, r.Segment, r.Node, r.Status = x.one(r.Host), x.one(r.Segment), x.one(r.Node), recovery.NotificationStatus(x.one(string(r.Status)))
 	if len(r.Message) > text {
 		r.Message = strings.ToValidUTF8(r.Message[:text], "") + "…"
 	}
@@ -162,9 +173,9 @@ func brief(r recovery.Run) recovery.Run {
 }
 
 // lean is a notification that shares what many have.
-func lean(n recovery.Notification) recovery.Notification {
-	n.Type, n.Status = recovery.NotificationType(one(string(n.Type))), recovery.NotificationStatus(one(string(n.Status)))
-	n.HostUUID, n.HostName, n.SegmentUUID = one(n.HostUUID), one(n.HostName), one(n.SegmentUUID)
+func (x *index) lean(n recovery.Notification) recovery.Notification {
+	n.Type, n.Status = recovery.NotificationType(x.one(string(n.Type))), recovery.NotificationStatus(x.one(string(n.Status)))
+	n.HostUUID, n.HostName, n.SegmentUUID, n.Message = x.one(n.HostUUID), x.one(n.HostName), x.one(n.SegmentUUID), x.one(n.Message)
 	return n
 }
 
@@ -179,7 +190,7 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 		if err != nil {
 			return c, err
 		}
-		n = lean(n)
+		n = x.lean(n)
 		x.notifications.put(n.UUID, n.Stamp.ID, n)
 		c.Notification = &n
 	case strings.HasPrefix(key, k.tasks):
@@ -196,7 +207,7 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 	case strings.HasPrefix(key, k.runs):
 		var r recovery.Run
 		if err = decode(kv.Value, &r); err == nil {
-			r = brief(r)
+			r = x.brief(r)
 			if a, ok := x.aborts[r.ID]; ok && r.Abort == nil {
 				r.Abort = &a
 			}
@@ -226,7 +237,7 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 	case strings.HasPrefix(key, k.nodes):
 		var v nodeRecord
 		if err = decode(kv.Value, &v); err == nil {
-			x.nodes.put(v.Node.Name, id(kv.CreateRevision), v)
+			x.nodes.put(v.Name, id(kv.CreateRevision), v)
 			n := v.Node
 			c.Node = &n
 		}

@@ -195,7 +195,7 @@ func (k kv) check(name string) error {
 // find reads an entry, expired or not, and the counts.
 func (k kv) find(ctx context.Context, name string) (v recovery.KVValue, there bool, c counts, mod int64, err error) {
 	var res []*pb.RangeResponse
-	if _, res, err = k.s.getAll(ctx, clientv3.OpGet(k.meta()), clientv3.OpGet(k.entry(name))); err != nil {
+	if res, err = k.s.getAll(ctx, clientv3.OpGet(k.meta()), clientv3.OpGet(k.entry(name))); err != nil {
 		return v, false, c, 0, err
 	}
 	data, _, mod := found(res[0])

@@ -274,7 +274,7 @@ func (r *Run) claimReserved(ctx context.Context, host string) error {
 			return err
 		}
 		lock := r.s.key.reserved(host)
-		_, res, err := r.s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(lock))
+		res, err := r.s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(lock))
 		if err != nil {
 			return err
 		}

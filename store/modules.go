@@ -181,7 +181,7 @@ func (s *Store) putModule(ctx context.Context, m recovery.ModuleVersion, r io.Re
 
 // sameVersion looks for a version that is there already.
 func (s *Store) sameVersion(ctx context.Context, m recovery.ModuleVersion) (recovery.ModuleVersion, bool, error) {
-	_, res, err := s.getAll(ctx, clientv3.OpGet(s.key.version(m)), clientv3.OpGet(s.key.module(m.Digest, m.Tenant)))
+	res, err := s.getAll(ctx, clientv3.OpGet(s.key.version(m)), clientv3.OpGet(s.key.module(m.Digest, m.Tenant)))
 	if err != nil {
 		return m, false, err
 	}
@@ -487,7 +487,7 @@ func (s *Store) Remove(ctx context.Context, tenant, digest string) error {
 func (s *Store) remove(ctx context.Context, tenant, digest string) error {
 	key := s.key.module(digest, tenant)
 	for {
-		_, res, err := s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(s.key.modulesRev))
+		res, err := s.getAll(ctx, clientv3.OpGet(key), clientv3.OpGet(s.key.modulesRev))
 		if err != nil {
 			return err
 		}

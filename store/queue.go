@@ -232,7 +232,8 @@ func (s *Store) tryClaim(ctx context.Context, sess *session, notification, itemK
 		s: s, id: run.ID, session: sess, token: res.rev, place: p, itemKey: itemKey, item: q, fixed: run,
 		claims: w.Claims, lost: make(chan struct{}), aborted: make(chan recovery.Abort, 1),
 	}
-	if prev := f.work; !fresh && prev != nil && !prev.Released && !(s.own != nil && prev.Boot != s.boot) {
+	// A folder's lock proves that a former process is dead.
+	if prev := f.work; !fresh && prev != nil && !prev.Released && (s.own == nil || prev.Boot == s.boot) {
 		r.firstChange = time.Now().Add(s.cfg.TakeOverWait)
 	}
 	s.adopt(r)
@@ -250,7 +251,7 @@ func (s *Store) readClaim(ctx context.Context, notification, itemKey string, p p
 	if p.vmruns != "" {
 		ops = append(ops, clientv3.OpGet(p.vmruns, clientv3.WithPrefix(), clientv3.WithKeysOnly()))
 	}
-	_, res, err := s.getAll(ctx, ops...)
+	res, err := s.getAll(ctx, ops...)
 	if err != nil {
 		return f, err
 	}
@@ -496,7 +497,7 @@ func (s *Store) retry(ctx context.Context, notification, override string) error 
 			return err
 		}
 		itemKey, host, segment := s.key.item(n), s.key.host(n.SegmentUUID, n.HostUUID), s.key.segment(n.SegmentUUID)
-		_, res, err := s.getAll(ctx, clientv3.OpGet(itemKey), clientv3.OpGet(host, clientv3.WithKeysOnly()))
+		res, err := s.getAll(ctx, clientv3.OpGet(itemKey), clientv3.OpGet(host, clientv3.WithKeysOnly()))
 		if err != nil {
 			return err
 		}

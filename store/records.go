@@ -142,7 +142,7 @@ func (s *Store) UpdateSegment(ctx context.Context, uuid string, change func(*rec
 func (s *Store) updateSegment(ctx context.Context, uuid string, change func(*recovery.Segment) error) (recovery.Segment, error) {
 	key := s.key.segment(uuid)
 	for {
-		_, r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(s.key.queueOf(uuid)))
+		r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(s.key.queueOf(uuid)))
 		if err != nil {
 			return recovery.Segment{}, err
 		}
@@ -212,7 +212,7 @@ func (s *Store) DeleteSegment(ctx context.Context, uuid string) error {
 func (s *Store) deleteSegment(ctx context.Context, uuid string) error {
 	key := s.key.segment(uuid)
 	for {
-		_, r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(s.key.queueOf(uuid)))
+		r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(s.key.queueOf(uuid)))
 		if err != nil {
 			return err
 		}
@@ -383,7 +383,7 @@ func (s *Store) updateHost(ctx context.Context, uuid string, change func(*recove
 			return known, errors.Unwrap(err)
 		}
 		key := s.key.host(known.SegmentUUID, uuid)
-		_, r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(s.key.queueOf(known.SegmentUUID)))
+		r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(s.key.queueOf(known.SegmentUUID)))
 		if err != nil {
 			return known, err
 		}
@@ -463,7 +463,7 @@ func (s *Store) deleteHost(ctx context.Context, uuid string) error {
 			return errors.Unwrap(err)
 		}
 		key, queue := s.key.host(known.SegmentUUID, uuid), s.key.queueOf(known.SegmentUUID)
-		_, r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(queue))
+		r, err := s.getAll(ctx, clientv3.OpGet(key), someOf(queue))
 		if err != nil {
 			return err
 		}
@@ -492,7 +492,8 @@ func (s *Store) deleteHost(ctx context.Context, uuid string) error {
 }
 
 // Notifications lists the notifications whose generated time is not before
-// since; zero: all.
+// since; zero: all. Their payloads and lists of runs are shared and must not be
+// changed.
 func (s *Store) Notifications(ctx context.Context, since time.Time) (out []recovery.Notification, err error) {
 	var keep func(*recovery.Notification) bool
 	if !since.IsZero() {

@@ -202,7 +202,7 @@ func (r *Run) Record(ctx context.Context) (recovery.Run, error) {
 // readRun reads a run and the wish that it ends.
 func (s *Store) readRun(ctx context.Context, id string) (recovery.Run, error) {
 	var run recovery.Run
-	_, res, err := s.getAll(ctx, clientv3.OpGet(s.key.run(id)), clientv3.OpGet(s.key.abort(id)))
+	res, err := s.getAll(ctx, clientv3.OpGet(s.key.run(id)), clientv3.OpGet(s.key.abort(id)))
 	if err != nil {
 		return run, err
 	}
@@ -231,7 +231,8 @@ func (r *Run) own(run recovery.Run) (recovery.Run, error) {
 	return run, nil
 }
 
-// Start writes the run as it begins or goes on.
+// Start writes the run as it begins or goes on, or as it ended while something
+// is still to be undone: nothing but the record changes.
 func (r *Run) Start(ctx context.Context, run recovery.Run) error {
 	return r.wrap(r.start(ctx, run))
 }
@@ -517,7 +518,7 @@ func (r *Run) settle(ctx context.Context, step string, leaving bool, decide func
 	k := r.s.key
 	nKey, undo := k.notification(r.item.Notification), r.data()+"undo/"
 	for {
-		_, res, err := r.s.getAll(ctx, clientv3.OpGet(nKey), clientv3.OpGet(r.itemKey), clientv3.OpGet(k.run(r.id)), clientv3.OpGet(k.abort(r.id)),
+		res, err := r.s.getAll(ctx, clientv3.OpGet(nKey), clientv3.OpGet(r.itemKey), clientv3.OpGet(k.run(r.id)), clientv3.OpGet(k.abort(r.id)),
 			clientv3.OpGet(undo, clientv3.WithPrefix(), clientv3.WithCountOnly()), clientv3.OpGet(r.place.hold), clientv3.OpGet(r.data()+"reserved/", clientv3.WithPrefix(), clientv3.WithKeysOnly()))
 		if err != nil {
 			return err
@@ -534,15 +535,17 @@ func (r *Run) settle(ctx context.Context, step string, leaving bool, decide func
 				return err
 			}
 		}
-		if data == nil || itemData == nil || run.Finished {
+		var item recovery.QueueItem
+		if itemData != nil {
+			if err := decode(itemData, &item); err != nil {
+				return err
+			}
+		}
+		if data == nil || item.Run != r.id {
 			return r.settled(ctx, step, run, decide)
 		}
 		n, err := decodeNotification(data, created)
 		if err != nil {
-			return err
-		}
-		var item recovery.QueueItem
-		if err := decode(itemData, &item); err != nil {
 			return err
 		}
 		var wish *recovery.Abort

@@ -63,6 +63,8 @@ type Config struct {
 	//
 	// Default to 10 MiB and 1 MiB.
 	KVLibraryBytes, ScratchBytes int64
+	// HostRepair lets notifications be taken that a host on maintenance is back.
+	HostRepair bool
 	// Logger receives the store's own messages. Defaults to zap.NewNop.
 	Logger *zap.Logger
 	// Step, when it is set, is called before each durable write with its name, such
@@ -249,7 +251,7 @@ func (s *Store) begin(ctx context.Context) error {
 // checkFormat writes the version of the layout into an empty store, and refuses
 // that of a newer Wasakari.
 func (s *Store) checkFormat(ctx context.Context) error {
-	_, r, err := s.getAll(ctx, clientv3.OpGet(s.key.format), clientv3.OpGet(s.key.restoring))
+	r, err := s.getAll(ctx, clientv3.OpGet(s.key.format), clientv3.OpGet(s.key.restoring))
 	if err != nil {
 		return err
 	}

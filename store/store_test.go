@@ -1,13 +1,17 @@
 package store_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,7 +84,7 @@ func TestFolders(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o720); err != nil { //nolint:gosec // that is the mistake
+	if err := os.Chmod(dir, 0o720); err != nil {
 		t.Fatal(err)
 	}
 	_, err = store.Open(t.Context(), store.Config{Dir: dir, Node: "n2"})
@@ -115,16 +119,23 @@ func TestSweep(t *testing.T) {
 	}
 	defer s.Close() //nolint:errcheck // the end of the test
 	n := fill(t, s)
-	if err := s.Sweep(ctx); err != nil {
+	undone := fillOne(t, s)
+	r, err := s.Claim(ctx, undone.UUID)
+	if err == nil {
+		defer r.Close()
+		err = errors.Join(r.PushUndo(ctx, recovery.Undo{Key: "k"}), r.Start(ctx, recovery.Run{ID: r.ID(), Finished: true, Ended: time.Now()}))
+	}
+	if err := errors.Join(err, s.Sweep(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	// What is not done with stays, however old.
+	// What is not done with stays, however old; so does a run that ended and left
+	// something to undo.
 	left, err := s.Notifications(ctx, time.Time{})
-	if err != nil || len(left) != 1 || left[0].UUID != n.UUID {
+	if err != nil || len(left) != 2 || left[0].UUID != n.UUID || left[1].UUID != undone.UUID {
 		t.Errorf("notifications = %v, %v", left, err)
 	}
 	runs, err := s.Runs(ctx)
-	if err != nil || len(runs) != 1 || runs[0].Finished {
+	if err != nil || len(runs) != 2 || runs[0].ID != r.ID() || runs[1].Finished {
 		t.Errorf("runs = %v, %v", runs, err)
 	}
 	if vmoves, err := s.VMoves(ctx, n.UUID); err != nil || len(vmoves) != 3 {
@@ -139,6 +150,49 @@ func TestSweep(t *testing.T) {
 	}
 	if u, err := s.Usage(ctx); err != nil || u.Size <= 0 || u.InUse <= 0 || u.Quota != 2048<<20 {
 		t.Errorf("usage = %+v, %v", u, err)
+	}
+}
+
+// When the database fills up, what could wait is refused first, then new runs;
+// notifications are taken, and runs end, to the last.
+func TestReserve(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	one := recovery.KVValue{Value: json.RawMessage(`1`)}
+	for _, tt := range []struct {
+		percent       int64
+		values, claim error
+	}{
+		{84, nil, nil},
+		{85, recovery.ErrQuota, nil},
+		{94, recovery.ErrQuota, nil},
+		{95, recovery.ErrQuota, recovery.ErrUnavailable},
+	} {
+		n := fillOne(t, s)
+		r, err := s.Claim(ctx, n.UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := fillOne(t, s)
+		s.Fill(tt.percent)
+		if err := onlyErr(s.Library().Put(ctx, "acme", "n", one, nil)); !errors.Is(err, tt.values) {
+			t.Errorf("%d %%: value: %v, want %v", tt.percent, err, tt.values)
+		}
+		if err := onlyErr(s.Claim(ctx, waiting.UUID)); !errors.Is(err, tt.claim) {
+			t.Errorf("%d %%: claim: %v, want %v", tt.percent, err, tt.claim)
+		}
+		fillOne(t, s)
+		run, err := r.Record(ctx)
+		run.Status = recovery.StatusFinished
+		if err := errors.Join(err, r.End(ctx, run)); err != nil {
+			t.Errorf("%d %%: end: %v", tt.percent, err)
+		}
+		s.Fill(0)
+	}
+	s.Fill(85)
+	data := []byte("wasm")
+	if _, err := s.PutModule(ctx, recovery.ModuleVersion{Digest: digest(data), Library: "acme", Version: "1", Size: int64(len(data))}, bytes.NewReader(data)); !errors.Is(err, recovery.ErrQuota) {
+		t.Errorf("upload: %v", err)
 	}
 }
 
@@ -174,5 +228,175 @@ func TestSweepRuns(t *testing.T) {
 	}
 	if _, _, _, _, _, err := s.RunDetail(ctx, before[2].ID); !errors.Is(err, recovery.ErrNotFound) {
 		t.Errorf("detail of a run that went: %v", err)
+	}
+}
+
+// Whoever repairs hosts hears that one is back.
+func TestHostRepair(t *testing.T) {
+	ctx := t.Context()
+	for _, repair := range []bool{false, true} {
+		s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", HostRepair: repair})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close() //nolint:errcheck // the end of the test
+		seg, err := s.CreateSegment(ctx, recovery.Segment{Name: "s"})
+		if err == nil {
+			_, err = s.CreateHost(ctx, recovery.Host{Name: "h1", SegmentUUID: seg.UUID, OnMaintenance: true})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			of    recovery.NotificationType
+			event string
+			taken bool
+		}{
+			{recovery.ComputeHost, recovery.EventStarted, repair},
+			{recovery.ComputeHost, recovery.EventStopped, false},
+			{recovery.Process, recovery.EventStarted, false},
+			{recovery.VM, recovery.EventStarted, false},
+		} {
+			_, err := s.Accept(ctx, recovery.Notification{Type: tt.of, HostName: "h1", Payload: json.RawMessage(`{"event":"` + tt.event + `"}`)}, time.Minute)
+			if tt.taken && err != nil || !tt.taken && !errors.Is(err, recovery.ErrMaintenance) {
+				t.Errorf("repair %t: %s %s: %v", repair, tt.of, tt.event, err)
+			}
+		}
+	}
+}
+
+// A claim whose answer was lost can be had again, and an end whose answer was
+// lost is no failure.
+func TestLostAnswers(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	n := fillOne(t, s)
+	r, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Forget()
+	again, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.ID() != r.ID() || again.FirstChange().IsZero() {
+		t.Errorf("run %s, want %s; first change %v", again.ID(), r.ID(), again.FirstChange())
+	}
+	run, err := again.Record(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Status, run.Ended = recovery.StatusFinished, run.Started
+	if err := again.End(ctx, run); err != nil {
+		t.Fatal(err)
+	}
+	again.Reopen()
+	if err := again.End(ctx, run); err != nil {
+		t.Errorf("the same end again: %v", err)
+	}
+	again.Reopen()
+	run.Status = recovery.StatusFailed
+	if err := again.End(ctx, run); !errors.Is(err, recovery.ErrLeaseLost) {
+		t.Errorf("another end: %v", err)
+	}
+}
+
+// A run makes no change, and none is claimed, when the lease was not renewed for
+// two thirds of its time; it goes on when it is.
+func TestCheckNeedsTheLease(t *testing.T) {
+	ctx := t.Context()
+	s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", LeaseTTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the end of the test
+	n, next := fillOne(t, s), fillOne(t, s)
+	r, err := s.Claim(ctx, n.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, tt := range []struct {
+		unheard      time.Duration
+		check, claim error
+	}{
+		{0, nil, nil},
+		{39 * time.Minute, nil, nil},
+		{40 * time.Minute, recovery.ErrLeaseLost, recovery.ErrUnavailable},
+		{time.Minute, nil, nil},
+	} {
+		s.Unheard(tt.unheard)
+		if err := r.Check(ctx, time.Second); !errors.Is(err, tt.check) {
+			t.Errorf("check after %s: %v, want %v", tt.unheard, err, tt.check)
+		}
+		c, err := s.Claim(ctx, next.UUID)
+		if !errors.Is(err, tt.claim) {
+			t.Errorf("claim after %s: %v, want %v", tt.unheard, err, tt.claim)
+		}
+		if err == nil {
+			c.Close()
+		}
+		// What was done already can still be written down: the claim is checked there.
+		if err := r.PushUndo(ctx, recovery.Undo{Key: "k"}); err != nil {
+			t.Errorf("write after %s: %v", tt.unheard, err)
+		}
+	}
+	select {
+	case <-r.Lost():
+		t.Error("the run tells that it is lost")
+	default:
+	}
+}
+
+// Each durable write is told before it is made.
+func TestSteps(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	s, err := store.Open(t.Context(), store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", Step: func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[name] = true
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // the end of the test
+	fill(t, s)
+	for _, name := range []string{"node.register", "segment.create", "host.create", "accept", "claim", "task.finish", "intent.begin", "vmove.put", "run.end", "undo.push", "library.put", "module.put"} {
+		if !seen[name] {
+			t.Errorf("step %s was not told", name)
+		}
+	}
+}
+
+func BenchmarkAccept(b *testing.B) {
+	for _, clients := range []int{1, 16, 256} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			s, err := store.Open(b.Context(), store.Config{Dir: filepath.Join(b.TempDir(), "store"), Node: "n1"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close() //nolint:errcheck // the end of the benchmark
+			seg, err := s.CreateSegment(b.Context(), recovery.Segment{Name: "s"})
+			if err == nil {
+				_, err = s.CreateHost(b.Context(), recovery.Host{Name: "h1", SegmentUUID: seg.UUID})
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			var next atomic.Int64
+			b.ReportAllocs()
+			b.SetParallelism(clients)
+			b.ResetTimer()
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					payload := fmt.Sprintf(`{"event":"LIFECYCLE","vir_domain_event":"STOPPED_FAILED","instance_uuid":"%d"}`, next.Add(1))
+					if _, err := s.Accept(b.Context(), recovery.Notification{Type: recovery.VM, HostName: "h1", Payload: json.RawMessage(payload)}, time.Minute); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
 	}
 }

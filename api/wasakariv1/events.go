@@ -2,6 +2,7 @@ package wasakariv1
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,11 +137,20 @@ func NewEvents(keep int) *Events {
 	return &Events{kept: make([]placed, 0, keep), readers: map[*reader]bool{}}
 }
 
+// toldProgress is how much of a task's progress an event tells: the last of it.
+const toldProgress = 3
+
 // Publish hands an event to all who follow. Events of the store come in the
 // order of their revisions. It does not block.
 func (e *Events) Publish(ev Event) {
 	if ev.Type() == "" {
 		return
+	}
+	// Each of a thousand messages would bring all that came before it along.
+	if t := ev.Task; t != nil && len(t.Progress) > toldProgress {
+		short := *t
+		short.Progress = slices.Clone(t.Progress[len(t.Progress)-toldProgress:])
+		ev.Task = &short
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -231,7 +241,7 @@ type EventDocument struct {
 	RunID        string               `json:"run_id,omitempty" help:"The run that it belongs to."`
 	Deleted      bool                 `json:"deleted,omitempty" help:"Whether it is there no more; then only its uuid, name or id is told."`
 	Run          *Run                 `json:"run,omitempty"`
-	Task         *recovery.TaskRecord `json:"task,omitempty"`
+	Task         *recovery.TaskRecord `json:"task,omitempty" help:"Of its progress the last few messages."`
 	VMove        *recovery.VMove      `json:"vmove,omitempty"`
 	Log          *LogLine             `json:"log,omitempty"`
 	Notification *Notification        `json:"notification,omitempty"`

@@ -85,7 +85,11 @@ func (s *world) lock() func() {
 
 func (s *world) Runs(context.Context) ([]recovery.Run, error) {
 	defer s.lock()()
-	return slices.Clone(s.runs), s.err
+	list := slices.Clone(s.runs)
+	for i := range list { // as the store does
+		list[i].Inputs, list[i].Modules = nil, nil
+	}
+	return list, s.err
 }
 
 func (s *world) RunDetail(_ context.Context, id string) (recovery.Run, wasakariv1.Detail, error) {
@@ -326,7 +330,7 @@ func (s *service) call(t *testing.T, as, method, path string, body []byte, heade
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // read to its end
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -339,9 +343,9 @@ func (s *service) get(t *testing.T, as, path string, headers ...string) reply {
 	return s.call(t, as, http.MethodGet, path, nil, headers...)
 }
 
-func (s *service) upload(t *testing.T, as string, wasm []byte, headers ...string) reply {
+func (s *service) upload(t *testing.T, as string, wasm []byte) reply {
 	t.Helper()
-	return s.call(t, as, http.MethodPost, "/modules", wasm, append([]string{"Content-Type: application/wasm"}, headers...)...)
+	return s.call(t, as, http.MethodPost, "/modules", wasm, "Content-Type: application/wasm")
 }
 
 // into decodes an answer strictly.
@@ -360,7 +364,7 @@ func into[T any](t *testing.T, r reply, code int) T {
 }
 
 // refused checks an error answer.
-func refused(t *testing.T, r reply, code int, message string) wasakariv1.Refusal {
+func refused(t *testing.T, r reply, code int, message string) {
 	t.Helper()
 	p := into[wasakariv1.Problem](t, r, code).Error
 	if p.Code != code || p.Title != http.StatusText(code) {
@@ -369,7 +373,6 @@ func refused(t *testing.T, r reply, code int, message string) wasakariv1.Refusal
 	if message != "" && p.Message != message {
 		t.Errorf("message %q, want %q", p.Message, message)
 	}
-	return p
 }
 
 // module makes a module of a library with these keys.

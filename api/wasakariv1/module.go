@@ -362,13 +362,22 @@ func (a *API) removeModule(w http.ResponseWriter, r *http.Request, _ Caller, v v
 
 // remove removes a version, or all of them with digest "".
 func (a *API) remove(w http.ResponseWriter, r *http.Request, g group, v view, digest string) error {
-	_, err := a.cfg.Modules.RemoveModule(r.Context(), g.Tenant, g.Library, digest)
-	if errors.Is(err, recovery.ErrInUse) {
-		message := fmt.Sprintf("library %s is in use", g.Library)
-		if run, ok := a.pinning(r.Context(), g, digest); ok && v.all {
-			message = fmt.Sprintf("run %s uses library %s", run, g.Library)
-		}
-		return &Refusal{Code: http.StatusConflict, Message: message, Hint: "try again when its runs have ended", Err: err}
+	inUse := &Refusal{
+		Code: http.StatusConflict, Message: fmt.Sprintf("library %s is in use", g.Library), Hint: "try again when its runs have ended", Err: recovery.ErrInUse,
+	}
+	run, used, err := a.pinning(r.Context(), g, digest)
+	if err != nil {
+		return err
+	}
+	if used && v.all {
+		inUse.Message = fmt.Sprintf("run %s uses library %s", run, g.Library)
+	}
+	if used {
+		return inUse
+	}
+	_, err = a.cfg.Modules.RemoveModule(r.Context(), g.Tenant, g.Library, digest)
+	if errors.Is(err, recovery.ErrInUse) { // since just now
+		return inUse
 	}
 	if err != nil {
 		return err
@@ -377,18 +386,30 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request, g group, v view, di
 	return nil
 }
 
-// pinning finds a run that has not ended and uses a version.
-func (a *API) pinning(ctx context.Context, g group, digest string) (run string, ok bool) {
+// pinning finds a run that has not ended and uses a version, or with digest "" any
+// of the module.
+func (a *API) pinning(ctx context.Context, g group, digest string) (run string, used bool, err error) {
 	runs, err := a.cfg.Store.Runs(ctx)
 	if err != nil {
-		return "", false
+		return "", false, err
 	}
 	for _, run := range runs {
-		for _, pinned := range run.Modules {
-			if !run.Finished && (pinned == digest || digest == "" && slices.ContainsFunc(g.versions, func(v recovery.ModuleVersion) bool { return v.Digest == pinned })) {
-				return run.ID, true
+		if run.Finished {
+			continue
+		}
+		// A list need not tell which modules a run has.
+		whole, _, err := a.cfg.Store.RunDetail(ctx, run.ID)
+		if errors.Is(err, recovery.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", false, err
+		}
+		for _, pinned := range whole.Modules {
+			if pinned == digest || digest == "" && slices.ContainsFunc(g.versions, func(v recovery.ModuleVersion) bool { return v.Digest == pinned }) {
+				return run.ID, true, nil
 			}
 		}
 	}
-	return "", false
+	return "", false, nil
 }

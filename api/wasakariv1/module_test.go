@@ -107,7 +107,7 @@ func TestUploadStreamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // only its status counts
 	if res.StatusCode != http.StatusRequestEntityTooLarge || len(s.admits) != 0 {
 		t.Errorf("status %d, admitted %v", res.StatusCode, s.admits)
 	}
@@ -164,6 +164,24 @@ func TestKeyClash(t *testing.T) {
 			message := strings.ReplaceAll(strings.ReplaceAll(tt.message, "%.12[1]s", digestOf(first)[:12]), "%.12[2]s", digestOf(second)[:12])
 			refused(t, r, tt.code, message)
 		})
+	}
+}
+
+func TestSameVersion(t *testing.T) {
+	s := serve(t, nil)
+	one := module(t, "acme", "1.0.0", "a_task")
+	s.upload(t, "admin", one)
+	refused(t, s.upload(t, "admin", module(t, "acme", "1.0.0", "a_task", "b_task")), 409, fmt.Sprintf("library acme 1.0.0 (sha256:%.12s) is there already, with other bytes", digestOf(one)))
+	into[wasakariv1.ModuleAnswer](t, s.upload(t, "author", module(t, "acme", "1.0.0", "c_task")), http.StatusCreated) // another's
+}
+
+func TestOperatorSetsAside(t *testing.T) {
+	s := serve(t, nil)
+	theirs := module(t, "theirs", "1.0.0", "a_task")
+	s.upload(t, "author", theirs)
+	doc := into[wasakariv1.ModuleAnswer](t, s.upload(t, "admin", module(t, "acme", "1.0.0", "a_task")), http.StatusCreated)
+	if want := fmt.Sprintf("it has a key of library theirs 1.0.0 (sha256:%.12s) of tenant p-one, which is not active any more", digestOf(theirs)); doc.Note != want {
+		t.Errorf("note %q, want %q", doc.Note, want)
 	}
 }
 
@@ -240,14 +258,26 @@ func TestRemove(t *testing.T) {
 		{name: "a version that is not there", as: "admin", digest: strings.Repeat("0", 64), code: 404},
 		{name: "the module", as: "admin", code: 204},
 		{name: "without the role", as: "reader", code: 403},
-		{name: "a version that a run uses", as: "admin", digest: digestOf(one), code: 409, message: "run r1 uses library acme",
-			world: &world{runs: []recovery.Run{{ID: "r0", Finished: true, Modules: map[string]string{"a_task": digestOf(one)}}, {ID: "r1", Modules: map[string]string{"a_task": digestOf(one)}}}}},
-		{name: "a version that a run used", as: "admin", digest: digestOf(one), code: 204,
-			world: &world{runs: []recovery.Run{{ID: "r0", Finished: true, Modules: map[string]string{"a_task": digestOf(one)}}}}},
-		{name: "a module in a flow", as: "admin", code: 409, message: "task a_task of library acme stands in flow host-auto (f.conf:3:1)",
-			world: &world{flows: []wasakariv1.Flow{{Kind: recovery.HostAuto, Tasks: []wasakariv1.FlowTask{{Key: "a_task", Library: "acme", At: "f.conf:3:1"}}}}}},
-		{name: "an old version of a module in a flow", as: "admin", digest: digestOf(one), code: 204,
-			world: &world{flows: []wasakariv1.Flow{{Kind: recovery.HostAuto, Tasks: []wasakariv1.FlowTask{{Key: "a_task", Library: "acme"}}}}}},
+		{
+			name: "a version that a run uses", as: "admin", digest: digestOf(one), code: 409, message: "run r1 uses library acme",
+			world: &world{runs: []recovery.Run{{ID: "r0", Finished: true, Modules: map[string]string{"a_task": digestOf(one)}}, {ID: "r1", Modules: map[string]string{"a_task": digestOf(one)}}}},
+		},
+		{
+			name: "a module that a run uses", as: "admin", code: 409, message: "run r1 uses library acme",
+			world: &world{runs: []recovery.Run{{ID: "r1", Modules: map[string]string{"a_task": digestOf(one)}}}},
+		},
+		{
+			name: "a version that a run used", as: "admin", digest: digestOf(one), code: 204,
+			world: &world{runs: []recovery.Run{{ID: "r0", Finished: true, Modules: map[string]string{"a_task": digestOf(one)}}}},
+		},
+		{
+			name: "a module in a flow", as: "admin", code: 409, message: "task a_task of library acme stands in flow host-auto (f.conf:3:1)",
+			world: &world{flows: []wasakariv1.Flow{{Kind: recovery.HostAuto, Tasks: []wasakariv1.FlowTask{{Key: "a_task", Library: "acme", At: "f.conf:3:1"}}}}},
+		},
+		{
+			name: "an old version of a module in a flow", as: "admin", digest: digestOf(one), code: 204,
+			world: &world{flows: []wasakariv1.Flow{{Kind: recovery.HostAuto, Tasks: []wasakariv1.FlowTask{{Key: "a_task", Library: "acme"}}}}},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -315,7 +345,7 @@ func TestUploadsAtATime(t *testing.T) {
 			t.Errorf("status %d: %s", r.code, r.body)
 		}
 	}
-	// Their places are free again.
+	// The places are free again.
 	go func() { <-s.entered }()
 	into[wasakariv1.ModuleAnswer](t, s.upload(t, "author", module(t, "mine", "1.0.1", "m_task")), http.StatusCreated)
 }

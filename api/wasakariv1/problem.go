@@ -54,6 +54,7 @@ var meanings = []struct {
 	message string
 	hint    string
 }{
+	{recovery.ErrUnknownOutcome, http.StatusServiceUnavailable, "the store did not answer: it may have been done or not", "look before you try again"},
 	{recovery.ErrUnauthorized, http.StatusUnauthorized, "the request needs a valid token", "send it as X-Auth-Token"},
 	{recovery.ErrForbidden, http.StatusForbidden, "the policy does not allow it", "ask the operator for a role that may do it"},
 	{recovery.ErrNotFound, http.StatusNotFound, "there is no such thing", ""},
@@ -65,6 +66,7 @@ var meanings = []struct {
 	{recovery.ErrQuota, http.StatusRequestEntityTooLarge, "there is no room for it", "remove what is not needed any more"},
 	{recovery.ErrTimeout, http.StatusGatewayTimeout, "it took too long", "try again"},
 	{recovery.ErrUnavailable, http.StatusServiceUnavailable, "the store cannot be reached now", "try again"},
+	{recovery.ErrCanceled, http.StatusServiceUnavailable, "the server is shutting down", "try again"},
 	{recovery.ErrLeaseLost, http.StatusServiceUnavailable, "this node has lost its place in the cluster", "try again"},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "it took too long", "try again"},
 }

@@ -129,7 +129,8 @@ func routes() []route {
 		{
 			method: http.MethodGet, path: "/runs", id: "listRuns", rule: RuleRunRead, tenants: true, summary: "List the runs, newest first.",
 			query: []parameter{
-				{"status", "Only runs with this status.", statuses}, text("host", "Only runs about this compute host."),
+				{"status", "Only runs with this status.", statuses},
+				text("host", "Only runs about this compute host."),
 				text("notification", "Only runs of the notification with this uuid."), text("since", "Only runs that started then or later: a time, or how long ago, such as 90m."),
 				number("limit", "The most to list.", 1, maxPage), text("marker", "Go on after the run with this id, as next says."),
 			},

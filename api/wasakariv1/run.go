@@ -143,8 +143,8 @@ func (a *API) owner(ctx context.Context, server string, budget *int) string {
 	}
 	*budget--
 	tenant, err := a.cfg.Servers.Tenant(ctx, server)
-	if err != nil {
-		return "" // deleted, or the cloud is away: nobody's, for now
+	if err != nil && !errors.Is(err, recovery.ErrNotFound) {
+		return "" // the cloud is away: nobody's, for now
 	}
 	a.owners.mu.Lock()
 	defer a.owners.mu.Unlock()

@@ -19,9 +19,11 @@ var began = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 func someRuns() *world {
 	w := &world{
 		runs: []recovery.Run{
-			{ID: "r4", Notification: "n4", Server: "s-one", Host: "compute-2", Node: "node-a", Status: recovery.StatusRunning, Started: began.Add(3 * time.Hour), Flows: []recovery.FlowKind{recovery.InstanceFailure},
+			{
+				ID: "r4", Notification: "n4", Server: "s-one", Host: "compute-2", Node: "node-a", Status: recovery.StatusRunning, Started: began.Add(3 * time.Hour), Flows: []recovery.FlowKind{recovery.InstanceFailure},
 				Inputs:  map[string]json.RawMessage{"instance_uuid": json.RawMessage(`"s-one"`), "host_name": json.RawMessage(`"compute-2"`)},
-				Modules: map[string]string{"my_task": strings.Repeat("a", 64), "stop_instance_task": strings.Repeat("b", 64)}},
+				Modules: map[string]string{"my_task": strings.Repeat("a", 64), "stop_instance_task": strings.Repeat("b", 64)},
+			},
 			{ID: "r3", Notification: "n3", Server: "s-two", Status: recovery.StatusFinished, Finished: true, Started: began.Add(2 * time.Hour)},
 			{ID: "r2", Notification: "n1", Host: "compute-1", Status: recovery.StatusFailed, Finished: true, Message: "compute-9 is full", Started: began.Add(time.Hour), Delivery: 2},
 			{ID: "r1", Notification: "n1", Host: "compute-1", Status: recovery.StatusError, Finished: true, Started: began, Delivery: 1, Held: &recovery.HeldError{Guard: "hosts", Count: 3, Limit: 2}},
@@ -235,7 +237,12 @@ func TestStoreFails(t *testing.T) {
 		err  error
 		code int
 	}{
-		{recovery.ErrUnavailable, 503}, {recovery.ErrTimeout, 504}, {recovery.ErrLeaseLost, 503}, {fmt.Errorf("secret %w", recovery.ErrQuota), 413},
+		{recovery.ErrUnavailable, 503},
+		{fmt.Errorf("secret %w: %w", recovery.ErrUnknownOutcome, recovery.ErrTimeout), 503},
+		{recovery.ErrCanceled, 503},
+		{recovery.ErrTimeout, 504},
+		{recovery.ErrLeaseLost, 503},
+		{fmt.Errorf("secret %w", recovery.ErrQuota), 413},
 		{fmt.Errorf("secret"), 500},
 	} {
 		w := someRuns()

@@ -59,34 +59,29 @@ func (s *stream) end(reason, hint string) {
 	_ = s.send(EndEvent, "", data)
 }
 
-// streams counts the streams that are open. Tenants never keep the operator
-// waiting: together they have half of the places, and each an eighth at most.
+// streams counts those that are open. Tenants have no more than half of the
+// places, and each of them but a few.
 type streams struct {
-	mu      sync.Mutex
-	open    int
-	tenants map[string]int
-	theirs  int
+	mu          sync.Mutex
+	all, theirs int
+	tenants     map[string]int
 }
 
-// streamPlace gives a place among the streams; free gives it back.
-func (a *API) streamPlace(v view) (free func(), err error) {
-	s, all := &a.streams, a.cfg.Streams
+// tenantStreams is how many streams one tenant may have.
+const tenantStreams = 8
+
+// open gives a place among the streams; free gives it back.
+func (s *streams) open(most int, tenant string) (free func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full := func(most int, whose string) error {
-		return refuse(http.StatusServiceUnavailable, "try again later", "%d streams of events are open%s, which is all there may be", most, whose)
-	}
-	tenant := v.tenant
 	switch {
-	case s.open >= all:
-		return nil, full(all, "")
-	case !v.all && s.theirs >= max(1, all/2):
-		return nil, full(s.theirs, " for projects")
-	case !v.all && s.tenants[tenant] >= max(1, all/8):
-		return nil, full(s.tenants[tenant], " for this project")
+	case s.all >= most, tenant != "" && s.theirs >= max(most/2, 1):
+		return nil, refuse(http.StatusServiceUnavailable, "try again later", "all places for streams of events are taken")
+	case tenant != "" && s.tenants[tenant] >= tenantStreams:
+		return nil, refuse(http.StatusServiceUnavailable, "end another one first", "the project follows %d streams of events, which is all it may", tenantStreams)
 	}
-	s.open++
-	if !v.all {
+	s.all++
+	if tenant != "" {
 		if s.tenants == nil {
 			s.tenants = map[string]int{}
 		}
@@ -96,8 +91,8 @@ func (a *API) streamPlace(v view) (free func(), err error) {
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.open--
-		if v.all {
+		s.all--
+		if tenant == "" {
 			return
 		}
 		s.theirs--
@@ -189,7 +184,7 @@ func (a *API) watchEvents(w http.ResponseWriter, r *http.Request, _ Caller, v vi
 	if err != nil {
 		return err
 	}
-	free, err := a.streamPlace(v)
+	free, err := a.streams.open(a.cfg.Streams, v.tenant)
 	if err != nil {
 		return err
 	}
@@ -230,7 +225,7 @@ func (a *API) watchRun(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 	if err != nil {
 		return err
 	}
-	free, err := a.streamPlace(v)
+	free, err := a.streams.open(a.cfg.Streams, v.tenant)
 	if err != nil {
 		return err
 	}

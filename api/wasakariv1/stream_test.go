@@ -230,6 +230,46 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// An event tells the last of a task's progress; all of it is told once, at the
+// beginning.
+func TestProgress(t *testing.T) {
+	w := someRuns()
+	long := recovery.TaskRecord{Seq: 1, Key: "a_task"}
+	for i := range 1000 {
+		long.Progress = append(long.Progress, recovery.Progress{Time: began.Add(time.Duration(i) * time.Second), Message: fmt.Sprint("step ", i)})
+	}
+	w.details["r4"] = wasakariv1.Detail{Tasks: []recovery.TaskRecord{long}}
+	s := serve(t, w)
+	l := s.listen(t, "admin", "/runs/r4/watch")
+	count := func(f frame) int {
+		var doc wasakariv1.EventDocument
+		if err := json.Unmarshal([]byte(f.data), &doc); err != nil {
+			t.Fatal(err)
+		}
+		return len(doc.Task.Progress)
+	}
+	if n := count(l.expect("run -", "task -")[1]); n != 1000 {
+		t.Errorf("%d messages at the beginning", n)
+	}
+	s.events.Publish(wasakariv1.Event{Change: recovery.Change{Revision: 5, RunID: "r4", Task: &long}})
+	if f := l.expect("task 5.1")[0]; count(f) != 3 || !strings.Contains(f.data, "step 999") || len(long.Progress) != 1000 {
+		t.Errorf("%s", f.data)
+	}
+}
+
+func TestTenantStreams(t *testing.T) {
+	s := serve(t, someRuns())
+	for range 8 {
+		s.listen(t, "author", "/runs/r4/watch").expect("run -")
+	}
+	refused(t, s.get(t, "author", "/runs/r4/watch"), 503, "the project follows 8 streams of events, which is all it may")
+	s.listen(t, "admin", "/runs/r4/watch").expect("run -")
+	few := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Streams = 2 })
+	few.listen(t, "author", "/runs/r4/watch").expect("run -")
+	refused(t, few.get(t, "author", "/runs/r4/watch"), 503, "all places for streams of events are taken")
+	few.listen(t, "admin", "/runs/r4/watch").expect("run -")
+}
+
 func TestHeartbeat(t *testing.T) {
 	s := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Heartbeat = time.Millisecond })
 	l := s.listen(t, "admin", "/events")
@@ -240,7 +280,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	s := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Streams = 1 })
 	l := s.listen(t, "admin", "/events")
 	l.expect("comment -")
-	refused(t, s.get(t, "admin", "/events"), 503, "1 streams of events are open, which is all there may be")
+	refused(t, s.get(t, "admin", "/events"), 503, "all places for streams of events are taken")
 	refused(t, s.get(t, "admin", "/runs/r4/watch"), 503, "")
 	s.api.Close()
 	frames := l.expect("end -")
@@ -248,14 +288,4 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Errorf("end %s", frames[0].data)
 	}
 	l.over()
-}
-
-// A project that opens streams without end keeps neither the operator nor other
-// projects from following.
-func TestStreamsOfTenantsAreBounded(t *testing.T) {
-	s := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Streams = 8 })
-	const own = "/runs/r4/watch"
-	s.listen(t, "author", own)
-	refused(t, s.get(t, "author", own), 503, "1 streams of events are open for this project, which is all there may be")
-	s.listen(t, "admin", "/events").expect("comment -")
 }

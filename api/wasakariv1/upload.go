@@ -123,6 +123,7 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 	if err != nil {
 		return err
 	}
+	end() // others need not wait for the nodes
 	doc := ModuleAnswer{Version: kept}
 	for _, v := range versions {
 		if SetsAside(kept, v) {

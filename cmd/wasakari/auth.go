@@ -26,8 +26,8 @@ func (v tokenVerifier) Verify(ctx context.Context, token, service string) (auth.
 }
 
 // callersTokens makes what checks the tokens of callers, by section
-// [keystone_authtoken]. It asks nobody yet.
-func callersTokens(cfg *config.Config, log *zap.Logger) (*openstack.Tokens, error) {
+// [keystone_authtoken]. It asks nobody yet. observe may be nil.
+func callersTokens(cfg *config.Config, observe requestObserver, log *zap.Logger) (*openstack.Tokens, error) {
 	a := cfg.AuthToken
 	o := openstack.TokenOptions{
 		Options: openstack.Options{
@@ -35,7 +35,7 @@ func callersTokens(cfg *config.Config, log *zap.Logger) (*openstack.Tokens, erro
 			User:    a.Username, UserID: a.UserID, UserDomain: a.UserDomainName, UserDomainID: a.UserDomainID,
 			Project: a.ProjectName, ProjectID: a.ProjectID, ProjectDomain: a.ProjectDomainName, ProjectDomainID: a.ProjectDomainID,
 			CAFile: a.CAFile, CertFile: a.CertFile, KeyFile: a.KeyFile, Insecure: a.Insecure,
-			Timeout: cmp.Or(a.HTTPConnectTimeout, cfg.Wasakari.NovaTimeout), Attempts: a.HTTPRequestMaxRetries + 1, Logger: log,
+			Timeout: cmp.Or(a.HTTPConnectTimeout, cfg.Wasakari.NovaTimeout), Attempts: a.HTTPRequestMaxRetries + 1, Observe: observe, Logger: log,
 		},
 		CacheTime:    cmp.Or(a.TokenCacheTime, -1), // 0 is no time at all here, and the default there
 		ServiceRoles: a.ServiceTokenRoles, ServiceRolesRequired: a.ServiceTokenRolesRequired,

@@ -83,7 +83,7 @@ application_credentials: [{name: checker, secret: hush-credential, user: masakar
 				"policy.d/mine.yaml": `"wasakari:nodes:read": "role:member"`,
 			})
 			cfg := loadConfig(t, p, "[keystone_authtoken]\nauth_url = "+srv.URL+"/v3\ntoken_cache_time = 0\n"+credentials+"[api]\nmonitor_roles = monitors\n")
-			tokens, err := callersTokens(cfg, zap.NewNop())
+			tokens, err := callersTokens(cfg, nil, zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +162,7 @@ users:
 	}))
 	defer keystone.Close()
 	cfg := loadConfig(t, newPlace(t, nil), "[keystone_authtoken]\nauth_url = "+keystone.URL+"/v3\nusername = masakari\npassword = hush\nproject_name = service\nhttp_request_max_retries = 0\n")
-	tokens, err := callersTokens(cfg, zap.NewNop())
+	tokens, err := callersTokens(cfg, nil, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestCallersRetries(t *testing.T) {
 		}))
 		defer srv.Close()
 		p := newPlace(t, nil)
-		tokens, err := callersTokens(loadConfig(t, p, "[keystone_authtoken]\nauth_url = "+srv.URL+"\nusername = u\npassword = p\nhttp_request_max_retries = "+retries+"\n"), zap.NewNop())
+		tokens, err := callersTokens(loadConfig(t, p, "[keystone_authtoken]\nauth_url = "+srv.URL+"\nusername = u\npassword = p\nhttp_request_max_retries = "+retries+"\n"), nil, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +254,7 @@ func TestCallersMistakes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPlace(t, nil)
-			tokens, err := callersTokens(loadConfig(t, p, tt.text), zap.NewNop())
+			tokens, err := callersTokens(loadConfig(t, p, tt.text), nil, zap.NewNop())
 			if err == nil {
 				tokens.Close()
 				t.Fatal("no error")

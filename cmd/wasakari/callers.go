@@ -43,7 +43,7 @@ func (sv *daemon) newCallers(cfg *config.Config) (*callers, error) {
 	if sv.cloud.sim != nil || cfg.Default.AuthStrategy == "noauth2" {
 		return c, nil
 	}
-	if c.tokens, err = callersTokens(cfg, sv.log.Named("keystone")); err != nil {
+	if c.tokens, err = callersTokens(cfg, sv.tel.Request, sv.log.Named("keystone")); err != nil {
 		return nil, err
 	}
 	c.authenticator = auth.Keystone{Verifier: tokenVerifier{c.tokens}}

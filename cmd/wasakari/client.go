@@ -213,6 +213,8 @@ func (c *client) refusal(res *http.Response) error {
 		return usagef("server %s: it does not take the token; is it of the same cloud?", c.base)
 	case known:
 		return &remoteError{res.StatusCode, p.Error.Error()}
+	case res.StatusCode == http.StatusRequestEntityTooLarge:
+		return &remoteError{res.StatusCode, "it is larger than the server takes; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib there"}
 	case res.StatusCode == http.StatusNotFound, res.StatusCode < 400:
 		return usagef("server %s: %s: there is no Wasakari; name another with --server", c.base, res.Status)
 	}

@@ -25,8 +25,11 @@ type cloudFlags struct {
 	simulate bool
 	scenario string
 	// observe is told of each request to the cloud; may be nil.
-	observe func(service string, req *http.Request) (_ *http.Request, done func(status int, header http.Header, err error))
+	observe requestObserver
 }
+
+// requestObserver is what openstack.Options.Observe is.
+type requestObserver = func(service string, req *http.Request) (_ *http.Request, done func(status int, header http.Header, err error))
 
 func (c *cloudFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -30,6 +31,10 @@ import (
 	"github.com/wasakari/wasakari/runtime"
 	"github.com/wasakari/wasakari/store"
 )
+
+// tuneStore changes how the store is opened; nil but in the program that
+// internal/chaos kills.
+var tuneStore func(*store.Config)
 
 // daemon is a running wasakari serve.
 type daemon struct {
@@ -89,6 +94,9 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if tuneStore != nil {
+		tuneStore(&opt)
+	}
 	if sv.store, err = store.Open(ctx, opt); err != nil {
 		return usagef("store: %w", err)
 	}
@@ -114,15 +122,13 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 			return fmt.Errorf("segment of the simulated cloud: %w", err)
 		}
 	}
-	sv.tel.Queue(sv.store.Queue)
-	sv.tel.Ready(sv.store.Ready)
-	sv.tel.Lease(sv.store.LeaseLeft)
+	measureStore(sv.tel, sv.store)
 	measureSandboxes(sv.tel, sv.rt)
 	if sv.callers, err = sv.newCallers(cfg); err != nil {
 		return err
 	}
 	defer sv.callers.close()
-	door, err := sv.door(ctx, cfg)
+	door, err := sv.door(cfg)
 	if err != nil {
 		return err
 	}
@@ -249,7 +255,7 @@ func (sv *daemon) webhooks(cfg *config.Config) (*webhook.Sender, error) {
 		return nil, nil //nolint:nilnil // there are none
 	}
 	c := webhook.Config{
-		Secret: string(o.Secret), Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
+		Secret: string(o.Secret), Delivered: sv.tel.Delivery, Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
 		Logger: sv.log,
 	}
 	for _, u := range o.URLs {
@@ -352,6 +358,7 @@ func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func()
 		return opt, done, err
 	}
 	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	opt.Committed = func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) }
 	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
 		opt.Endpoints = nil
@@ -424,7 +431,7 @@ func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 		Node: sv.node, DrainTimeout: drainTime(cfg),
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: d.PeriodicFuzzyDelay, Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
 	}
 	return c
 }
@@ -440,9 +447,11 @@ func drainTime(cfg *config.Config) time.Duration {
 // intervals are those of Masakari's periodic jobs.
 func intervals(cfg *config.Config) engine.Intervals {
 	d := cfg.Default
+	// A spacing of 0 is the scheduler's own in Masakari.
+	const spacing = time.Minute
 	i := engine.Intervals{
-		Unfinished: d.ProcessUnfinishedNotificationsInterval, RetryNew: d.RetryNotificationNewStatusInterval,
-		CheckExpired: d.CheckExpiredNotificationsInterval, Expired: d.NotificationsExpiredInterval,
+		Unfinished: cmp.Or(d.ProcessUnfinishedNotificationsInterval, spacing), RetryNew: d.RetryNotificationNewStatusInterval,
+		CheckExpired: cmp.Or(d.CheckExpiredNotificationsInterval, spacing), Expired: d.NotificationsExpiredInterval,
 	}
 	if !d.PeriodicEnable {
 		i.Unfinished, i.CheckExpired = -1, -1

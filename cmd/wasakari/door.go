@@ -11,6 +11,7 @@ import (
 	"github.com/wasakari/wasakari/api/masakariv1"
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/engine"
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
@@ -51,7 +52,7 @@ func (d *door) serve(ctx context.Context, ln net.Listener) error {
 }
 
 // door makes the API.
-func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err error) {
+func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 	d := &door{events: wasakariv1.NewEvents(0), changes: sv.store.Watch, server: api.ServeConfig{
 		MaxHeaderBytes: cfg.WSGI.MaxHeaderLine, NoKeepAlive: !cfg.WSGI.KeepAlive, IdleTimeout: cfg.WSGI.ClientSocketTimeout,
 		DrainTimeout: min(drainTime(cfg), drainAnswers), Logger: sv.log.Named("api"),
@@ -74,8 +75,8 @@ func (sv *daemon) door(ctx context.Context, cfg *config.Config) (_ *door, err er
 		Authenticator: who.authenticator, NoAuth: who.open(), Simulated: sv.cloud.sim != nil,
 		WWWAuthenticateURI: cfg.AuthToken.WWWAuthenticateURI,
 		Masakari: masakariv1.Config{
-			Store: sv.store, Policy: who.policy, Nova: novaHosts{sv.cloud.Client}, MaxLimit: cfg.Default.OSAPIMaxLimit,
-			DuplicateWindow: cfg.Default.DuplicateNotificationDetectionInterval, AnyProject: who.open(),
+			Store: countedStore{sv.store, sv.tel}, Policy: who.policy, Nova: novaHosts{sv.cloud.Client}, MaxLimit: cfg.Default.OSAPIMaxLimit,
+			DuplicateWindow: cfg.Default.DuplicateNotificationDetectionInterval, AnyProject: who.open(), Verdict: engine.Unanswered,
 		},
 		Wasakari: d.own, Describe: wasakariv1.Describe,
 		MaxBody: int64(cfg.Middleware.MaxRequestBodySize), MaxUpload: int64(cfg.Wasakari.ModuleMiB)<<20 + 1,

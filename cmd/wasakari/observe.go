@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -11,7 +12,9 @@ import (
 	"github.com/wasakari/wasakari/engine"
 	"github.com/wasakari/wasakari/internal/audit"
 	"github.com/wasakari/wasakari/internal/telemetry"
+	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
+	"github.com/wasakari/wasakari/store"
 )
 
 // newTelemetry makes what a node measures and traces with.
@@ -45,6 +48,33 @@ func newTelemetry(ctx context.Context, cfg *config.Config, node string, log *zap
 // measureSandboxes lets metrics tell of a runtime.
 func measureSandboxes(tel *telemetry.Telemetry, rt *runtime.Runtime) {
 	tel.Sandboxes(func() telemetry.Sandboxes { return telemetry.Sandboxes(rt.Stats()) })
+}
+
+// measureStore lets metrics tell of a store.
+func measureStore(tel *telemetry.Telemetry, s *store.Store) {
+	tel.Queue(s.Queue)
+	tel.Ready(s.Ready)
+	tel.Lease(s.LeaseLeft)
+	tel.Store(func(ctx context.Context) (telemetry.StoreBytes, error) {
+		u, err := s.Usage(ctx)
+		return telemetry.StoreBytes(u), err
+	})
+}
+
+// countedStore is the store whose notifications are counted.
+type countedStore struct {
+	*store.Store
+	tel *telemetry.Telemetry
+}
+
+// Accept accepts a notification.
+func (s countedStore) Accept(ctx context.Context, n recovery.Notification, window time.Duration) (recovery.Notification, error) {
+	accepted, err := s.Store.Accept(ctx, n, window)
+	if err == nil {
+		n = accepted
+	}
+	s.tel.Accepted(ctx, n, err)
+	return accepted, err
 }
 
 // engineWatch is what an engine tells.

@@ -520,6 +520,27 @@ func TestRemoteLogin(t *testing.T) {
 	}
 }
 
+// On a terminal an upload shows how far it is, in place.
+func TestBar(t *testing.T) {
+	var out bytes.Buffer
+	b := bar{out: &out, name: "a\x1b_task.wasm", total: 4, shown: -1}
+	r := b.reader([]byte("wasm"))
+	half := make([]byte, 2)
+	for range 2 {
+		if _, err := io.ReadFull(r, half); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.end()
+	b.end()
+	const clear = "\r\x1b[K"
+	want := clear + "a·_task.wasm " + strings.Repeat("█", 15) + strings.Repeat("░", 15) + "  50 %" +
+		clear + "a·_task.wasm " + strings.Repeat("█", 30) + " 100 %, being checked and compiled" + clear
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
 // The whole way through a server: a module is uploaded and used, its versions
 // change, a run is followed, and how it ends is told.
 func TestServeRemote(t *testing.T) {
@@ -536,7 +557,10 @@ func TestServeRemote(t *testing.T) {
 		"other.wasm": wasmOf(t, "acme", "1.0.0", key, abi.ManifestTask{Key: "b_task"}),
 		"two.wasm":   wasmOf(t, "acme", "1.1.0", key),
 		"clash.wasm": wasmOf(t, "clash", "1.0.0", key),
-		"serve.conf": `[taskflow_driver_recovery_flows]
+		"large.wasm": strings.Repeat("x", 3<<20),
+		"serve.conf": `[wasakari]
+module_mib = 1
+[taskflow_driver_recovery_flows]
 process_failure_recovery_tasks = pre:['a_task'],main:['disable_compute_node_task'],post:[]
 [grants]
 acme = kv.*
@@ -548,7 +572,7 @@ secret = hush
 	s := p.serve(t, "--simulate", "--config-file", "DIR/serve.conf")
 	p.stdout = nil
 	p.environ = append(p.environ, "WASAKARI_SERVER="+s.url)
-	if r := p.run(t.Context(), t, "flow", "check"); r.code != exitUsage || !strings.Contains(r.stderr, "flow process: DIR/serve.conf:2:") {
+	if r := p.run(t.Context(), t, "flow", "check"); r.code != exitUsage || !strings.Contains(r.stderr, "flow process: DIR/serve.conf:4:") {
 		t.Errorf("check before the upload: %+v", r)
 	}
 	for _, step := range []struct {
@@ -561,6 +585,7 @@ secret = hush
 		{[]string{"task", "push", "DIR/one.wasm"}, exitOK, "active, compiled on every node"},
 		{[]string{"task", "push", "DIR/other.wasm"}, exitFailed, "is there already, with other bytes; a version never changes: raise version in task.yaml"},
 		{[]string{"task", "push", "DIR/clash.wasm"}, exitFailed, "task a_task is in library acme 1.0.0"},
+		{[]string{"task", "push", "DIR/large.wasm"}, exitFailed, "it is larger than the server takes; strip it"},
 		{[]string{"task", "push", "DIR/two.wasm"}, exitOK, "acme 1.1.0, tasks a_task"},
 		{[]string{"task", "pin", "a_task", "1.0.0"}, exitOK, "acme 1.0.0"},
 		{[]string{"flow", "show", "process"}, exitOK, "acme 1.0.0"},
@@ -626,7 +651,7 @@ func TestServeWatch(t *testing.T) {
 		s.ask(t, "GET", "/wasakari/v1/runs", "", nil, &list)
 	}
 	r := p.run(t.Context(), t, "runs", "watch", list.Runs[0].ID)
-	for _, want := range []string{"run " + list.Runs[0].ID + ", compute-1\n", "post evacuate_instances_task: started\n", " succeeded compute-1 → ", "\nfinished\n"} {
+	for _, want := range []string{"run " + list.Runs[0].ID + ", compute-1\n", "post evacuate_instances_task: started\n", " succeeded compute-1 → ", "succeeded (1 of 20)\n", "succeeded (20 of 20)\n", "\nfinished\n"} {
 		if r.code != exitOK || !strings.Contains(r.stdout, want) {
 			t.Errorf("exit %d, lacks %q:\n%s%s", r.code, want, r.stdout, r.stderr)
 		}

@@ -23,6 +23,9 @@ func TestRestartsFor(t *testing.T) {
 			"option [store] lease_seconds was changed, and holds when the service is restarted",
 			"FILE:5:17: option [engine] hosts_at_once was changed, and holds when the service is restarted",
 		}},
+		{"limits", "[limits]\nacme = memory_mib=9\n", "[limits]\nacme = memory_mib=8\n@0b1f6cf9d0a44c2f9d7f3c3c5b9a7f10 = sandboxes=3, tickets=4\n", []string{
+			"sandboxes of a tenant in [limits] were changed, and hold when the service is restarted; the other limits there hold now",
+		}},
 		{"secret", "[DEFAULT]\nos_privileged_user_password = hunter2\n", "[DEFAULT]\nos_privileged_user_password = hunter3\n", []string{
 			"FILE:2:31: option [DEFAULT] os_privileged_user_password was changed, and holds when the service is restarted",
 		}},

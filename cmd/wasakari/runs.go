@@ -211,6 +211,8 @@ type watcher struct {
 	last  string // id of the last event
 	state wasakariv1.Run
 	ended bool
+	// progress is that of each task so far: an event tells the last of it.
+	progress map[int][]recovery.Progress
 }
 
 // Bounds of following.
@@ -350,9 +352,27 @@ func (v *watcher) event(kind, data string) error {
 		v.state, v.ended = *doc.Run, doc.Run.Finished
 	}
 	if !v.json {
+		v.gather(e.Task)
 		v.plain.observe(e)
 	}
 	return nil
+}
+
+// gather gives a task all of its progress that was told.
+func (v *watcher) gather(t *recovery.TaskRecord) {
+	if t == nil {
+		return
+	}
+	if v.progress == nil {
+		v.progress = map[int][]recovery.Progress{}
+	}
+	all := v.progress[t.Seq]
+	for _, p := range t.Progress {
+		if len(all) == 0 || p.Time.After(all[len(all)-1].Time) {
+			all = append(all, p)
+		}
+	}
+	v.progress[t.Seq], t.Progress = all, all
 }
 
 func newRunsAbort(w world) *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -61,8 +62,15 @@ func (p *place) serve(t *testing.T, args ...string) serving {
 	return s
 }
 
+// reply is what was answered, without its body.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
 // ask sends a request and decodes the answer.
-func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) *http.Response {
+func (s serving) ask(t *testing.T, method, path, body string, header http.Header, into any) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -70,9 +78,7 @@ func (s serving) ask(t *testing.T, method, path, body string, header http.Header
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("OpenStack-API-Version", "instance-ha 1.3")
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +93,7 @@ func (s serving) ask(t *testing.T, method, path, body string, header http.Header
 			t.Fatalf("%s %s: %s: %v\n%s", method, path, resp.Status, err, text)
 		}
 	}
-	return resp
+	return reply{resp.Status, resp.StatusCode, resp.Header}
 }
 
 type notificationDoc struct {

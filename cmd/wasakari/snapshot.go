@@ -137,7 +137,7 @@ func uploadedName(v recovery.ModuleVersion) string {
 
 // unjoined lists the errors that were joined.
 func unjoined(err error) []error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself, nothing below it
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		return many.Unwrap()
 	}
 	if err != nil {

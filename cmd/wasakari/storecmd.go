@@ -96,7 +96,7 @@ From the embedded store to a cluster: stop the service, store backup, write
 		cmd *cobra.Command
 		f   *storeFlags
 	}{{b, &backup}, {r, &restore}, {c, &compact}} {
-		sub.f.settings.flags(sub.cmd)
+		sub.f.flags(sub.cmd)
 		sub.cmd.Flags().StringVar(&sub.f.storeDir, "store-dir", "", "`folder` of the embedded etcd (option [store] dir; default: store in the state folder)")
 		cmd.AddCommand(sub.cmd)
 	}
@@ -216,7 +216,7 @@ func (f *storeFlags) restore(ctx context.Context, w world, name string) (err err
 	if err != nil {
 		return err
 	}
-	in, err := os.Open(name)
+	in, err := os.Open(name) //nolint:gosec // the caller names the file
 	if err != nil {
 		return usagef("%s: %w", name, bare(err))
 	}

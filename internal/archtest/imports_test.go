@@ -40,6 +40,7 @@ var may = map[string][]string{
 	"internal/reload":        {},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
+	"internal/chaos":         {},
 	"sdk/conformance":        {},
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",

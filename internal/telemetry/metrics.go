@@ -92,13 +92,13 @@ type sources struct {
 	sandboxes func() Sandboxes
 	lease     func() time.Duration
 	ready     func(context.Context) error
-	store     func() StoreBytes
+	store     func(context.Context) (StoreBytes, error)
 }
 
 func newMetrics(r *prometheus.Registry, log *zap.Logger, version string) *metrics {
 	m := &metrics{registry: r, log: log, tasks: newNames(maxTaskNames)}
 
-	m.notifications = m.counters("notifications_total", "Notifications that were sent to us: accepted, duplicate (of an earlier one), or refused (unknown host, on maintenance, malformed, the store away).", "type", "result")
+	m.notifications = m.counters("notifications_total", "Notifications that were sent to us: accepted, duplicate (of an earlier one), or refused (unknown host, on maintenance, the store away). Malformed ones count as requests only.", "type", "result")
 	m.queueDepth = m.desc("queue_notifications", "gauge", "Notifications in the queue: at work, due, or later (waiting for a retry).", "type", "state")
 	m.queueAge = m.desc("queue_oldest_seconds", "gauge", "Age of the oldest notification that is due and nobody works on.", "type")
 
@@ -242,10 +242,14 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 		c <- prometheus.MustNewConstMetric(m.leaseLeft, prometheus.GaugeValue, s.lease().Seconds())
 	}
 	if s.store != nil {
-		x := s.store()
-		c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.Size), "size")
-		c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.InUse), "in_use")
-		c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.Quota), "quota")
+		x, err := s.store(ctx)
+		if err != nil {
+			m.scrapeErrors.WithLabelValues("store").Inc()
+		} else {
+			c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.Size), "size")
+			c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.InUse), "in_use")
+			c <- prometheus.MustNewConstMetric(m.storeBytes, prometheus.GaugeValue, float64(x.Quota), "quota")
+		}
 	}
 	if s.ready != nil {
 		ready := 1.
@@ -316,9 +320,9 @@ func (t *Telemetry) Lease(left func() time.Duration) {
 // StoreBytes tells how full the store is.
 type StoreBytes struct{ Size, InUse, Quota int64 }
 
-// Store gives what tells at each scrape how full the store is; it answers at
-// once.
-func (t *Telemetry) Store(bytes func() StoreBytes) {
+// Store gives what tells at each scrape how full the store is. It shares two
+// seconds with Queue's.
+func (t *Telemetry) Store(bytes func(context.Context) (StoreBytes, error)) {
 	t.source(func(s *sources) { s.store = bytes })
 }
 

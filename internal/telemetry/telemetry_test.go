@@ -176,8 +176,17 @@ func TestMetricsOfHooks(t *testing.T) {
 			`wasakari_sandbox_memory_bytes 3`, `wasakari_sandboxes{state="live"} 1`, `wasakari_sandboxes{state="waiting"} 2`,
 		}},
 		{"store", func(x *telemetry.Telemetry) {
-			x.Store(func() telemetry.StoreBytes { return telemetry.StoreBytes{Size: 3, InUse: 2, Quota: 9} })
+			x.Store(func(context.Context) (telemetry.StoreBytes, error) {
+				return telemetry.StoreBytes{Size: 3, InUse: 2, Quota: 9}, nil
+			})
 		}, []string{`wasakari_store_bytes{what="in_use"} 2`, `wasakari_store_bytes{what="quota"} 9`, `wasakari_store_bytes{what="size"} 3`}},
+		{"store that is away", func(x *telemetry.Telemetry) {
+			x.Store(func(context.Context) (telemetry.StoreBytes, error) {
+				return telemetry.StoreBytes{}, recovery.ErrUnavailable
+			})
+			scrape(t, x)
+			x.Store(nil)
+		}, []string{`wasakari_scrape_errors_total{source="store"} 1`}},
 		{"lease and readiness", func(x *telemetry.Telemetry) {
 			x.Lease(func() time.Duration { return 9 * time.Second })
 			x.Ready(func(context.Context) error { return nil })
@@ -364,12 +373,9 @@ func TestMetricsTable(t *testing.T) {
 	b.WriteString("\n| Metric | Kind | Labels | Meaning |\n| --- | --- | --- | --- |\n")
 	x := newTelemetry(t, telemetry.Config{Exporter: tracetest.NewNoopExporter()})
 	for _, m := range x.List() {
-		labels := ""
-		for i, l := range m.Labels {
-			if i > 0 {
-				labels += ", "
-			}
-			labels += "`" + l + "`"
+		labels := strings.ReplaceAll(strings.Join(m.Labels, ", "), ", ", "`, `")
+		if labels != "" {
+			labels = "`" + labels + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.Name, m.Kind, labels, m.Help)
 	}

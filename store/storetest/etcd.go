@@ -14,6 +14,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 // Etcd is a cluster of etcd processes of the version that this module is built
@@ -47,6 +48,7 @@ func buildEtcd() (string, error) {
 			return
 		}
 		building.bin = filepath.Join(dir, "etcd")
+		//nolint:gosec // the path is our own
 		out, err := exec.CommandContext(context.Background(), "go", "build", "-o", building.bin, "go.etcd.io/etcd/server/v3").CombinedOutput()
 		if err != nil {
 			building.err = fmt.Errorf("building etcd: %w: %s", err, out)
@@ -161,7 +163,7 @@ func (e *Etcd) Resume(i int) { e.signal(i, syscall.SIGCONT) }
 // Client gives a client of the whole cluster, for what the store does not do.
 func (e *Etcd) Client() *clientv3.Client {
 	e.tb.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: e.Endpoints(), DialTimeout: 10 * time.Second})
+	c, err := clientv3.New(clientv3.Config{Endpoints: e.Endpoints(), DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		e.tb.Fatal(err)
 	}

@@ -273,7 +273,7 @@ func testWatch(t *testing.T, s *store.Store) {
 	must(s.CreateSegment(ctx, recovery.Segment{Name: "last"}))(t)
 	next(t, idle, func(c recovery.Change) bool { return c.Segment != nil && c.Segment.Name == "last" })
 	cancel()
-	for range changes { //nolint:revive // until it is closed
+	for range changes { // until it is closed
 	}
 }
 

@@ -113,7 +113,7 @@ func (c *cloud) send(ctx context.Context, token, method, target string, body, ou
 	}
 	req.Header.Set("User-Agent", c.agent)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("OpenStack-API-Version", "compute 2.90")
+	req.Header.Set("OpenStack-API-Version", "compute 2.90, instance-ha 1.3")
 	if token != "" {
 		req.Header.Set("X-Auth-Token", token)
 	}

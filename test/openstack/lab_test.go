@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wasakari/wasakari/store/storetest"
 )
 
 // The hosts of the lab. failed is the one that the scenarios let fail,
@@ -99,6 +101,7 @@ func openLab() (l *lab, down func(), err error) {
 	down = func() {
 		defer free()
 		_ = os.RemoveAll(l.tools)
+		storetest.RemoveEtcd()
 		if ran {
 			return
 		}
@@ -408,18 +411,26 @@ func (l *lab) newPlace(t *testing.T, p *proxy) place {
 // start starts "wasakari run" with the place's configuration.
 func (l *lab) start(t *testing.T, w place, args ...string) *program {
 	t.Helper()
-	p := &program{done: make(chan struct{}), began: time.Now(), exit: -1}
 	full := slices.Concat([]string{"run"}, args, []string{"--output", "json", "--os-cloud", "lab", "--state-dir", filepath.Join(w.dir, "state")})
 	if !slices.Contains(args, "--resume") {
 		full = append(full, "--config-file", filepath.Join(w.dir, "e2e.conf"))
 	}
+	p := &program{}
+	l.launch(t, w, p, &p.stdout, &p.stderr, full...)
+	return p
+}
+
+// launch starts the program, which the end of the test kills.
+func (l *lab) launch(t *testing.T, w place, p *program, stdout, stderr io.Writer, args ...string) {
+	t.Helper()
+	p.done, p.began, p.exit = make(chan struct{}), time.Now(), -1
 	// Not bound to the test's context: how it ends is what is tested.
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(l.tools, "wasakari"), full...)
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(l.tools, "wasakari"), args...)
 	p.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "OS_CLIENT_CONFIG_FILE=" + w.cloud,
 		"XDG_CACHE_HOME=" + filepath.Join(l.tools, "cache"),
 	}
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -434,7 +445,6 @@ func (l *lab) start(t *testing.T, w place, args ...string) *program {
 		p.kill()
 		<-p.done
 	})
-	return p
 }
 
 // kill ends the process as a power cut would.

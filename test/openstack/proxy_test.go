@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy stands between the program and the lab's Keystone and Nova. It changes
@@ -29,6 +30,7 @@ type proxy struct {
 
 // seen is one request of the program to Nova.
 type seen struct {
+	at           time.Time
 	method, path string
 	action       string // of a server, an aggregate: the key of the body
 	server       string // its id
@@ -113,6 +115,18 @@ func (p *proxy) count(match func(seen) bool) int {
 	return n
 }
 
+// first gives the first request after a moment that matches.
+func (p *proxy) first(after time.Time, match func(seen) bool) (s seen, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.seen {
+		if s.at.After(after) && match(s) {
+			return s, true
+		}
+	}
+	return seen{}, false
+}
+
 // spring finds the trap that a request falls into.
 func (p *proxy) spring(s seen) *trap {
 	p.mu.Lock()
@@ -136,7 +150,7 @@ func (p *proxy) nova(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	s := seen{method: r.Method, path: r.URL.Path, token: r.Header.Get("X-Auth-Token")}
+	s := seen{at: time.Now(), method: r.Method, path: r.URL.Path, token: r.Header.Get("X-Auth-Token")}
 	if parts := strings.Split(r.URL.Path, "/"); len(parts) > 2 && parts[len(parts)-1] == "action" {
 		var action map[string]json.RawMessage
 		_ = json.Unmarshal(body, &action) // what is no JSON is Nova's business

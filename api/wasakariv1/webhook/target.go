@@ -267,10 +267,15 @@ func (t *target) round(ctx context.Context) time.Duration {
 			return 0
 		}
 		if err != nil && !t.givesUp(e, err) {
+			t.s.delivered("retried")
 			stuck[e.group] = true
 			continue
 		}
+		if err != nil {
+			t.s.delivered("dropped")
+		}
 		if err == nil {
+			t.s.delivered("ok")
 			t.failed, t.notTill = 0, time.Time{}
 		}
 		delete(t.waits, e.group)
@@ -282,6 +287,12 @@ func (t *target) round(ctx context.Context) time.Duration {
 	t.forget(all)
 	t.save(ctx)
 	return t.nextLook()
+}
+
+func (s *Sender) delivered(result string) {
+	if s.cfg.Delivered != nil {
+		s.cfg.Delivered(result)
+	}
 }
 
 // outstanding lists what was not told yet.

@@ -80,6 +80,9 @@ type Config struct {
 	Lease time.Duration
 	// UserAgent is how we present ourselves. Defaults to wasakari.
 	UserAgent string
+	// Delivered is told of each attempt: ok, retried (it failed and is made again)
+	// or dropped. May be nil.
+	Delivered func(result string)
 	// Logger is told of deliveries that failed. Defaults to zap.NewNop.
 	Logger *zap.Logger
 }

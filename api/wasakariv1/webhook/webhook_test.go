@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,8 +249,10 @@ func TestDelivery(t *testing.T) {
 	send(t, webhook.Config{URLs: []string{rec.URL + "/hook"}, Secret: "hush", Source: src, KV: kv})
 	begun(kv, 1)
 	src.note(recovery.Notification{UUID: "n0", Status: recovery.StatusNew})
-	src.end(recovery.Run{ID: "r1", Notification: "n1", Status: recovery.StatusFailed, Message: "no room", Host: "compute-1",
-		Inputs: map[string]json.RawMessage{"payload": json.RawMessage(`"private"`)}},
+	src.end(recovery.Run{
+		ID: "r1", Notification: "n1", Status: recovery.StatusFailed, Message: "no room", Host: "compute-1",
+		Inputs: map[string]json.RawMessage{"payload": json.RawMessage(`"private"`)},
+	},
 		recovery.Notification{UUID: "n1", Status: recovery.StatusError, Runs: []string{"r1"}})
 	rec.expect(t, "run.failed run.r1", "notification.error notification.n1.error.1")
 	rec.mu.Lock()
@@ -283,7 +287,16 @@ func TestRetry(t *testing.T) {
 		}
 		return 0
 	}
-	send(t, webhook.Config{URLs: []string{rec.URL, other.URL, rec.URL}, Source: src, KV: kv}) // the same twice is one
+	var mu sync.Mutex
+	delivered := map[string]int{}
+	stop := send(t, webhook.Config{
+		URLs: []string{rec.URL, other.URL, rec.URL}, Source: src, KV: kv, // the same twice is one
+		Delivered: func(result string) {
+			mu.Lock()
+			defer mu.Unlock()
+			delivered[result]++
+		},
+	})
 	begun(kv, 2)
 	src.end(recovery.Run{ID: "r1", Notification: "n1", Status: recovery.StatusFailed}, recovery.Notification{UUID: "n1", Status: recovery.StatusFailed, Runs: []string{"r1"}})
 	src.end(recovery.Run{ID: "r2", Notification: "n2", Status: recovery.StatusFinished}, recovery.Notification{UUID: "n2", Status: recovery.StatusFinished, Runs: []string{"r2"}})
@@ -303,6 +316,12 @@ func TestRetry(t *testing.T) {
 	}
 	rec.none(t)
 	other.none(t)
+	stop() // what was received was told of then
+	mu.Lock()
+	defer mu.Unlock()
+	if want := (map[string]int{"ok": 8, "retried": 20}); !maps.Equal(delivered, want) {
+		t.Errorf("delivered %v, want %v", delivered, want)
+	}
 }
 
 func TestGiveUp(t *testing.T) {
@@ -314,15 +333,24 @@ func TestGiveUp(t *testing.T) {
 		return 0
 	}
 	core, logs := observer.New(zapcore.WarnLevel)
+	var dropped atomic.Int32
 	send(t, webhook.Config{
 		URLs: []string{strings.Replace(rec.URL, "http://", "http://robot:hush@", 1) + "/token-in-the-path"}, Source: src, KV: kv,
 		GiveUp: 20 * time.Millisecond, Logger: zap.New(core),
+		Delivered: func(result string) {
+			if result == "dropped" {
+				dropped.Add(1)
+			}
+		},
 	})
 	begun(kv, 1)
 	src.end(recovery.Run{ID: "r1", Notification: "n1", Status: recovery.StatusFailed}, recovery.Notification{UUID: "n1", Status: recovery.StatusFailed, Runs: []string{"r1"}})
 	rec.expect(t, "notification.failed notification.n1.failed.1") // comes when the one before was given up
 	if n := logs.FilterMessage("delivery given up").Len(); n != 1 {
 		t.Errorf("given up %d times", n)
+	}
+	if n := dropped.Load(); n != 1 {
+		t.Errorf("%d told of as dropped", n)
 	}
 	for _, l := range logs.All() {
 		if text := fmt.Sprint(l.Message, l.ContextMap()); strings.Contains(text, "hush") || strings.Contains(text, "token-in-the-path") {

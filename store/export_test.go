@@ -1,0 +1,56 @@
+package store
+
+import (
+	"io"
+	"runtime"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// Forget makes the store forget a claim, as if the answer to it was lost.
+func (r *Run) Forget() { r.over() }
+
+// Reopen makes a run take writes that has ended, as if the answer to its end was
+// lost.
+func (r *Run) Reopen() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = false
+}
+
+// ClaimOf gives the claim that this node has of a run.
+func (s *Store) ClaimOf(run string) *Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims[run]
+}
+
+// Unheard makes this node's last keep-alive one that was sent so long ago.
+func (s *Store) Unheard(d time.Duration) { s.current().heard(time.Now().Add(-d)) }
+
+// Fill makes the store take its database for so many percent full until it looks
+// next, in a minute.
+func (s *Store) Fill(percent int64) {
+	for s.usage.Load() == nil { // the first look
+		runtime.Gosched()
+	}
+	s.usage.Store(&Usage{Size: percent, InUse: percent, Quota: 100})
+}
+
+// Take reads a key and its value as the index does, and drops it again.
+func Take(key string, value []byte) error {
+	x := newIndex(newKeys("c"))
+	_, err := x.set(&mvccpb.KeyValue{Key: []byte("/wasakari/c/" + key), Value: value, CreateRevision: 1, ModRevision: 2})
+	x.unset("/wasakari/c/"+key, 3)
+	if _, e := decodeEntry(key, value); err == nil {
+		err = e
+	}
+	return err
+}
+
+// ReadBackup reads a backup and counts its records.
+func ReadBackup(r io.Reader) (n int, err error) {
+	err = readBackup(r, func(saved) error { n++; return nil })
+	return n, err
+}
