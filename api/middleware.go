@@ -103,7 +103,7 @@ func (s *server) done(rec *recorder, r *http.Request, info *wire.Request, start 
 	if s.cfg.Observe != nil {
 		s.cfg.Observe(Answer{Method: r.Method, Route: info.Route, Status: status, Took: took})
 	}
-	if changes(r) {
+	if changes(r) || info.Action != "" {
 		c := Change{
 			Time: start.UTC(), User: info.Caller.UserID, UserName: info.Caller.UserName, Project: info.Caller.ProjectID,
 			Remote: info.Remote, Action: info.Action, Target: info.Target, Status: status,

@@ -25,6 +25,9 @@ const (
 	// that fell behind can catch up with.
 	historyKept = 5 * time.Minute
 
+	lockTries = 5
+	lockWait  = 20 * time.Millisecond
+
 	lockName = "lock"
 	dataName = "etcd"
 )
@@ -68,7 +71,13 @@ func lockFolder(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store folder: %w", err)
 	}
-	if err := flock(f); err != nil {
+	for range lockTries { // InUse takes it for a moment
+		if err = flock(f); !errors.Is(err, recovery.ErrConflict) {
+			break
+		}
+		time.Sleep(lockWait)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store folder %s: %w", dir, err), f.Close())
 	}
 	return f, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/wasakari/wasakari/recovery"
@@ -16,6 +17,17 @@ import (
 func owned(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || st.Uid == 0 || int64(st.Uid) == int64(os.Geteuid())
+}
+
+// InUse reports whether a process works with the folder of an embedded store.
+// A folder that is not there, or cannot be read, is not in use.
+func InUse(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, lockName)) //nolint:gosec // the operator named the folder
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
 // flock takes a file's lock without waiting; closing the file gives it back.

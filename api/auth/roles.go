@@ -105,6 +105,8 @@ var table = slices.Concat(
 		{Name: "wasakari:flows:read", What: "show and check flows, with the grants of their tasks: **read**", All: reading},
 		{Name: "wasakari:nodes:read", What: "list the nodes", All: reading},
 		{Name: "wasakari:events:read", What: "follow all events", All: reading},
+		{Name: "wasakari:hosts:repaired", What: "take a repaired host back into service", All: changing},
+		{Name: "wasakari:store:backup", What: "get a backup of the store, with all modules and what tasks keep", All: []Role{Admin}},
 	},
 )
 
@@ -170,7 +172,7 @@ rules mean what Masakari's mean. Keystone's own ` + "`reader`" + ` is on purpose
 	}
 	b.WriteString(`
 **grant** is nobody's at the API: what the tasks of a library may do stands in the operator's files (` + "`[grants]`, `[limits]`,\n`[libraries]`, `[secrets]`, `[tenant_flows]`" + `), and an upload changes none of it. Whether a flow uses a task that was uploaded is the
-operator's choice as well. ` + "`wasakari store`" + ` works on the store itself, for who may read its folder or its etcd.
+operator's choice as well. ` + "`wasakari store`" + ` works on the store itself, for who may read its folder or its etcd, and with ` + "`--server`" + ` asks a node for a backup.
 
 ## Other rules
 

@@ -2,6 +2,7 @@ package wasakariv1_test
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	w := someRuns()
 	w.flows = []wasakariv1.Flow{{Kind: recovery.HostAuto, At: "default", Problems: []string{"x"}, Tasks: []wasakariv1.FlowTask{{Phase: recovery.Pre, Key: "a_task"}}}}
-	s := serve(t, w)
+	s := serve(t, w, operatedBy(node{backup: func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }}))
 	wasm := module(t, "acme", "1.0.0", "a_task")
 	old := module(t, "acme", "0.9.0", "a_task")
 	seen := map[string]bool{}
@@ -64,6 +65,8 @@ func TestOpenAPI(t *testing.T) {
 		{http.MethodGet, "/flows", nil, "", 200},
 		{http.MethodGet, "/flows/check", nil, "", 200},
 		{http.MethodGet, "/nodes", nil, "", 200},
+		{http.MethodGet, "/store/backup", nil, "", 200},
+		{http.MethodPost, "/hosts/h1/repaired", nil, "", 200},
 	} {
 		r := s.call(t, "admin", c.method, c.path, c.body, "Content-Type: "+c.kind)
 		if r.code != c.code {
@@ -86,7 +89,7 @@ func TestOpenAPI(t *testing.T) {
 		in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: rt}
 		out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: r.code, Header: r.header}
 		out.SetBodyBytes([]byte(r.body))
-		out.Options = &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: strings.Contains(r.header.Get("Content-Type"), "wasm") || strings.Contains(r.header.Get("Content-Type"), "event-stream")}
+		out.Options = &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: strings.Contains(r.header.Get("Content-Type"), "wasm") || strings.Contains(r.header.Get("Content-Type"), "octet-stream") || strings.Contains(r.header.Get("Content-Type"), "event-stream")}
 		if c.kind == "application/json" {
 			if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil {
 				t.Errorf("%s %s: %v", c.method, c.path, err)

@@ -27,6 +27,8 @@ const (
 	RuleFlowRead     = "wasakari:flows:read"
 	RuleNodeRead     = "wasakari:nodes:read"
 	RuleEventRead    = "wasakari:events:read"
+	RuleHostRepaired = "wasakari:hosts:repaired"
+	RuleStoreBackup  = "wasakari:store:backup"
 )
 
 // route is one row of the table that both the server and its description are
@@ -39,6 +41,7 @@ type route struct {
 	// tenants is true when a caller to whom the rule allows his own project's
 	// things may ask too; serve is told by its view.
 	tenants bool
+	audited bool // although it changes nothing
 	query   []parameter
 	headers []parameter
 	in      any    // sample of the document that is sent; nil: none
@@ -68,6 +71,7 @@ const (
 	typeJSON   = "application/json"
 	typeWasm   = "application/wasm"
 	typeEvents = "text/event-stream"
+	typeBytes  = "application/octet-stream"
 )
 
 // routes is the table.
@@ -165,6 +169,16 @@ func routes() []route {
 			code: http.StatusOK, out: NodeList{}, serve: (*API).listNodes,
 		},
 		{
+			method: http.MethodPost, path: "/hosts/{host}/repaired", id: "repairedHost", rule: RuleHostRepaired,
+			summary: "Take a host that was repaired back into service: its maintenance ends, and its nova-compute service is enabled. Refused while Nova sees it down.",
+			code:    http.StatusOK, out: HostRepaired{}, serve: (*API).repairedHost,
+		},
+		{
+			method: http.MethodGet, path: "/store/backup", id: "backupStore", rule: RuleStoreBackup, audited: true,
+			summary: "Get a backup of all that is durable, as it is at one moment, for wasakari store restore.",
+			code:    http.StatusOK, out: []byte{}, outType: typeBytes, serve: (*API).backup,
+		},
+		{
 			method: http.MethodGet, path: "/events", id: "watchEvents", rule: RuleEventRead, summary: "Follow everything that changes.", headers: resume,
 			query: []parameter{text("types", "Only events of these types, with commas between them.")},
 			code:  http.StatusOK, out: EventDocument{}, outType: typeEvents, serve: (*API).watchEvents,
@@ -212,7 +226,7 @@ func (a *API) mount() {
 func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) error {
 	info := wire.Of(r.Context())
 	info.Route = Prefix + rt.path
-	if rt.method != http.MethodGet {
+	if rt.method != http.MethodGet || rt.audited {
 		info.Action, info.Target = rt.id, or(r.PathValue("key"), r.PathValue("run"))
 	}
 	c, err := a.cfg.Caller(r)
@@ -304,7 +318,7 @@ type describer struct {
 }
 
 func (d describer) content(kind string, sample any) (openapi3.Content, error) {
-	if kind == typeWasm {
+	if kind == typeWasm || kind == typeBytes {
 		return openapi3.Content{kind: openapi3.NewMediaType().WithSchema(openapi3.NewStringSchema().WithFormat("binary"))}, nil
 	}
 	name := "Wasakari" + reflect.TypeOf(sample).Name()

@@ -109,7 +109,7 @@ type Servers interface {
 	Tenant(ctx context.Context, server string) (string, error)
 }
 
-// Config says what the API works with. All interfaces but Servers are needed.
+// Config says what the API works with. All interfaces but Servers and Operation are needed.
 type Config struct {
 	// Caller gives who sent a request; recovery.ErrUnauthorized.
 	Caller  func(*http.Request) (Caller, error)
@@ -117,6 +117,8 @@ type Config struct {
 	Modules Modules
 	Admit   Admitter
 	Flows   Flows
+	// Operation may be nil: then the node takes no orders of operators.
+	Operation Operation
 	// Servers may be nil: then tenants see no runs.
 	Servers Servers
 	// Events is where changes come from. Defaults to one that nothing is
@@ -150,9 +152,11 @@ type API struct {
 	mux     *http.ServeMux
 	uploads uploads
 	owners  owners
-	streams streams
-	closed  chan struct{}
-	closing sync.Once
+	// backingUp is held by the one backup that is being taken.
+	backingUp sync.Mutex
+	streams   streams
+	closed    chan struct{}
+	closing   sync.Once
 }
 
 // New makes the API. Errors name what the configuration lacks.

@@ -143,7 +143,7 @@ started), 130 interrupted.`,
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheck(w), newConfig(w), newRun(w), newPlan(w), newServe(w), newSimulate(w), newTask(w), newRuns(w), newFlow(w), newNode(w), newStore(w), newManual(w))
+	root.AddCommand(newCheck(w), newConfig(w), newRun(w), newPlan(w), newServe(w), newSimulate(w), newTask(w), newRuns(w), newFlow(w), newNode(w), newHost(w), newStore(w), newManual(w))
 	refuseUnknown(root)
 	return root
 }

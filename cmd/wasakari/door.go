@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/wasakari/wasakari/api"
 	"github.com/wasakari/wasakari/api/masakariv1"
@@ -15,6 +16,9 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
 )
+
+// drainAnswers bounds how long answers under way keep the service from its end.
+const drainAnswers = 30 * time.Second
 
 // door is the API of the service.
 type door struct {
@@ -51,7 +55,7 @@ func (d *door) serve(ctx context.Context, ln net.Listener) error {
 func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 	d := &door{events: wasakariv1.NewEvents(0), changes: sv.store.Watch, server: api.ServeConfig{
 		MaxHeaderBytes: cfg.WSGI.MaxHeaderLine, NoKeepAlive: !cfg.WSGI.KeepAlive, IdleTimeout: cfg.WSGI.ClientSocketTimeout,
-		DrainTimeout: drainTime(cfg), Logger: sv.log.Named("api"),
+		DrainTimeout: min(drainTime(cfg), drainAnswers), Logger: sv.log.Named("api"),
 	}}
 	if cfg.Default.UseSSL && sv.cloud.sim == nil {
 		if d.server.TLS, err = api.TLSConfig(cfg.WSGI.SSLCertFile, cfg.WSGI.SSLKeyFile, cfg.WSGI.SSLCAFile); err != nil {
@@ -62,7 +66,7 @@ func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 	who := sv.callers
 	if d.own, err = wasakariv1.New(wasakariv1.Config{
 		Caller: who.of, Store: ownStore{sv.store}, Modules: uploadStore{sv.store}, Admit: admission{sv.snapshots},
-		Flows: flowList{sv.snapshots}, Servers: serverTenants{sv.cloud}, Events: d.events,
+		Flows: flowList{sv.snapshots}, Operation: operation{sv.store, sv.cloud, sv.audit}, Servers: serverTenants{sv.cloud}, Events: d.events,
 		MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20, Logger: sv.log,
 	}); err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ import (
 	"github.com/wasakari/wasakari/hostfuncs"
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/store"
 )
 
 func goMaxProcs() int { return goruntime.GOMAXPROCS(0) }
@@ -37,6 +38,7 @@ type runFlags struct {
 	output string
 	resume string
 	dryRun bool
+	yes    bool
 	// override is why the guards against harm are to let the run go on.
 	override string
 }
@@ -65,6 +67,11 @@ A guard that would hold the run is told first; a dry run does not count.
 Guards ([guards]) hold a run before its first change when it would be one host
 too many within ten minutes, and refuse changes of too many servers, with exit
 code 1. --override "why" goes on; the reason is kept with the run.
+
+Where wasakari serve recovers the same cloud (WASAKARI_SERVER is set, or [store]
+names a cluster, or a folder that a service has), its guards and claims know
+nothing of this run: report the failure to it instead, or run beside it with
+--yes. Runs of the service go on by themselves: wasakari runs.
 
 Ctrl-C stops the task at work, takes off the locks that the run put on servers,
 and exits 130. A second Ctrl-C exits at once.`,
@@ -107,6 +114,7 @@ and exits 130. A second Ctrl-C exits at once.`,
 	fl.StringVar(&f.method, "recovery-method", "", "auto, reserved_host, auto_priority or rh_priority (default: the flow's own);\nthe last two fall back to the other host flow")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one document at the end")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "change nothing; list in order what would be changed")
+	fl.BoolVar(&f.yes, "yes", false, "run beside a service that recovers the same cloud")
 	fl.StringVar(&f.override, "override", "", "`REASON` to go on where the guards against harm ([guards]) would hold the run;\nit is kept with the run")
 	fl.StringVar(&f.resume, "resume", "", "`ID` of a run that was killed or interrupted, to go on with")
 	return cmd
@@ -166,6 +174,9 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		return err
 	}
 	defer l.close() //nolint:errcheck // what matters is in the journal
+	if err := f.beside(w, l.cfg); err != nil {
+		return err
+	}
 	cl, err := f.connect(ctx, w, l.cfg, l.log, failedHost(kind, run.Inputs))
 	if err != nil {
 		return err
@@ -189,11 +200,35 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
 }
 
+// beside refuses to change a cloud that a service recovers, unless told to.
+func (f *runFlags) beside(w world, cfg *config.Config) error {
+	if f.simulate || f.dryRun || f.yes {
+		return nil
+	}
+	st, err := storeOf(cfg, w, "")
+	if err != nil {
+		return err
+	}
+	who := ""
+	switch server := w.env("WASAKARI_SERVER"); {
+	case server != "":
+		who = "the service at " + displayed(server) + " (WASAKARI_SERVER)"
+	case len(st.Endpoints) > 0:
+		who = "the service whose state is at " + strings.Join(st.Endpoints, ", ") + " ([store] endpoints)"
+	case store.InUse(st.Dir):
+		who = "the service that has the store folder " + st.Dir
+	default:
+		return nil
+	}
+	return usagef("%s recovers this cloud, and its guards and claims would know nothing of the run; report the failure to it "+
+		"(openstack notification create), or repeat with --yes to run beside it", who)
+}
+
 // library is the store of what libraries keep.
 func (l *loaded) library() *runstate.Library {
-	store := runstate.NewLibrary(l.stateDir).Allow(int64(l.cfg.Wasakari.KVLibraryMiB) << 20)
-	l.allowEach(store.AllowOne)
-	return store
+	lib := runstate.NewLibrary(l.stateDir).Allow(int64(l.cfg.Wasakari.KVLibraryMiB) << 20)
+	l.allowEach(lib.AllowOne)
+	return lib
 }
 
 // allowEach tells how much each library may keep that has a bound of its own.

@@ -8,11 +8,15 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wasakari/wasakari/novasim"
+	"github.com/wasakari/wasakari/store"
 )
 
 // serving is a wasakari serve in this process.
@@ -225,5 +229,118 @@ func TestServeStoppedWhileItStarts(t *testing.T) {
 	cancel()
 	if r := newPlace(t, nil).run(ctx, t, "serve", "--simulate", "--listen", "127.0.0.1:0"); r.code != exitOK {
 		t.Errorf("exit code %d, want %d\n%s", r.code, exitOK, r.stderr)
+	}
+}
+
+// A host that was repaired is taken back into service, and what was done is
+// told; one that is down is not.
+func TestHostRepaired(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state")
+	p.stdout = nil
+	var segments struct{ Segments []struct{ UUID string } }
+	s.ask(t, "GET", "/v1/segments", "", nil, &segments)
+	var hosts struct{ Hosts []struct{ UUID, Name string } }
+	all := "/v1/segments/" + segments.Segments[0].UUID + "/hosts"
+	s.ask(t, "GET", all, "", nil, &hosts)
+	for _, h := range hosts.Hosts {
+		if h.Name == "compute-4" {
+			s.ask(t, "PUT", all+"/"+h.UUID, `{"host": {"on_maintenance": true}}`, nil, nil)
+		}
+	}
+	var sent notificationDoc
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent)
+	s.final(t, sent.Notification.UUID)
+	for _, tt := range []struct {
+		host   string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"compute-4", exitOK, "compute-4: its maintenance in segment " + segments.Segments[0].UUID + " ended\ncompute-4: its nova-compute service was enabled; it had been disabled: reserved host\n", ""},
+		{"compute-4", exitOK, "compute-4: nothing had to be done\n", ""},
+		{"compute-1", exitFailed, "", "wasakari: Nova sees nova-compute on compute-1 down; start the host and nova-compute on it, and try again when openstack compute service list shows it up\n"},
+		{"compute-9", exitFailed, "", "wasakari: no segment has a host compute-9; names are as openstack segment host list shows them\n"},
+	} {
+		says(t, p.run(t.Context(), t, "host", "repaired", tt.host, "--server", s.url), tt.code, tt.stdout, tt.stderr)
+	}
+	lines, err := os.ReadFile(filepath.Join(p.dir, "state", "audit.log"))
+	for _, want := range []string{`"op":"nova.service_enable","target":"compute-4","outcome":"done"`, `"op":"repairedHost","target":"compute-1","outcome":"refused"`} {
+		if err != nil || !strings.Contains(string(lines), want) {
+			t.Errorf("audit log, %v, lacks %s:\n%s", err, want, lines)
+		}
+	}
+}
+
+// A service that has the folder takes a backup itself.
+func TestBackupOfALiveServer(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state")
+	p.stdout = nil
+	r := p.run(t.Context(), t, "store", "backup", "--store-dir", "DIR/state/store", "DIR/b")
+	if r.code != exitUsage || !strings.Contains(r.stderr, "wasakari store backup --server URL FILE") {
+		t.Errorf("backup beside the service: %+v", r)
+	}
+	if r := p.run(t.Context(), t, "store", "backup", "--server", s.url, "DIR/b"); r.code != exitOK {
+		t.Fatalf("backup: %+v", r)
+	}
+	if r := p.run(t.Context(), t, "store", "restore", "--store-dir", "DIR/new", "DIR/b"); r.code != exitOK {
+		t.Fatalf("restore: %+v", r)
+	}
+	s.stop()
+	s = p.serve(t, "--simulate", "--state-dir", "DIR/state", "--store-dir", "DIR/new")
+	var before, after json.RawMessage
+	s.ask(t, "GET", "/v1/segments", "", nil, &after)
+	s.stop()
+	s = p.serve(t, "--simulate", "--state-dir", "DIR/state")
+	s.ask(t, "GET", "/v1/segments", "", nil, &before)
+	if !bytes.Contains(after, []byte(`"demo"`)) || segmentUUID.FindString(string(before)) != segmentUUID.FindString(string(after)) {
+		t.Errorf("segments\nbefore %s\nafter  %s", before, after)
+	}
+	lines, err := os.ReadFile(filepath.Join(p.dir, "state", "audit.log"))
+	if want := `"op":"backupStore","outcome":"done"`; err != nil || !strings.Contains(string(lines), want) {
+		t.Errorf("audit log, %v, lacks %s:\n%s", err, want, lines)
+	}
+}
+
+var segmentUUID = regexp.MustCompile(`"uuid":"[^"]*"`)
+
+// Nobody changes a cloud beside the service that recovers it without saying so.
+func TestRunBesideAService(t *testing.T) {
+	sim, environ := startCloud(t, quickCloud, novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ = environ
+	run := func(args ...string) result {
+		return p.run(t.Context(), t, append([]string{"run", "host-auto", "--input", "host_name=compute-1"}, args...)...)
+	}
+	locked, err := store.Open(t.Context(), store.Config{Dir: filepath.Join(p.dir, "store"), Node: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = locked.Close() })
+	const rest = " recovers this cloud, and its guards and claims would know nothing of the run; report the failure to it (openstack notification create), or repeat with --yes to run beside it\n"
+	for _, tt := range []struct {
+		env, set, want string
+	}{
+		{"WASAKARI_SERVER=http://u:p@127.0.0.1:9", "", "wasakari: the service at http://u:xxxxx@127.0.0.1:9 (WASAKARI_SERVER)"},
+		{"", "store.endpoints=http://127.0.0.1:9", "wasakari: the service whose state is at http://127.0.0.1:9 ([store] endpoints)"},
+		{"", "store.dir=DIR/store", "wasakari: the service that has the store folder DIR/store"},
+	} {
+		p.environ = append(environ[:len(environ):len(environ)], tt.env)
+		var args []string
+		if tt.set != "" {
+			args = []string{"--set", tt.set}
+		}
+		says(t, run(args...), exitUsage, "", tt.want+rest)
+		if r := run(append(args, "--dry-run")...); r.code != exitOK {
+			t.Errorf("%+v: a dry run: %+v", tt, r)
+		}
+	}
+	if done := changes(sim); len(done) > 0 {
+		t.Errorf("changed %q", done)
+	}
+	p.environ = environ
+	if r := run("--set", "store.dir=DIR/store", "--yes"); r.code != exitOK || len(changes(sim)) == 0 {
+		t.Errorf("with --yes: %+v", r)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,37 +30,47 @@ func newStore(w world) *cobra.Command {
 		Long: `Works on the store that the configuration names: the folder of the embedded
 etcd ([store] dir), or the cluster of [store] endpoints.
 
-The folder belongs to one process at a time: stop the service, or point it at a
-cluster, to back up, restore or compact it from here. A cluster can be backed
-up and compacted while nodes work on it; restored into is only an empty store.
+The folder belongs to one process at a time: a service that has it takes a
+backup itself, with --server; to restore or compact it, stop the service. A
+cluster can be backed up and compacted while nodes work on it; restored into is
+only an empty store.
 
 From the embedded store to a cluster: stop the service, store backup, write
 [store] endpoints, store restore, start the service.`,
 		Example: `  wasakari store backup --config-file /etc/masakari/masakari.conf wasakari.backup
+  wasakari store backup --server http://127.0.0.1:15868 wasakari.backup
   wasakari store restore --config-file new.conf wasakari.backup
   wasakari store compact --config-file /etc/masakari/masakari.conf`,
 	}
 	var backup, restore, compact storeFlags
+	var from remoteFlags
 	b := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write all that is durable into a file, as it is at one moment",
-		Args:  cobra.ExactArgs(1),
+		Example: `  wasakari store backup --config-file /etc/masakari/masakari.conf wasakari.backup
+  wasakari store backup --server http://127.0.0.1:15868 wasakari.backup`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return backup.with(cmd.Context(), w, func(ctx context.Context, s *store.Store) error { return backupTo(ctx, w, s, args[0]) })
+			if from.server != "" {
+				return from.backup(cmd.Context(), w, args[0])
+			}
+			return backup.with(cmd.Context(), w, func(ctx context.Context, s *store.Store) error { return backupTo(ctx, w, s.Backup, args[0]) })
 		},
 	}
 	r := &cobra.Command{
-		Use:   "restore FILE",
-		Short: "Fill an empty store from a backup",
-		Args:  cobra.ExactArgs(1),
+		Use:     "restore FILE",
+		Short:   "Fill an empty store from a backup",
+		Example: `  wasakari store restore --config-file new.conf wasakari.backup`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return restore.restore(cmd.Context(), w, args[0])
 		},
 	}
 	c := &cobra.Command{
-		Use:   "compact",
-		Short: "Forget former versions of what is kept, and give their space back",
-		Args:  noArgs,
+		Use:     "compact",
+		Short:   "Forget former versions of what is kept, and give their space back",
+		Example: `  wasakari store compact --config-file /etc/masakari/masakari.conf`,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return compact.with(cmd.Context(), w, func(ctx context.Context, s *store.Store) error {
 				before, err := s.Usage(ctx)
@@ -78,6 +89,9 @@ From the embedded store to a cluster: stop the service, store backup, write
 			})
 		},
 	}
+	from.output = "text"
+	b.Flags().StringVar(&from.server, "server", "", "`URL` of wasakari serve that is to take the backup, while it works; for administrators")
+	b.Flags().StringVar(&from.osCloud, "os-cloud", "", "with --server: `name` of a cloud in clouds.yaml to log in at\n(default: OS_CLOUD, then the other OS_* variables; without any, nobody logs in)")
 	for _, sub := range []struct {
 		cmd *cobra.Command
 		f   *storeFlags
@@ -138,13 +152,36 @@ func (f *storeFlags) with(ctx context.Context, w world, work func(context.Contex
 // storeTaken says what to do when a service has the folder.
 func storeTaken(err error) error {
 	if errors.Is(err, recovery.ErrConflict) {
-		return usagef("%w; stop the service first", err)
+		return usagef("%w; stop the service first, or let it take a backup itself: wasakari store backup --server URL FILE", err)
 	}
 	return usagef("%w", err)
 }
 
+// backup lets a server take a backup.
+func (f *remoteFlags) backup(ctx context.Context, w world, name string) error {
+	c, err := f.connect(ctx, w)
+	if err != nil {
+		return err
+	}
+	return backupTo(ctx, w, func(ctx context.Context, out io.Writer) error {
+		req, err := c.request(ctx, http.MethodGet, "store/backup", nil, nil)
+		if err != nil {
+			return err
+		}
+		res, err := c.send(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close() //nolint:errcheck // read only
+		if _, err := io.Copy(out, res.Body); err != nil {
+			return fmt.Errorf("server %s: the backup broke off: %w", c.base, err)
+		}
+		return nil
+	}, name)
+}
+
 // backupTo writes a backup beside its name first: a file of that name is whole.
-func backupTo(ctx context.Context, w world, s *store.Store, name string) (err error) {
+func backupTo(ctx context.Context, w world, backup func(context.Context, io.Writer) error, name string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), ".wasakari-backup-")
 	if err != nil {
 		return usagef("%s: %w", name, bare(err))
@@ -154,7 +191,7 @@ func backupTo(ctx context.Context, w world, s *store.Store, name string) (err er
 			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 		}
 	}()
-	if err := s.Backup(ctx, f); err != nil {
+	if err := backup(ctx, f); err != nil {
 		return err
 	}
 	written, err := f.Seek(0, io.SeekCurrent)
