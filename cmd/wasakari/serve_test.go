@@ -227,3 +227,26 @@ func TestServeStoppedWhileItStarts(t *testing.T) {
 		t.Errorf("exit code %d, want %d\n%s", r.code, exitOK, r.stderr)
 	}
 }
+
+// TestServeHeld holds the recovery of one host too many, visibly and before its
+// first change, until a person overrides the guard.
+func TestServeHeld(t *testing.T) {
+	p := newPlace(t, map[string]string{"cloud.yaml": quickCloud})
+	s := p.serve(t, "--simulate", "--scenario", "DIR/cloud.yaml", "--set", "guards.hosts=1")
+	var first, second notificationDoc
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &first)
+	if done := s.final(t, first.Notification.UUID); done.Notification.Status != "finished" {
+		t.Fatalf("the first host: %+v", done)
+	}
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-2"), nil, &second)
+	held := s.final(t, second.Notification.UUID)
+	if n := held.Notification; n.Status != "failed" || n.Message == nil || !strings.HasPrefix(*n.Message, "held by guard hosts: host compute-2 would be number 2 recovered within 10m0s") || len(n.Details) != 0 {
+		t.Fatalf("the second host: %+v, want it held before any task", held)
+	}
+	if r := p.run(t.Context(), t, "runs", "retry", second.Notification.UUID, "--server", s.url, "--override", "both are fenced"); r.code != 0 {
+		t.Fatalf("retry: %d\n%s", r.code, r.stderr)
+	}
+	if done := s.final(t, second.Notification.UUID); done.Notification.Status != "finished" || len(done.Notification.Details) != 3 {
+		t.Errorf("the second host, overridden: %+v", done)
+	}
+}
