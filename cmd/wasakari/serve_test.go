@@ -342,5 +342,26 @@ func TestRunBesideAService(t *testing.T) {
 	p.environ = environ
 	if r := run("--set", "store.dir=DIR/store", "--yes"); r.code != exitOK || len(changes(sim)) == 0 {
 		t.Errorf("with --yes: %+v", r)
+
+// TestServeHeld holds the recovery of one host too many, visibly and before its
+// first change, until a person overrides the guard.
+func TestServeHeld(t *testing.T) {
+	p := newPlace(t, map[string]string{"cloud.yaml": quickCloud})
+	s := p.serve(t, "--simulate", "--scenario", "DIR/cloud.yaml", "--set", "guards.hosts=1")
+	var first, second notificationDoc
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &first)
+	if done := s.final(t, first.Notification.UUID); done.Notification.Status != "finished" {
+		t.Fatalf("the first host: %+v", done)
+	}
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-2"), nil, &second)
+	held := s.final(t, second.Notification.UUID)
+	if n := held.Notification; n.Status != "failed" || n.Message == nil || !strings.HasPrefix(*n.Message, "held by guard hosts: host compute-2 would be number 2 recovered within 10m0s") || len(n.Details) != 0 {
+		t.Fatalf("the second host: %+v, want it held before any task", held)
+	}
+	if r := p.run(t.Context(), t, "runs", "retry", second.Notification.UUID, "--server", s.url, "--override", "both are fenced"); r.code != 0 {
+		t.Fatalf("retry: %d\n%s", r.code, r.stderr)
+	}
+	if done := s.final(t, second.Notification.UUID); done.Notification.Status != "finished" || len(done.Notification.Details) != 3 {
+		t.Errorf("the second host, overridden: %+v", done)
 	}
 }
