@@ -342,6 +342,8 @@ func TestRunBesideAService(t *testing.T) {
 	p.environ = environ
 	if r := run("--set", "store.dir=DIR/store", "--yes"); r.code != exitOK || len(changes(sim)) == 0 {
 		t.Errorf("with --yes: %+v", r)
+	}
+}
 
 // TestServeHeld holds the recovery of one host too many, visibly and before its
 // first change, until a person overrides the guard.
