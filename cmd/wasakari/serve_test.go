@@ -199,7 +199,8 @@ func TestServeRefuses(t *testing.T) {
 		{"open to the world", []string{"--simulate", "--listen", "0.0.0.0:0"}, "--listen 0.0.0.0:0: with --simulate nobody has to log in, so it listens on loopback only; name 127.0.0.1 or [::1]"},
 		{"no address", []string{"--simulate", "--listen", "here"}, "--listen here: want host:port, such as 127.0.0.1:15868"},
 		{
-			"nobody logs in", []string{"--set", "DEFAULT.auth_strategy=noauth2", "--set", "DEFAULT.os_privileged_user_auth_url=http://127.0.0.1:1/v3", "--set", "DEFAULT.os_privileged_user_name=a", "--set", "DEFAULT.os_privileged_user_password=b"},
+			"nobody logs in",
+			[]string{"--set", "DEFAULT.auth_strategy=noauth2", "--set", "DEFAULT.os_privileged_user_auth_url=http://127.0.0.1:1/v3", "--set", "DEFAULT.os_privileged_user_name=a", "--set", "DEFAULT.os_privileged_user_password=b"},
 			"0.0.0.0:15868: with [DEFAULT] auth_strategy = noauth2 nobody has to log in, so it listens on loopback only; set masakari_api_listen = 127.0.0.1, or auth_strategy = keystone",
 		},
 		{"two clouds", []string{"--simulate", "--os-cloud", "x"}, "--simulate and --os-cloud: choose one"},

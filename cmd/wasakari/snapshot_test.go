@@ -86,7 +86,9 @@ func TestNodeReadsWhatWasUploadedBefore(t *testing.T) {
 		}
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("following ended with %v, want what it was ended with", err)
+	}
 	snap, release := sv.snapshots.newest()
 	defer release()
 	if task, _ := snap.catalog.Task("a_task"); task.Digest != v.Digest {

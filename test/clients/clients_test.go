@@ -119,10 +119,10 @@ func freeAddress(t *testing.T) string {
 
 // site is a simulated cloud with a running service.
 type site struct {
-	dir     string
-	clouds  string // clouds.yaml
+	dir           string
+	clouds        string // clouds.yaml
 	keystone, api string
-	environ []string
+	environ       []string
 }
 
 // scenarioFor is a cloud with the machine itself as a compute host, which is the

@@ -72,8 +72,12 @@ func TestBenchService(t *testing.T) {
 		name string
 		run  func(*testing.T, *figures)
 	}{
-		{"floor", benchFloor}, {"accept", benchAccept}, {"first", benchFirst}, {"take-over", benchTakeOver},
-		{"runs", benchRuns}, {"old", benchOld},
+		{"floor", benchFloor},
+		{"accept", benchAccept},
+		{"first", benchFirst},
+		{"take-over", benchTakeOver},
+		{"runs", benchRuns},
+		{"old", benchOld},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, f) })
 	}
