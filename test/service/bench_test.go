@@ -194,11 +194,14 @@ func benchAccept(t *testing.T, f *figures) {
 		_, s := site(t, scenarioOf(0, hosts, ""), "[engine]\nservers_at_once = 1\n")
 		s.segment(t, "a", "auto", hosts...)
 		for _, l := range loads {
+			before := s.worked(t)
 			took, all := many(t, l.clients, l.count, func(i int) error {
 				_, err := s.ask("POST", "/v1/notifications", vm(hosts[i%len(hosts)], uuid.NewString(), kind.event, kind.domain), nil)
 				return err
 			})
-			f.times(t, fmt.Sprintf("accepted, %s, %d clients", kind.name, l.clients), took, all)
+			what := fmt.Sprintf("accepted, %s, %d clients", kind.name, l.clients)
+			f.times(t, what, took, all)
+			f.add(t, (s.worked(t)-before).Seconds()*1e6/float64(l.count), "µs", "%s, processor time of the service for each", what)
 		}
 		f.add(t, s.resident(t), "MiB", "resident after that")
 		// A queue of thousands takes a while to be worked off; nobody waits for it.
@@ -220,6 +223,21 @@ func (s *service) resident(t *testing.T) float64 {
 		t.Fatal(err)
 	}
 	return kib / 1024
+}
+
+// worked is how much processor time the process took.
+func (s *service) worked(t *testing.T) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var user, system int
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond // Linux counts in hundredths of a second
 }
 
 // notify reports something, and gives the notification's uuid.
