@@ -86,7 +86,9 @@ func TestNodeReadsWhatWasUploadedBefore(t *testing.T) {
 		}
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 	snap, release := sv.snapshots.newest()
 	defer release()
 	if task, _ := snap.catalog.Task("a_task"); task.Digest != v.Digest {
