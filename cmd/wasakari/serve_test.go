@@ -250,7 +250,7 @@ func TestHostRepaired(t *testing.T) {
 		}
 	}
 	var sent notificationDoc
-	s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent)
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-2"), nil, &sent)
 	s.final(t, sent.Notification.UUID)
 	for _, tt := range []struct {
 		host   string
@@ -260,13 +260,13 @@ func TestHostRepaired(t *testing.T) {
 	}{
 		{"compute-4", exitOK, "compute-4: its maintenance in segment " + segments.Segments[0].UUID + " ended\ncompute-4: its nova-compute service was enabled; it had been disabled: reserved host\n", ""},
 		{"compute-4", exitOK, "compute-4: nothing had to be done\n", ""},
-		{"compute-1", exitFailed, "", "wasakari: Nova sees nova-compute on compute-1 down; start the host and nova-compute on it, and try again when openstack compute service list shows it up\n"},
+		{"compute-2", exitFailed, "", "wasakari: Nova sees nova-compute on compute-2 down; start the host and nova-compute on it, and try again when openstack compute service list shows it up\n"},
 		{"compute-9", exitFailed, "", "wasakari: no segment has a host compute-9; names are as openstack segment host list shows them\n"},
 	} {
 		says(t, p.run(t.Context(), t, "host", "repaired", tt.host, "--server", s.url), tt.code, tt.stdout, tt.stderr)
 	}
 	lines, err := os.ReadFile(filepath.Join(p.dir, "state", "audit.log"))
-	for _, want := range []string{`"op":"nova.service_enable","target":"compute-4","outcome":"done"`, `"op":"repairedHost","target":"compute-1","outcome":"refused"`} {
+	for _, want := range []string{`"op":"nova.service_enable","target":"compute-4","outcome":"done"`, `"op":"repairedHost","target":"compute-2","outcome":"refused"`} {
 		if err != nil || !strings.Contains(string(lines), want) {
 			t.Errorf("audit log, %v, lacks %s:\n%s", err, want, lines)
 		}
