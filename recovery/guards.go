@@ -138,7 +138,8 @@ func (g Guards) Server(id string, now time.Time, inRun int, recent []time.Time) 
 }
 
 // HeldError says that a guard against harm holds a run, or refuses one of its
-// changes. It matches ErrQuota.
+// changes. It matches ErrForbidden: asking again soon does not help, as it does
+// where ErrQuota says that Nova is asked too often.
 type HeldError struct {
 	Guard   string    `json:"guard"` // the option in [guards]
 	Count   int       `json:"count"` // with what was refused
@@ -160,5 +161,5 @@ func (e *HeldError) Error() string {
 // the whole is told once, by the run.
 func (e *HeldError) Brief() string { return "held by guard " + e.Guard }
 
-// Is matches ErrQuota.
-func (e *HeldError) Is(target error) bool { return target == ErrQuota }
+// Is matches ErrForbidden.
+func (e *HeldError) Is(target error) bool { return target == ErrForbidden }

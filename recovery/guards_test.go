@@ -96,8 +96,8 @@ func TestGuardOfHosts(t *testing.T) {
 			if got != tt.want && (tt.want != "held" || !strings.HasPrefix(got, "held by guard ")) {
 				t.Errorf("error = %q\n want %q", got, tt.want)
 			}
-			if err != nil && !errors.Is(err, recovery.ErrQuota) {
-				t.Errorf("error %v does not match ErrQuota", err)
+			if err != nil && !errors.Is(err, recovery.ErrForbidden) {
+				t.Errorf("error %v does not match ErrForbidden", err)
 			}
 			// What was said of the time is so.
 			if held, ok := errors.AsType[*recovery.HeldError](err); ok {

@@ -3,12 +3,17 @@
 package runtime_test
 
 import (
+	"bufio"
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/wasakari/wasakari/internal/testwasm"
 	"github.com/wasakari/wasakari/runtime"
@@ -147,7 +152,7 @@ func TestCompileBombs(t *testing.T) {
 		{"10000 globals", around(map[byte]string{6: leb(10_000) + x("\x7f\x01"+zero+end, 10_000)}), ""},
 		{"4000 custom sections", finish(section(1, "\x01"+runType), section(3, "\x01\x00"), section(5, "\x01\x00\x01"), section(7, exportsRun), section(10, "\x01\x04\x00"+zero+end), x("\x00\x01\x00", 4000)), ""},
 	}
-	limits := runtime.Config{CompileMemory: 256 << 20, CompileTime: 2 * time.Second, CacheDir: t.TempDir()}
+	limits := runtime.Config{CompileMemory: 256 << 20, CompileTime: 2 * time.Second, CacheDir: t.TempDir(), Compiler: quickCompiler}
 	r := startingRuntime(t, limits)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,6 +183,82 @@ func TestCompileBombs(t *testing.T) {
 	}
 	if _, err := admit(t, r, "noop").Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}}); err != nil {
 		t.Errorf("a good module after all that: %v", err)
+	}
+}
+
+// While as many bombs are compiled as there are compilers, and until these are
+// at an end, a neighbour runs, the collector collects, and what is in the cache is
+// admitted. Only then do the admissions of the bombs end, in words.
+func TestBombsHoldUpNobody(t *testing.T) {
+	const bombs, runs = 2, 100
+	dir := t.TempDir()
+	pipe := func(name string) *os.File {
+		path := filepath.Join(dir, name)
+		if err := unix.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0) // waits for nobody
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		return f
+	}
+	atWork, goOn := pipe("at work"), pipe("go on")
+	compiler := quickCompiler
+	if compiler == "" {
+		var err error
+		if compiler, err = os.Executable(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// It says that it begins, has a second of the processor for each bomb, however
+	// long that takes, and ends when it is told to.
+	held := compilerOf(t, `cd "`+dir+`"; test -e quiet && exec "`+compiler+`" "$@"
+		echo >"at work"; LC_ALL=C sed '1s/"seconds":120/"seconds":1/' | "`+compiler+`" "$@"; code=$?; read line <"go on"; exit $code`)
+	quiet := filepath.Join(dir, "quiet")
+	if err := os.WriteFile(quiet, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := startingRuntime(t, runtime.Config{Compiler: held, CacheDir: filepath.Join(dir, "cache")})
+	neighbour := admit(t, r, "read_once")
+	if err := os.Remove(quiet); err != nil {
+		t.Fatal(err)
+	}
+
+	ended := make(chan error, bombs)
+	for i := range bombs {
+		go func() { // different modules
+			_, err := r.Admit(t.Context(), "bomb.wasm", append(slow(), section(0, "\x01"+string(rune('a'+i)))...))
+			ended <- err
+		}()
+	}
+	begun := bufio.NewReader(atWork)
+	for range bombs {
+		if _, err := begun.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range runs {
+		if res, err := neighbour.Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}}); err != nil || res.HostCalls != 1 {
+			t.Fatalf("a neighbour: %+v, %v", res, err)
+		}
+	}
+	goruntime.GC()
+	admit(t, r, "read_once") // needs no compiler
+	select {
+	case err := <-ended:
+		t.Errorf("the admission of a bomb has ended, although its compiler has not: %v", err)
+	default:
+	}
+	if _, err := goOn.WriteString(strings.Repeat("\n", bombs)); err != nil {
+		t.Fatal(err)
+	}
+	for range bombs {
+		got := message(<-ended)
+		if want := "bomb.wasm: compile time limit of 2m0s reached"; !strings.HasPrefix(got, want) {
+			t.Errorf("error\n got %s\nwant %s…", got, want)
+		}
 	}
 }
 

@@ -24,8 +24,8 @@ import (
 // What lies in the cache folder:
 //
 //	code-KEY        a rewritten module; the key is that of the original bytes
-//	                and of this program, so its being there says that this
-//	                program has validated the original
+//	                and of the compiler, so its being there says that this
+//	                compiler has validated the original
 //	native-DIGEST/  its machine code as wazero keeps it, by the digest of the
 //	                rewritten bytes, and in "sum" the checksum of that: wazero's
 //	                own does not cover all that its decoder believes
@@ -54,13 +54,15 @@ type cache struct {
 	dir  string
 	most int64 // bytes
 	temp bool  // removed at the end
-	log  *zap.Logger
+	// version is that of the program that validates and rewrites.
+	version string
+	log     *zap.Logger
 }
 
 // openCache opens the cache folder; "" makes a private one for as long as the
 // Runtime is open.
-func openCache(dir string, most int64, log *zap.Logger) (*cache, error) {
-	c := &cache{dir: dir, most: most, log: log}
+func openCache(dir string, most int64, version string, log *zap.Logger) (*cache, error) {
+	c := &cache{dir: dir, most: most, version: version, log: log}
 	var err error
 	if dir == "" {
 		c.temp = true
@@ -132,9 +134,24 @@ var programVersion = sync.OnceValue(func() string {
 	return fmt.Sprintf("%s\n%d %d", info, st.Size(), st.ModTime().UnixNano())
 })
 
+// compilerVersion does so for another program than this one, by what is in its
+// file.
+func compilerVersion(name string) (string, error) {
+	f, err := os.Open(name) //nolint:gosec // named by who wrote this program, see Config.Compiler
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return "compiler " + hex.EncodeToString(h.Sum(nil)), nil
+}
+
 // codeFile is where the rewritten form of a module is kept.
 func (c *cache) codeFile(digest string) string {
-	key := sha256.Sum256([]byte(programVersion() + "\n" + digest))
+	key := sha256.Sum256([]byte(c.version + "\n" + digest))
 	return filepath.Join(c.dir, codePrefix+hex.EncodeToString(key[:]))
 }
 
@@ -201,15 +218,8 @@ func (c *cache) adopt(staging, digest string) error {
 		return fmt.Errorf("cache folder: %w", err)
 	}
 	native, file := nativeFolder(c.dir, code), c.codeFile(digest)
-	made := filepath.Join(staging, nativeName)
-	if _, err := os.Stat(made); err == nil {
-		if err := os.RemoveAll(native); err != nil {
-			return fmt.Errorf("cache folder: %w", err)
-		}
-		// Another process may have been quicker; its code is as good.
-		if err := os.Rename(made, native); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("cache folder: %w", err)
-		}
+	if err := adoptNative(staging, native); err != nil {
+		return fmt.Errorf("cache folder: %w", err)
 	}
 	if err := os.Rename(filepath.Join(staging, codeName), file); err != nil {
 		return fmt.Errorf("cache folder: %w", err)
@@ -218,6 +228,32 @@ func (c *cache) adopt(staging, digest string) error {
 		c.log.Warn("cache not cleaned", zap.String("folder", c.dir), zap.Error(err))
 	}
 	return nil
+}
+
+// adoptNative moves machine code from a staging folder to its place, if there is
+// any. Other processes may do the same, and load what they put there.
+func adoptNative(staging, native string) error {
+	made, old := filepath.Join(staging, nativeName), filepath.Join(staging, "old")
+	for {
+		err := os.Rename(made, native)
+		if !errors.Is(err, fs.ErrExist) {
+			if _, missing := os.Lstat(made); errors.Is(missing, fs.ErrNotExist) {
+				return nil // there was none, or it is in its place
+			}
+			return err
+		}
+		if checkNative(native, maxCode) == nil {
+			return nil // another process was quicker; its code is as good
+		}
+		// What is damaged gives way at once: to remove it piece by piece would
+		// take away what another process puts there meanwhile.
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+		if err := os.Rename(native, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 }
 
 // entry is something in the cache folder.

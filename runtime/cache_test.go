@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -202,5 +203,36 @@ func TestCacheBound(t *testing.T) {
 	admit(t, tiny, "loop_in_initialize")
 	if got, want := len(filesIn(t, dir)), 1+3; got != want {
 		t.Errorf("%d files left, want %d", got, want)
+	}
+}
+
+// Several that fill one cache with the same at once do not get into one
+// another's way, nor do those that find it damaged.
+func TestCacheShared(t *testing.T) {
+	const rounds, together = 20, 4
+	for range rounds {
+		dir := t.TempDir()
+		for _, damaged := range []bool{false, true} {
+			if damaged {
+				for _, file := range filesIn(t, dir) {
+					if err := os.WriteFile(file, nil, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			var all sync.WaitGroup
+			for range together {
+				r := newRuntime(t, runtime.Config{CacheDir: dir})
+				all.Go(func() {
+					if _, err := r.Admit(t.Context(), "noop.wasm", testwasm.Module("noop")); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			if got, want := len(filesIn(t, dir)), 3; got != want {
+				t.Errorf("%d files in the cache, want %d", got, want)
+			}
+		}
 	}
 }

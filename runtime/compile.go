@@ -65,8 +65,10 @@ func (j compileJob) native() int64 { return j.Memory / 2 }
 type compileResult struct {
 	Step   Step   `json:"step,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	// TooLarge says that there is more machine code than allowed.
+	// TooLarge says that there is more machine code than allowed, NoMemory that
+	// there was no more memory.
 	TooLarge bool `json:"too_large,omitempty"`
+	NoMemory bool `json:"no_memory,omitempty"`
 }
 
 // Bounds on what passes between the compiler and us.
@@ -114,7 +116,7 @@ func compileTo(ctx context.Context, job compileJob, wasm []byte) compileResult {
 	refused := func(step Step, err error) compileResult {
 		return compileResult{
 			Step: step, Reason: printableLines(clip([]byte(err.Error()), maxReason)),
-			TooLarge: errors.Is(err, syscall.EFBIG),
+			TooLarge: errors.Is(err, syscall.EFBIG), NoMemory: errors.Is(err, syscall.ENOMEM),
 		}
 	}
 	if err := validate(ctx, wasm); err != nil {
@@ -185,7 +187,11 @@ func compileWith(
 	rt = wazero.NewRuntimeWithConfig(lasting, cfg.WithCoreFeatures(api.CoreFeaturesV2).WithDebugInfoEnabled(false).WithCompilationCache(cache))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the compiler gave up: %v", p)
+			cause, ok := p.(error) // such as that no memory was to be had for the code
+			if !ok {
+				cause = fmt.Errorf("%v", p)
+			}
+			err = fmt.Errorf("the compiler gave up: %w", cause)
 		}
 		if err != nil {
 			err = errors.Join(err, rt.Close(lasting))
@@ -311,11 +317,10 @@ func (r *Runtime) compile(ctx context.Context, job compileJob, source, digest st
 		return e
 	}
 	switch {
+	case result.NoMemory:
+		return refuseLimit(source, job.memoryError(), hintSimplify)
 	case result.TooLarge:
-		limit := job.nativeError()
-		e := refuse(source, StepCompile, limit.Error(), hintSmaller)
-		e.Err = limit
-		return e
+		return refuseLimit(source, job.nativeError(), hintSmaller)
 	case result.Step == StepValidate:
 		return refuse(source, StepValidate, "not valid WebAssembly: "+clip([]byte(result.Reason), maxText), hintInvalid)
 	case result.Step == StepComplexity:
@@ -330,6 +335,12 @@ func (r *Runtime) compile(ctx context.Context, job compileJob, source, digest st
 		return fmt.Errorf("%s: %w", source, err)
 	}
 	return nil
+}
+
+func refuseLimit(source string, limit *LimitError, hint string) *AdmissionError {
+	e := refuse(source, StepCompile, limit.Error(), hint)
+	e.Err = limit
+	return e
 }
 
 func (j compileJob) memoryError() *LimitError {
@@ -371,8 +382,11 @@ func (j compileJob) broken(end string, diag string) error {
 	for _, sign := range []string{
 		"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed",
 		"failed to allocate", "address space collisions", // with the race detector
+		// Go's runtime itself, whose collector does not look whether it got what it
+		// asked for. What is wrong elsewhere is a panic.
+		"\nSIGSEGV: ", "fatal error: unexpected signal during runtime execution",
 	} {
-		if strings.Contains(diag, sign) {
+		if strings.Contains("\n"+diag, sign) {
 			return j.memoryError()
 		}
 	}

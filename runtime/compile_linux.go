@@ -12,7 +12,6 @@ import (
 	goruntime "runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,9 +21,8 @@ import (
 // canStart says that modules are compiled in a process with limits here.
 const canStart = true
 
-// program is what is started as the compiler: this program, even when its file
-// was replaced since.
-var program = "/proc/self/exe"
+// ourselves is the file of this program, even when it was replaced since.
+const ourselves = "/proc/self/exe"
 
 // exitTime is the exit code of a compiler whose processor time is over.
 const exitTime = 3
@@ -33,8 +31,8 @@ const exitTime = 3
 // clock. It runs at low priority, so it waits while there is other work.
 const wallFactor = 5
 
-// startCompiler runs a compiler: this program again, with nothing of ours but
-// three pipes. It ends with ctx and with this process.
+// startCompiler runs a compiler, with nothing of ours but three pipes. It ends
+// with ctx and with this process.
 func (r *Runtime) startCompiler(ctx context.Context, job compileJob, wasm []byte) (compileResult, error) {
 	keepDescriptors()
 	limit := time.Duration(job.Seconds) * time.Second
@@ -45,8 +43,8 @@ func (r *Runtime) startCompiler(ctx context.Context, job compileJob, wasm []byte
 		return compileResult{}, err
 	}
 	out, diag := &capped{most: maxResult}, &capped{most: maxReason}
-	cmd := exec.CommandContext(ctx, program, compileCommand)
-	cmd.Env = []string{} // nil would stand for ours
+	cmd := exec.CommandContext(ctx, r.compiler, compileCommand) //nolint:gosec // see Config.Compiler
+	cmd.Env = []string{}                                        // nil would stand for ours
 	cmd.Dir = job.Staging
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, diag
 	// A group of its own: what the terminal sends to ours is for us to handle.
@@ -92,6 +90,11 @@ func keepDescriptors() {
 	}
 }
 
+// reserved is how much address space Go's heap may reserve before it uses any of
+// it: it does so in pieces of 64 MiB, from an address by chance in the first. Its
+// first bytes may so need a second piece, and those after them a third.
+const reserved = 2 * 64 << 20
+
 // confine puts the limits of a job on this process, before it reads anything
 // hostile.
 func confine(job compileJob) error {
@@ -99,12 +102,15 @@ func confine(job compileJob) error {
 	if err != nil {
 		return err
 	}
-	// Go reserves address space that it does not use, with the race detector
-	// terabytes of it.
-	first, _, _ := strings.Cut(string(statm), " ")
-	pages, err := strconv.ParseInt(first, 10, 64)
-	if err != nil || job.Memory <= 0 || job.Seconds <= 0 || job.Seconds > math.MaxInt32 || job.Bytes < 0 || job.Bytes > job.Memory || pages > (math.MaxInt64-job.Memory)/int64(os.Getpagesize()) {
-		return errors.Join(errors.New("odd figures"), err)
+	// The limits are added to what there is at the start. Go reserves address
+	// space that it does not use, with the race detector terabytes of it.
+	var space, data, other int64 // pages; data can be written, and is ours alone
+	if _, err = fmt.Sscan(string(statm), &space, &other, &other, &other, &other, &data); err != nil {
+		return err
+	}
+	page := int64(os.Getpagesize())
+	if job.Memory <= 0 || job.Seconds <= 0 || job.Seconds > math.MaxInt32 || job.Bytes < 0 || job.Bytes > job.Memory || max(space, data) > (math.MaxInt64-job.Memory-reserved)/page {
+		return errors.New("odd figures")
 	}
 	debug.SetMemoryLimit(job.Memory / 4 * 3)
 	// At the limit of time the kernel sends a signal each second, later it kills.
@@ -122,7 +128,8 @@ func confine(job compileJob) error {
 		descriptors = 64
 		grace       = 5 // seconds to end by itself
 	)
-	setBoth(unix.RLIMIT_AS, pages*int64(os.Getpagesize())+job.Memory)
+	setBoth(unix.RLIMIT_DATA, data*page+job.Memory)
+	setBoth(unix.RLIMIT_AS, space*page+job.Memory+reserved)
 	set(unix.RLIMIT_CPU, job.Seconds, job.Seconds+grace)
 	setBoth(unix.RLIMIT_FSIZE, job.native())
 	setBoth(unix.RLIMIT_NOFILE, descriptors)

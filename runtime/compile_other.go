@@ -12,6 +12,8 @@ import (
 // complexity.
 const canStart = false
 
+const ourselves = "" // is not started
+
 var errNoLimits = errors.New("this system has no limits for processes")
 
 func (r *Runtime) startCompiler(context.Context, compileJob, []byte) (compileResult, error) {

@@ -36,14 +36,14 @@ func startingRuntime(t *testing.T, cfg runtime.Config) *runtime.Runtime {
 	return r
 }
 
-// compilerOf makes a shell script the compiler until the test is over.
-func compilerOf(t *testing.T, script string) {
+// compilerOf gives a shell script to be the compiler.
+func compilerOf(t *testing.T, script string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "compiler")
 	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(runtime.SetProgram(name))
+	return name
 }
 
 // slow is a module that takes the compiler seconds and a lot of memory, within
@@ -55,23 +55,69 @@ func slow() []byte {
 // What is compiled in a process of its own runs, and a second Runtime finds it
 // in the cache: it starts no compiler.
 func TestCompiler(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, dir := range map[string]string{"kept": t.TempDir(), "private": ""} {
 		t.Run(name, func(t *testing.T) {
-			r := startingRuntime(t, runtime.Config{CacheDir: dir})
+			gone := filepath.Join(t.TempDir(), "gone")
+			cfg := runtime.Config{CacheDir: dir, Compiler: compilerOf(t, "test -e "+gone+" && exit 1; exec "+exe+` "$@"`)}
+			r := startingRuntime(t, cfg)
 			for range 2 {
 				m := admit(t, r, "noop")
 				if _, err := m.Run(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}}); err != nil {
 					t.Fatal(err)
 				}
-				compilerOf(t, "exit 1")
+				if err := os.WriteFile(gone, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
 				if dir != "" {
-					r = startingRuntime(t, runtime.Config{CacheDir: dir})
+					r = startingRuntime(t, cfg)
 				}
 			}
 			if _, err := r.Admit(t.Context(), "loop.wasm", testwasm.Module("loop")); err == nil {
 				t.Error("a module that was not in the cache was admitted without a compiler")
 			}
 		})
+	}
+}
+
+// Unless told otherwise, a Runtime starts this program as its compiler; and what
+// one compiler found valid, another has to find valid for itself.
+func TestCompilerIsThisProgram(t *testing.T) {
+	dir := t.TempDir()
+	count := func() int {
+		kept, err := filepath.Glob(filepath.Join(dir, "code-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(kept)
+	}
+	admit(t, startingRuntime(t, runtime.Config{CacheDir: dir}), "noop")
+	if got, want := count(), 1; got != want {
+		t.Fatalf("%d modules in the cache, want %d", got, want)
+	}
+	if _, err := startingRuntime(t, runtime.Config{CacheDir: dir, Compiler: compilerOf(t, "exit 1")}).Admit(t.Context(), "noop.wasm", testwasm.Module("noop")); err == nil {
+		t.Error("a compiler that compiles nothing was believed to have found a module valid")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		admit(t, startingRuntime(t, runtime.Config{CacheDir: dir, Compiler: relative}), "noop")
+		if got, want := count(), 2; got != want { // by the file's name this time, not as this program
+			t.Errorf("%d modules in the cache, want %d", got, want)
+		}
 	}
 }
 
@@ -85,8 +131,8 @@ func TestCompilerHasNothing(t *testing.T) {
 	defer unix.Close(inherited[0]) //nolint:errcheck // a pipe
 	defer unix.Close(inherited[1]) //nolint:errcheck // a pipe
 	t.Setenv("OS_PASSWORD", "sesame")
-	compilerOf(t, `exec 1>&2; echo "$*" $(tr '\0' ' ' </proc/$$/environ) $(readlink /proc/$$/fd/*); exit 1`)
-	_, err := startingRuntime(t, runtime.Config{}).Admit(t.Context(), "noop.wasm", testwasm.Module("noop"))
+	compiler := compilerOf(t, `exec 1>&2; echo "$*" $(tr '\0' ' ' </proc/$$/environ) $(readlink /proc/$$/fd/*); exit 1`)
+	_, err := startingRuntime(t, runtime.Config{Compiler: compiler}).Admit(t.Context(), "noop.wasm", testwasm.Module("noop"))
 	got := message(err)
 	if want := "noop.wasm: the compiler gave up: exit status 1: compile-module "; !strings.HasPrefix(got, want) {
 		t.Errorf("error\n got %s\nwant %s…", got, want)
@@ -119,6 +165,18 @@ func TestCompilerFails(t *testing.T) {
 			want: "compile memory limit of 1024 MiB reached (option [wasakari] compile_memory_mib); " + hintSplit,
 		},
 		{
+			name: "memory for the collector", script: "printf 'SIGSEGV: segmentation violation\\nPC=0x435a1d m=7 sigcode=1 addr=0x0\\n' >&2; exit 2",
+			want: "compile memory limit of 1024 MiB reached (option [wasakari] compile_memory_mib); " + hintSplit,
+		},
+		{
+			name: "memory for the code", script: `echo '{"step":"compile","reason":"cannot allocate memory","no_memory":true}'`,
+			want: "compile memory limit of 1024 MiB reached (option [wasakari] compile_memory_mib); " + hintSplit,
+		},
+		{
+			name: "panic for a pointer", script: "printf 'panic: runtime error: nil pointer dereference\\n[signal SIGSEGV: segmentation violation code=0x1]\\n' >&2; exit 2",
+			want: "the compiler gave up: exit status 2: panic: runtime error: nil pointer dereference",
+		},
+		{
 			name: "panic", script: "echo 'panic: \x1b[2Jboom' >&2; exit 2",
 			want: "the compiler gave up: exit status 2: panic: \uFFFD[2Jboom",
 		},
@@ -138,7 +196,7 @@ func TestCompilerFails(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			compilerOf(t, tt.script)
+			tt.cfg.Compiler = compilerOf(t, tt.script)
 			_, err := startingRuntime(t, tt.cfg).Admit(t.Context(), "noop.wasm", testwasm.Module("noop"))
 			e, ok := errors.AsType[*runtime.AdmissionError](err)
 			if !ok {
@@ -156,9 +214,17 @@ func TestCompilerFails(t *testing.T) {
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
-		t.Cleanup(runtime.SetProgram("/nonexistent"))
-		_, err := startingRuntime(t, runtime.Config{}).Admit(t.Context(), "noop.wasm", testwasm.Module("noop"))
-		if got, want := message(err), "noop.wasm: the compiler's process cannot be started: fork/exec /nonexistent: no such file or directory"; got != want {
+		_, err := runtime.New(runtime.Config{Compiler: "/nonexistent"})
+		if got, want := message(err), "runtime: the compiler: open /nonexistent: no such file or directory"; got != want {
+			t.Errorf("error of New\n got %s\nwant %s", got, want)
+		}
+		name := compilerOf(t, "")
+		r := startingRuntime(t, runtime.Config{Compiler: name})
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Admit(t.Context(), "noop.wasm", testwasm.Module("noop"))
+		if got, want := message(err), "noop.wasm: the compiler's process cannot be started: fork/exec "+name+": no such file or directory"; got != want {
 			t.Errorf("error\n got %s\nwant %s", got, want)
 		}
 	})
@@ -173,9 +239,8 @@ func TestCompilerLies(t *testing.T) {
 	}
 	for name, script := range tests {
 		t.Run(name, func(t *testing.T) {
-			compilerOf(t, script)
 			dir := t.TempDir()
-			if _, err := startingRuntime(t, runtime.Config{CacheDir: dir}).Admit(t.Context(), "noop.wasm", testwasm.Module("noop")); err == nil {
+			if _, err := startingRuntime(t, runtime.Config{CacheDir: dir, Compiler: compilerOf(t, script)}).Admit(t.Context(), "noop.wasm", testwasm.Module("noop")); err == nil {
 				t.Error("admitted")
 			}
 			if found, _ := filepath.Glob(filepath.Join(dir, "*", "wazero-*")); len(found) > 0 {
@@ -210,6 +275,15 @@ func TestCompilerLimits(t *testing.T) {
 	}
 }
 
+// At the lowest limit that an operator can set there is room for a small module,
+// wherever Go's heap happens to begin and however much it reserves.
+func TestCompilerLowestLimit(t *testing.T) {
+	const lowest, times = 64 << 20, 30 // compile_memory_mib is 64 or more
+	for range times {
+		admit(t, startingRuntime(t, runtime.Config{CompileMemory: lowest, Compiler: quickCompiler}), "noop")
+	}
+}
+
 // many makes a module of n functions.
 func many(n uint64, body string) []byte {
 	return finish(
@@ -226,10 +300,10 @@ func TestCompilerCancelled(t *testing.T) {
 	if err := unix.Mkfifo(mark, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	compilerOf(t, "echo $$ >"+mark+"; exec sleep 1000")
+	compiler := compilerOf(t, "echo $$ >"+mark+"; exec sleep 1000")
 	ctx, cancel := context.WithCancel(t.Context())
 	admitted := make(chan error, 1)
-	r := startingRuntime(t, runtime.Config{})
+	r := startingRuntime(t, runtime.Config{Compiler: compiler})
 	go func() {
 		_, err := r.Admit(ctx, "noop.wasm", testwasm.Module("noop"))
 		admitted <- err

@@ -11,6 +11,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/runtime/internal/decode"
 )
 
 // Info is what can be said about a module without compiling it.
@@ -188,254 +189,255 @@ func scan(source string, wasm []byte) (*layout, error) {
 	}
 	l := &layout{memoryMax: -1, names: map[int]string{}}
 	const head = 8
-	r := &reader{b: wasm[head:], base: head}
-	for r.left() > 0 && r.err == nil {
+	r := &decode.Reader{Bytes: wasm[head:], Base: head}
+	for r.Left() > 0 && r.Err == nil {
 		l.section(r)
 	}
-	var many *tooMany
+	var many *decode.TooManyError
 	switch {
-	case r.err == nil:
+	case r.Err == nil:
 		return l, nil
-	case errors.As(r.err, &many):
+	case errors.As(r.Err, &many):
 		return nil, refuse(source, StepSize, many.Error(), hintSmaller)
 	}
-	return nil, refuse(source, StepValidate, "not valid WebAssembly: "+r.err.Error(), hintInvalid)
+	return nil, refuse(source, StepValidate, "not valid WebAssembly: "+r.Err.Error(), hintInvalid)
 }
 
-func (l *layout) section(r *reader) {
-	at := r.base + r.pos
-	id := r.byte()
-	size := r.u32()
-	in := r.sub(int64(size))
-	if r.err != nil {
+func (l *layout) section(r *decode.Reader) {
+	at := r.Base + r.Pos
+	id := r.Byte()
+	size := r.U32()
+	in := r.Sub(size)
+	if r.Err != nil {
 		return
 	}
 	if int(id) >= len(sectionNames) {
-		in.fail(fmt.Sprintf("section %d, which is not WebAssembly 2.0", id))
+		in.Fail(fmt.Sprintf("section %d, which is not WebAssembly 2.0", id))
 	}
 	name := sectionNames[min(int(id), len(sectionNames)-1)]
 	// The counts are bounded for each section, so one of a kind is enough.
-	if in.err == nil && id != 0 {
+	if in.Err == nil && id != 0 {
 		if l.seen[id] {
-			in.fail("a second " + name + " section")
+			in.Fail("a second " + name + " section")
 		}
 		l.seen[id] = true
 	}
 	switch id {
 	case 0:
-		custom := in.name()
+		custom := in.Name(maxNameBytes)
 		name = fmt.Sprintf("custom %q", custom)
 		l.custom(custom, in)
 	case 1:
-		for range in.count("types", 3, maxTypes) {
+		for range in.Count("types", 3, maxTypes) {
 			l.typ(in)
 		}
 	case 2:
-		for range in.count("imports", 4, maxImports) {
+		for range in.Count("imports", 4, maxImports) {
 			l.importOf(in)
 		}
 	case 3:
-		for range in.count("functions", 1, maxFunctions) {
-			l.functions = append(l.functions, in.u32())
+		for range in.Count("functions", 1, maxFunctions) {
+			l.functions = append(l.functions, in.U32())
 		}
 	case 4:
-		for range in.count("tables", 3, maxTables) {
+		for range in.Count("tables", 3, maxTables) {
 			l.table(in)
 		}
 	case 5:
-		for range in.count("memories", 2, 1) {
+		for range in.Count("memories", 2, 1) {
 			l.memory(in)
 		}
 	case 6:
-		l.globals += in.count("globals", 4, maxGlobals)
+		l.globals += in.Count("globals", 4, maxGlobals)
 		for range l.globals {
-			in.valueType()
-			in.byte() // mutability
-			in.constant()
+			in.ValueType()
+			in.Byte() // mutability
+			constant(in)
 		}
 	case 7:
-		for range in.count("exports", 3, maxExports) {
-			l.exports = append(l.exports, exported{in.name(), in.byte(), in.u32()})
+		for range in.Count("exports", 3, maxExports) {
+			l.exports = append(l.exports, exported{in.Name(maxNameBytes), in.Byte(), in.U32()})
 		}
 	case 8:
 		l.start = true
-		in.u32()
+		in.U32()
 	case 9:
-		l.elements += in.count("element segments", 3, maxElements)
+		l.elements += in.Count("element segments", 3, maxElements)
 		for range l.elements {
 			l.element(in)
 		}
 	case codeSection:
-		l.codeStart, l.codeEnd = at, in.base+len(in.b)
-		for range in.count("function bodies", 3, maxFunctions) {
-			l.bodies = append(l.bodies, in.bodyOf())
+		l.codeStart, l.codeEnd = at, in.Base+len(in.Bytes)
+		for range in.Count("function bodies", 3, maxFunctions) {
+			l.bodies = append(l.bodies, bodyOf(in))
 		}
 	case 11:
-		l.data += in.count("data segments", 2, maxDataSegments)
+		l.data += in.Count("data segments", 2, maxDataSegments)
 		for range l.data {
 			l.dataOf(in)
 		}
 	case 12:
-		in.u32()
+		in.U32()
 	}
 	l.sections = append(l.sections, SectionInfo{Name: name, Bytes: int(size)})
-	if in.err == nil && in.left() > 0 {
-		in.fail("more bytes in section " + name + " than it needs")
+	if in.Err == nil && in.Left() > 0 {
+		in.Fail("more bytes in section " + name + " than it needs")
 	}
-	r.err = in.err
+	r.Err = in.Err
 }
 
-func (l *layout) typ(r *reader) {
-	if form := r.byte(); form != 0x60 && r.err == nil {
-		r.fail(fmt.Sprintf("a type of form 0x%02x, which is not WebAssembly 2.0", form))
+func (l *layout) typ(r *decode.Reader) {
+	if form := r.Byte(); form != 0x60 && r.Err == nil {
+		r.Fail(fmt.Sprintf("a type of form 0x%02x, which is not WebAssembly 2.0", form))
 	}
 	values := func(what string) []byte {
-		n := r.count(what, 1, maxTypeValues)
-		types := r.b[r.pos:][:n]
+		n := r.Count(what, 1, maxTypeValues)
+		types := r.Bytes[r.Pos:][:n]
 		for range n {
-			r.valueType()
+			r.ValueType()
 		}
 		return types
 	}
 	params, results := values("parameters of one type"), values("results of one type")
 	l.typeValues += len(params) + len(results)
-	if l.typeValues > maxAllValues && r.err == nil {
-		r.err = &tooMany{"parameters and results of types", int64(l.typeValues), maxAllValues}
+	if l.typeValues > maxAllValues {
+		r.FailMany("parameters and results of types", int64(l.typeValues), maxAllValues)
 	}
 	l.types = append(l.types, signature{params, results})
 }
 
-func (l *layout) importOf(r *reader) {
-	i := imported{module: r.name(), name: r.name(), kind: r.byte()}
+func (l *layout) importOf(r *decode.Reader) {
+	i := imported{module: r.Name(maxNameBytes), name: r.Name(maxNameBytes), kind: r.Byte()}
 	switch i.kind {
 	case kindFunction:
-		i.typ = r.u32()
+		i.typ = r.U32()
 		l.importedFunctions++
 	case kindTable:
 		l.table(r)
 	case kindMemory:
 		l.memory(r)
 	case kindGlobal:
-		r.valueType()
-		r.byte()
+		r.ValueType()
+		r.Byte()
 	default:
-		r.fail(fmt.Sprintf("an import of kind %d, which is not WebAssembly 2.0", i.kind))
+		r.Fail(fmt.Sprintf("an import of kind %d, which is not WebAssembly 2.0", i.kind))
 	}
 	l.imports = append(l.imports, i)
 }
 
-func (l *layout) table(r *reader) {
-	r.referenceType()
-	least, most := r.limits()
-	l.tables = append(l.tables, table{least: least, most: most})
+func (l *layout) table(r *decode.Reader) {
+	r.ReferenceType()
+	least, most := r.Limits()
+	l.tables = append(l.tables, table{least: int64(least), most: most})
 	total := int64(0)
 	for _, t := range l.tables {
 		total += t.least
 	}
-	if total > maxTableEntries && r.err == nil {
-		r.err = &tooMany{"table entries", total, maxTableEntries}
+	if total > maxTableEntries {
+		r.FailMany("table entries", total, maxTableEntries)
 	}
 }
 
-func (l *layout) memory(r *reader) {
-	l.memoryMin, l.memoryMax = r.limits()
+func (l *layout) memory(r *decode.Reader) {
+	least, most := r.Limits()
+	l.memoryMin, l.memoryMax = int64(least), most
 	l.memories++
 }
 
-func (l *layout) element(r *reader) {
-	flags := r.u32()
+func (l *layout) element(r *decode.Reader) {
+	flags := r.U32()
 	if flags > 7 {
-		r.fail("an element segment of an unknown kind")
+		r.Fail("an element segment of an unknown kind")
 		return
 	}
 	if flags&1 == 0 { // active
 		if flags&2 != 0 {
-			r.u32() // table
+			r.U32() // table
 		}
-		r.constant()
+		constant(r)
 	}
 	switch {
 	case flags&3 == 0:
 	case flags&4 != 0:
-		r.referenceType()
+		r.ReferenceType()
 	default:
-		r.zero() // functions, the only kind
+		r.Zero() // functions, the only kind
 	}
-	items := r.count("items in one element segment", 1, maxElementItems)
-	if l.elementItems += items; l.elementItems > maxElementItems && r.err == nil {
-		r.err = &tooMany{"items in element segments", int64(l.elementItems), maxElementItems}
+	items := r.Count("items in one element segment", 1, maxElementItems)
+	if l.elementItems += items; l.elementItems > maxElementItems {
+		r.FailMany("items in element segments", int64(l.elementItems), maxElementItems)
 		return
 	}
 	for range items {
 		if flags&4 != 0 {
-			r.constant()
+			constant(r)
 		} else {
-			r.u32()
+			r.U32()
 		}
 	}
 }
 
-func (l *layout) dataOf(r *reader) {
-	flags := r.u32()
+func (l *layout) dataOf(r *decode.Reader) {
+	flags := r.U32()
 	if flags > 2 {
-		r.fail("a data segment of an unknown kind")
+		r.Fail("a data segment of an unknown kind")
 		return
 	}
 	if flags == 2 {
-		r.u32() // memory
+		r.U32() // memory
 	}
 	if flags != 1 {
-		r.constant()
+		constant(r)
 	}
-	r.take(int64(r.u32()))
+	r.Take(r.U32())
 }
 
-func (l *layout) custom(name string, r *reader) {
+func (l *layout) custom(name string, r *decode.Reader) {
 	switch name {
 	case "name":
 		l.nameSection(r)
 	case "go:buildid":
 		l.isGo = true
 	}
-	r.pos = len(r.b)
+	r.Pos = len(r.Bytes)
 }
 
 // nameSection reads function names, and checks what else wazero decodes.
-func (l *layout) nameSection(r *reader) {
+func (l *layout) nameSection(r *decode.Reader) {
 	locals := int64(0)
-	for r.left() > 0 && r.err == nil {
-		id := r.byte()
-		in := r.sub(int64(r.u32()))
+	for r.Left() > 0 && r.Err == nil {
+		id := r.Byte()
+		in := r.Sub(r.U32())
 		switch id {
 		case 0:
-			in.name()
+			in.Name(maxNameBytes)
 		case 1:
-			for range in.count("function names", 2, maxFunctions+maxImports) {
-				index, name := in.u32(), in.name()
+			for range in.Count("function names", 2, maxFunctions+maxImports) {
+				index, name := in.U32(), in.Name(maxNameBytes)
 				if len(l.names) < maxFunctions+maxImports {
 					l.names[int(index)] = name
 				}
 			}
 		case 2:
-			for range in.count("functions with named locals", 2, maxFunctions+maxImports) {
-				in.u32()
-				n := in.count("names of locals", 2, maxLocalNames)
-				if locals += int64(n); locals > maxLocalNames && in.err == nil {
-					in.err = &tooMany{"names of locals", locals, maxLocalNames}
+			for range in.Count("functions with named locals", 2, maxFunctions+maxImports) {
+				in.U32()
+				n := in.Count("names of locals", 2, maxLocalNames)
+				if locals += int64(n); locals > maxLocalNames {
+					in.FailMany("names of locals", locals, maxLocalNames)
 				}
 				for range n {
-					in.u32()
-					in.name()
+					in.U32()
+					in.Name(maxNameBytes)
 				}
 			}
 		default:
-			in.pos = len(in.b)
+			in.Pos = len(in.Bytes)
 		}
-		if in.err == nil && in.left() > 0 {
-			in.fail("more bytes in the name section than it needs")
+		if in.Err == nil && in.Left() > 0 {
+			in.Fail("more bytes in the name section than it needs")
 		}
-		if r.err == nil {
-			r.err = in.err
+		if r.Err == nil {
+			r.Err = in.Err
 		}
 	}
 }

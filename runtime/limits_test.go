@@ -55,11 +55,11 @@ func TestLimits(t *testing.T) {
 			want: "time limit of 20ms reached (option [wasakari] task_timeout, or limits.timeout in the manifest)",
 		},
 		{
-			name: "log lines", guest: "log_flood", limits: runtime.Limits{LogLines: 3},
+			name: "log lines", guest: "log_flood", limits: runtime.Limits{LogLines: 3, CPU: 1e6},
 			want: "warn log limit of 3 lines reached (option [wasakari] log_lines); further lines are dropped",
 		},
 		{
-			name: "log text", guest: "log_flood", limits: runtime.Limits{LogBytes: 3},
+			name: "log text", guest: "log_flood", limits: runtime.Limits{LogBytes: 3, CPU: 1e6},
 			want: "warn log limit of 3 bytes reached (option [wasakari] log_kib); further lines are dropped",
 		},
 	}

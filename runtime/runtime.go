@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -54,6 +56,14 @@ type Config struct {
 	// MaybeCompile. Systems other than Linux, whose limits of processes are not
 	// enough, do so in any case.
 	CompileInProcess bool
+
+	// Compiler is the file of the program to start as the compiler, one that
+	// calls MaybeCompile; it stays as it is while the Runtime is open. What it
+	// leaves in the cache is machine code that this process runs, and its file is
+	// part of the cache's keys: no configuration may name it. It is for tests,
+	// whose own program may be many times slower.
+	// Defaults to this program, which has called MaybeCompile then.
+	Compiler string
 
 	// Logger receives the runtime's own messages, never those of guests.
 	// Defaults to zap.NewNop.
@@ -113,6 +123,7 @@ type Runtime struct {
 	maxModule int
 	cache     *cache
 	job       compileJob // but for the folder
+	compiler  string     // file of the program
 	inProcess bool
 	queue     *queue
 	compilers chan struct{} // holds a token for each compiler at work
@@ -127,7 +138,7 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.MaxModuleBytes < 0 || cfg.CacheBytes < 0 || cfg.CompileMemory < 0 || cfg.CompileTime < 0 || cfg.Sandboxes < 0 || cfg.AllSandboxes < 0 {
 		return nil, errors.New("runtime: a negative limit of module, cache, compiler or sandboxes")
 	}
-	if canStart && !cfg.CompileInProcess && !hooked.Load() {
+	if canStart && !cfg.CompileInProcess && cfg.Compiler == "" && !hooked.Load() {
 		return nil, errors.New("runtime: modules are compiled by starting this program again: call runtime.MaybeCompile first in main, or TestMain; or set Config.CompileInProcess")
 	}
 	r := &Runtime{
@@ -139,6 +150,7 @@ func New(cfg Config) (*Runtime, error) {
 			Memory:  cmp.Or(cfg.CompileMemory, DefaultCompileMemory),
 			Seconds: int64((cmp.Or(cfg.CompileTime, DefaultCompileTime) + time.Second - 1) / time.Second),
 		},
+		compiler:  ourselves,
 		inProcess: cfg.CompileInProcess || !canStart,
 		queue:     newQueue(cmp.Or(cfg.Sandboxes, DefaultSandboxes), cfg.TenantSandboxes, cmp.Or(cfg.AllSandboxes, DefaultAllSandboxes)),
 		compilers: make(chan struct{}, maxCompilers),
@@ -147,8 +159,21 @@ func New(cfg Config) (*Runtime, error) {
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
+	version := ""
+	if r.inProcess || cfg.Compiler == "" {
+		version = programVersion()
+	} else {
+		file, err := filepath.Abs(cfg.Compiler) // it is started in another folder
+		if err == nil {
+			version, err = compilerVersion(file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("runtime: the compiler: %w", err)
+		}
+		r.compiler = file
+	}
 	var err error
-	if r.cache, err = openCache(cfg.CacheDir, cmp.Or(cfg.CacheBytes, DefaultCacheBytes), r.log); err != nil {
+	if r.cache, err = openCache(cfg.CacheDir, cmp.Or(cfg.CacheBytes, DefaultCacheBytes), version, r.log); err != nil {
 		return nil, err
 	}
 	r.job.Cache = r.cache.dir

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/testcompiler"
 	"github.com/wasakari/wasakari/internal/testwasm"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -49,9 +50,15 @@ func (h *host) Progress(permille int, msg string) {
 	h.progress = append(h.progress, fmt.Sprintf("%d %s", permille, msg))
 }
 
+// quickCompiler is runtime.Config.Compiler for tests that are about modules
+// rather than about the compiler.
+var quickCompiler string
+
 func TestMain(m *testing.M) {
-	runtime.MaybeCompile()
-	os.Exit(m.Run())
+	testcompiler.Main(func(file string) int {
+		quickCompiler = file
+		return m.Run()
+	})
 }
 
 // newRuntime gives a Runtime that is closed with the test. It compiles in

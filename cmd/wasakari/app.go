@@ -29,6 +29,7 @@ type world struct {
 	environ        []string
 	home           string // empty: none
 	root           string // put before /etc where configuration is looked for
+	compiler       string // the program that compiles modules; empty: this one
 }
 
 func (w world) env(name string) string {

@@ -609,6 +609,7 @@ func nothingStarted(t *testing.T, r result, p *place, sim *novasim.Cloud) {
 // TestBadInput: whatever is wrong ends with exit code 2 and a message that
 // says what, where and what to do, and nothing was started.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	for _, tt := range badInputs(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

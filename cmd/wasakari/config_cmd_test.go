@@ -25,6 +25,7 @@ func ticketTask() abi.ManifestTask {
 }
 
 func TestConfigSample(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, map[string]string{
 		"tasks/open_ticket_task.wasm": string(packed(t, guest("noop"), ticketTask())),
 		"tasks/notes.txt":             "no module",
@@ -112,6 +113,7 @@ func showDoc(t *testing.T, r result) showDocument {
 }
 
 func TestConfigShow(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, map[string]string{
 		"tasks/open_ticket_task.wasm": string(packed(t, guest("noop"), ticketTask())),
 		"root/etc/masakari/masakari.conf": "[DEFAULT]\nverify_interval = 2\nwait_period_after_power_on = 60\nos_privileged_user_password = hunter2\nlog_dir = /log\ndebgu = 1\n" +
@@ -199,6 +201,7 @@ func TestConfigShow(t *testing.T) {
 }
 
 func TestConfigMistakes(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, map[string]string{
 		"bare/a.wasm": "\x00asm\x01\x00\x00\x00", "text/b.wasm": "text",
 		"tasks/open_ticket_task.wasm": string(packed(t, guest("noop"), ticketTask())),

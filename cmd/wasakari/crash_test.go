@@ -127,7 +127,7 @@ func (c *crashCloud) start(t *testing.T, state string, args ...string) (output s
 	cmd := exec.CommandContext(t.Context(), exe, args...)
 	cr := c.sim.Credentials()
 	cmd.Env = []string{
-		asProgram + "=1", "HOME=" + state, "XDG_CACHE_HOME=" + sharedCache(t), "PATH=" + os.Getenv("PATH"),
+		asProgram + "=" + compiler, "HOME=" + state, "XDG_CACHE_HOME=" + sharedCache(), "PATH=" + os.Getenv("PATH"),
 		"OS_AUTH_URL=" + c.url, "OS_USERNAME=" + cr.Username, "OS_PASSWORD=" + cr.Password, "OS_PROJECT_NAME=" + cr.ProjectName,
 		"OS_USER_DOMAIN_NAME=" + cr.UserDomainName, "OS_PROJECT_DOMAIN_NAME=" + cr.ProjectDomainName, "OS_REGION_NAME=" + cr.Region,
 	}
@@ -285,6 +285,7 @@ func undisturbed(t *testing.T) (requests int, e end, changes map[string]int) {
 // TestCrash kills the program at its n-th request to Nova and resumes it: for
 // every n with WASAKARI_CRASH_EVERY=1 (make crash), else for a few.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	requests, want, changes := undisturbed(t)
 	for _, s := range want.servers {
 		if !strings.HasSuffix(s, "evacuated 1 times") || !strings.Contains(s, " moved ") {

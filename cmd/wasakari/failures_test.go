@@ -23,6 +23,7 @@ acme = nova.server_list
 // was, the tasks after it do not run, and the process lives on: all of this
 // happens in one.
 func TestFailures(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		guest string

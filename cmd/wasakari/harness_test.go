@@ -85,7 +85,8 @@ func (p *place) run(ctx context.Context, t *testing.T, args ...string) result {
 	}
 	w := world{
 		stdout: tee{&stdout, p.stdout}, stderr: &stderr, home: filepath.Join(p.dir, "home"), root: filepath.Join(p.dir, "root"),
-		environ: append(slices.Clone(p.environ), "XDG_CACHE_HOME="+sharedCache(t)),
+		compiler: compiler,
+		environ:  append(slices.Clone(p.environ), "XDG_CACHE_HOME="+sharedCache()),
 	}
 	for i := range w.environ {
 		w.environ[i] = strings.ReplaceAll(w.environ[i], "DIR", p.dir)

@@ -17,6 +17,7 @@ import (
 
 // A pipe in the place of a file is refused: to open one waits for a writer.
 func TestPipes(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, map[string]string{"task.yaml": "", "tasks/README": "", "scenarios/README": "", "mod.wasm": string(guest("noop"))})
 	for _, name := range []string{"tasks/x.wasm", "pipe"} {
 		if err := unix.Mkfifo(filepath.Join(p.dir, name), 0o600); err != nil {
@@ -42,6 +43,7 @@ func TestPipes(t *testing.T) {
 // A manifest of a few hundred bytes that stands for gigabytes, or that a reader
 // recurses into.
 func TestPackBombs(t *testing.T) {
+	t.Parallel()
 	var bomb strings.Builder
 	bomb.WriteString("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n")
 	for i := range 9 {
@@ -66,6 +68,7 @@ const nasty = "a\x1b[2J\u009b2J\x7f\u202eb\U000e0001"
 
 // Names that a cloud gives to servers reach no terminal as they are.
 func TestNastyNames(t *testing.T) {
+	t.Parallel()
 	name, err := json.Marshal(nasty)
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +107,7 @@ func escaped(text string) string {
 
 // What a stranger's module says of itself reaches no terminal as it is.
 func TestInspectNasty(t *testing.T) {
+	t.Parallel()
 	m := packed(t, guest("noop"), abi.ManifestTask{Key: "x", Summary: "turned \u202e around"})
 	p := newPlace(t, map[string]string{"x.wasm": string(m)})
 	for _, output := range []string{"text", "json"} {
@@ -117,6 +121,7 @@ func TestInspectNasty(t *testing.T) {
 // Passwords and the options of tasks that are secret stand in no log, no
 // journal and no document, even of a run that fails.
 func TestSecretsStay(t *testing.T) {
+	t.Parallel()
 	sim, environ := startCloud(t, quickCloud, novasim.Options{})
 	cr := sim.Credentials()
 	task := abi.ManifestTask{Key: "x", Options: []abi.ManifestOption{{Group: "acme", Name: "token", Type: "string", Secret: true, Required: true}}}
@@ -157,6 +162,7 @@ func TestSecretsStay(t *testing.T) {
 
 // The standard tasks' library cannot be taken by another module.
 func TestStandardLibrary(t *testing.T) {
+	t.Parallel()
 	wasm, err := abi.AppendManifest(guest("noop"), &abi.Manifest{ABI: 1, Library: "wasakari-standard", Version: "1.0.0", Tasks: []abi.ManifestTask{{Key: "x"}}})
 	if err != nil {
 		t.Fatal(err)

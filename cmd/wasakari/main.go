@@ -20,6 +20,13 @@ var version = "0.1.0-dev"
 
 func main() {
 	runtime.MaybeCompile()
+	home, _ := os.UserHomeDir() // without one, nothing is looked for there
+	os.Exit(interruptible(world{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home}))
+}
+
+// interruptible runs the command line of this process until signals end it, and
+// returns its exit code.
+func interruptible(w world) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -35,8 +42,5 @@ func main() {
 		fmt.Fprint(os.Stderr, "\nwasakari: stopped at once; locks of the run may be left on servers: wasakari run --resume takes them off\n")
 		os.Exit(exitInterrupted)
 	}()
-	home, _ := os.UserHomeDir() // without one, nothing is looked for there
-	os.Exit(execute(ctx, os.Args[1:], world{
-		stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home,
-	}))
+	return execute(ctx, os.Args[1:], w)
 }

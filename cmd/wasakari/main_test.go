@@ -3,45 +3,57 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
+	"github.com/wasakari/wasakari/internal/testcompiler"
 	"github.com/wasakari/wasakari/runtime"
 )
 
 // asProgram makes the test binary run as the program: tests that kill it need
-// a process of its own.
+// a process of its own. Its value is world.compiler.
 const asProgram = "WASAKARI_TEST_AS_PROGRAM"
+
+// compiler is world.compiler for all tests.
+var compiler string
 
 func TestMain(m *testing.M) {
 	runtime.MaybeCompile()
-	if os.Getenv(asProgram) != "" {
+	if compiler, ok := os.LookupEnv(asProgram); ok {
 		_ = os.Unsetenv(asProgram)
-		main()
-		return
+		home, _ := os.UserHomeDir()
+		os.Exit(interruptible(world{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), home: home, compiler: compiler}))
 	}
-	code := m.Run()
-	for _, dir := range leftovers {
-		_ = os.RemoveAll(dir)
-	}
-	os.Exit(code)
+	testcompiler.Main(func(file string) int {
+		var err error
+		if scratch, err = os.MkdirTemp("", "wasakari-test"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(scratch) //nolint:errcheck // among the temporary files
+		compiler = file
+		// Half of what these tests do is to wait. -parallel overrides it.
+		if err := flag.Set("test.parallel", strconv.Itoa(2*goruntime.GOMAXPROCS(0))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	})
 }
 
-// leftovers are folders that outlive the tests that made them.
-var (
-	leftovers   []string
-	leftoversMu sync.Mutex
-)
+// scratch is a folder for what all tests share.
+var scratch string
 
-func leftover(dir string) {
-	leftoversMu.Lock()
-	defer leftoversMu.Unlock()
-	leftovers = append(leftovers, dir)
-}
+// sharedCache is the user's folder for caches, of all tests.
+func sharedCache() string { return filepath.Join(scratch, "cache") }
 
 // result is what a command line did.
 type result struct {
@@ -59,26 +71,13 @@ func wasakari(t *testing.T, environ []string, args ...string) result {
 func wasakariContext(ctx context.Context, t *testing.T, environ []string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	w := world{stdout: &stdout, stderr: &stderr, home: t.TempDir(), environ: append(slices.Clone(environ), "XDG_CACHE_HOME="+sharedCache(t))}
+	w := world{
+		stdout: &stdout, stderr: &stderr, home: t.TempDir(), compiler: compiler,
+		environ: append(slices.Clone(environ), "XDG_CACHE_HOME="+sharedCache()),
+	}
 	code := execute(ctx, args, w)
 	return result{code, stdout.String(), stderr.String()}
 }
-
-var sharedCache = func() func(t *testing.T) string {
-	var once sync.Once
-	var dir string
-	return func(t *testing.T) string {
-		t.Helper()
-		once.Do(func() {
-			var err error
-			if dir, err = os.MkdirTemp("", "wasakari-test-cache"); err != nil {
-				t.Fatal(err)
-			}
-			leftover(dir)
-		})
-		return dir
-	}
-}()
 
 // exampleTasks builds the example modules once and returns their folder.
 var exampleTasks = func() func(t *testing.T) string {
@@ -87,11 +86,10 @@ var exampleTasks = func() func(t *testing.T) string {
 	return func(t *testing.T) string {
 		t.Helper()
 		once.Do(func() {
-			var err error
-			if dir, err = os.MkdirTemp("", "wasakari-test-tasks"); err != nil {
+			dir = filepath.Join(scratch, "tasks")
+			if err := os.Mkdir(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			leftover(dir)
 			buildExample(t, dir, "guide-library/go", "custom_pre_task")
 			buildExample(t, dir, "no_op/go", "my_noop_task")
 		})

@@ -189,6 +189,7 @@ func noRoom(match string) string {
 // TestRun runs the flows of a configuration without any, on the simulated
 // cloud.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	const (
 		down    = "disable_compute_service_task"
 		prepare = "prepare_HA_enabled_instances_task"

@@ -204,7 +204,10 @@ func TestSecretsAreNotInTheGuest(t *testing.T) {
 // between it and its host.
 func (p *place) lookOn(t *testing.T, key string) *onlooker {
 	t.Helper()
-	w := world{stdout: io.Discard, stderr: io.Discard, home: filepath.Join(p.dir, "home"), root: filepath.Join(p.dir, "root"), environ: append(slices.Clone(p.environ), "XDG_CACHE_HOME="+sharedCache(t))}
+	w := world{
+		stdout: io.Discard, stderr: io.Discard, home: filepath.Join(p.dir, "home"), root: filepath.Join(p.dir, "root"), compiler: compiler,
+		environ: append(slices.Clone(p.environ), "XDG_CACHE_HOME="+sharedCache()),
+	}
 	s := settings{configFiles: []string{filepath.Join(p.dir, "conf")}, taskDirs: []string{filepath.Join(p.dir, "tasks")}, logLevel: "warn"}
 	l, err := s.load(t.Context(), w, nil)
 	if err != nil {

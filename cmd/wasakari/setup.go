@@ -177,7 +177,9 @@ func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime,
 	if err != nil {
 		return nil, usagef("cache folder: %w; name another with --cache-dir", err)
 	}
-	rt, err := runtime.New(runtimeConfig(cfg, dir, log))
+	rc := runtimeConfig(cfg, dir, log)
+	rc.Compiler = w.compiler
+	rt, err := runtime.New(rc)
 	if err != nil {
 		return nil, usagef("%w; name another with --cache-dir", err)
 	}

@@ -27,7 +27,7 @@ func (p *place) process(ctx context.Context, t *testing.T, args ...string) *exec
 	}
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Env = append([]string{
-		asProgram + "=1", "HOME=" + p.dir + "/home", "XDG_CACHE_HOME=" + sharedCache(t), "PATH=" + os.Getenv("PATH"),
+		asProgram + "=" + compiler, "HOME=" + p.dir + "/home", "XDG_CACHE_HOME=" + sharedCache(), "PATH=" + os.Getenv("PATH"),
 	}, p.environ...)
 	return cmd
 }

@@ -377,9 +377,11 @@ func admissible(ctx context.Context, w world, source string, wasm []byte) error 
 	if err != nil {
 		return err
 	}
-	rt, err := runtime.New(runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead})
+	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler}
+	rt, err := runtime.New(cfg)
 	if err != nil && dir != "" { // a folder that is no good keeps nobody from packing
-		rt, err = runtime.New(runtime.Config{MaxModuleBytes: maxModuleRead})
+		cfg.CacheDir = ""
+		rt, err = runtime.New(cfg)
 	}
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 // TestInspectLimits: what holds for a task is what it asks for, within the
 // operator's ceilings.
 func TestInspectLimits(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	manifest, module, conf := filepath.Join(dir, "task.yaml"), filepath.Join(dir, "x.wasm"), filepath.Join(dir, "conf")
 	write := func(name, text string) {
@@ -102,6 +103,7 @@ func TestNoCacheFolder(t *testing.T) {
 // TestPackKeepsWhatItCompiled: what task pack compiled for its check, the first
 // run finds in the user's cache; where there can be none, it packs all the same.
 func TestPackKeepsWhatItCompiled(t *testing.T) {
+	t.Parallel()
 	const manifest = "abi: 1\nlibrary: acme\nversion: 1.0.0\nsummary: s\ntasks:\n  - {key: x, summary: s}\n"
 	for name, tt := range map[string]struct {
 		file string // where the cache would be
@@ -129,6 +131,7 @@ func TestPackKeepsWhatItCompiled(t *testing.T) {
 // for, whatever their manifest and [wasakari] say, and the task that runs into
 // it is told which line that is.
 func TestLimitLines(t *testing.T) {
+	t.Parallel()
 	large := abi.ManifestTask{Limits: abi.ManifestLimits{MemoryMiB: 200}} // memory_minimum starts with 128 MiB
 	asks, kv := asking(t, "task.input {}"), asking(t, `kv.put {"scope":"library","name":"n","value":"`+strings.Repeat("v", 3000)+`"}`)
 	tests := []struct {
@@ -180,6 +183,7 @@ func TestLimitLines(t *testing.T) {
 // TestLimitLinesOfTenant: a line for all libraries of a tenant holds for its
 // modules, and not for those of others.
 func TestLimitLinesOfTenant(t *testing.T) {
+	t.Parallel()
 	_, environ := startCloud(t, twoTenants, novasim.Options{})
 	p := newPlace(t, nil)
 	p.environ = environ
@@ -203,6 +207,7 @@ func TestLimitLinesOfTenant(t *testing.T) {
 
 // TestLimitsIdle: a line for a library that is not there is told.
 func TestLimitsIdle(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, map[string]string{
 		"conf":         instanceConf + "[limits]\nacne = tickets=1\nacme/y = tickets=1\nacme = tickets=1\nacme/x = tickets=2\n@p1 = tickets=1\nwasakari-standard = memory_mib=128\n",
 		"tasks/x.wasm": string(packed(t, guest("noop"), abi.ManifestTask{Key: "x"})),

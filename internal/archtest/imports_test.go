@@ -30,6 +30,7 @@ var may = map[string][]string{
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
 	"internal/testwasm":      {"abi"},
+	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
 	"internal/archtest":      {},
 	"sdk/conformance":        {},

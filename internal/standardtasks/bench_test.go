@@ -18,6 +18,7 @@ import (
 	"github.com/wasakari/wasakari/hostfuncs"
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/internal/standardtasks"
+	"github.com/wasakari/wasakari/internal/testcompiler"
 	"github.com/wasakari/wasakari/novasim"
 	"github.com/wasakari/wasakari/openstack"
 	"github.com/wasakari/wasakari/recovery"
@@ -27,9 +28,8 @@ import (
 var module *runtime.Module
 
 func TestMain(m *testing.M) {
-	runtime.MaybeCompile()
-	os.Exit(func() int {
-		rt, err := runtime.New(runtime.Config{})
+	testcompiler.Main(func(compiler string) int {
+		rt, err := runtime.New(runtime.Config{Compiler: compiler})
 		if err == nil {
 			module, err = rt.Admit(context.Background(), "built in", standardtasks.Module())
 		}
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		return code
-	}())
+	})
 }
 
 // bench runs the standard tasks as wasm on a simulated cloud.

@@ -2,6 +2,8 @@ package meter
 
 import (
 	"math"
+
+	"github.com/wasakari/wasakari/runtime/internal/decode"
 )
 
 // function is what analysis finds in a function of the module's own.
@@ -72,22 +74,22 @@ type control struct {
 }
 
 // localsOf reads the head of a function's code and counts its locals.
-func (m *module) localsOf(i int, r *reader) (locals int, wide bool) {
+func (m *module) localsOf(i int, r *decode.Reader) (locals int, wide bool) {
 	t := m.types[m.functions[m.importedFunctions+i]]
 	params := m.bytes(t.params)
 	total := int64(len(params))
 	for _, p := range params {
 		wide = wide || p == typeV128
 	}
-	for range r.count(2) {
-		total += int64(r.u32())
-		wide = r.valueType() == typeV128 || wide
-		if r.err != nil {
+	for range r.Count("groups of locals", 2, decode.Unbounded) {
+		total += int64(r.U32())
+		wide = r.ValueType() == typeV128 || wide
+		if r.Err != nil {
 			break
 		}
 	}
 	if total > maxLocals {
-		r.fail("too many locals")
+		r.Fail("too many locals")
 	}
 	return int(total), wide
 }
@@ -95,9 +97,9 @@ func (m *module) localsOf(i int, r *reader) (locals int, wide bool) {
 // maxLocals is what WebAssembly engines take at most, less what is added.
 const maxLocals = 49_000
 
-func (m *module) body(i int) *reader {
+func (m *module) body(i int) *decode.Reader {
 	b := m.bodies[i]
-	return &reader{b: m.wasm[b.start:b.end], base: int(b.start)}
+	return &decode.Reader{Bytes: m.wasm[b.start:b.end], Base: int(b.start)}
 }
 
 // analyse reads the code of all functions and checks every index in it.
@@ -120,72 +122,73 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 	f := &a.functions[n]
 	f.callsFrom = uint32(len(a.calls))
 	results := m.arity(m.functions[m.importedFunctions+n]).results
-	stack = append(stack[:0], control{op: opBlock, types: arity{results: results}})
+	stack = append(stack[:0], control{op: decode.OpBlock, types: arity{results: results}})
 	height, highest, dead := 0, 0, false
 	work := int64(0)
-	var i, before instr
-	for r.err == nil && len(stack) > 0 {
+	var i, before decode.Instruction
+	for r.Err == nil && len(stack) > 0 {
 		before = i
 		m.next(r, locals, &i)
-		if r.err != nil {
+		if r.Err != nil {
 			break
 		}
 		top := &stack[len(stack)-1]
-		fact := factsOf(i.op)
+		fact := factsOf(i.Op)
 		if !dead {
 			work += int64(fact.cost)
 			height += int(fact.grows)
 		}
-		wide = wide || i.op>>8 == 0xfd
-		switch i.op {
-		case opBlock, opLoop, opIf:
-			stack = append(stack, control{op: byte(i.op), dead: dead, height: height - i.block.params, types: i.block})
-			if i.op == opLoop && !dead {
+		wide = wide || i.Op>>8 == 0xfd
+		switch i.Op {
+		case decode.OpBlock, decode.OpLoop, decode.OpIf:
+			block := m.blockArity(&i)
+			stack = append(stack, control{op: byte(i.Op), dead: dead, height: height - block.params, types: block})
+			if i.Op == decode.OpLoop && !dead {
 				f.loops = true
 				f.jumps++
 				work += costLoop
 			}
-		case opElse:
-			if top.op != opIf || !dead && height != top.height+top.types.results {
-				r.fail("an else out of place")
+		case decode.OpElse:
+			if top.op != decode.OpIf || !dead && height != top.height+top.types.results {
+				r.Fail("an else out of place")
 			}
-			top.op = opElse
+			top.op = decode.OpElse
 			f.jumps++
 			height, dead = top.height+top.types.params, top.dead
-		case opEnd:
+		case decode.OpEnd:
 			if !dead && height != top.height+top.types.results {
-				r.fail("a block does not end with its results")
+				r.Fail("a block does not end with its results")
 			}
 			height, dead = top.height+top.types.results, top.dead
-			if top.op == opLoop && !top.dead && !top.called {
+			if top.op == decode.OpLoop && !top.dead && !top.called {
 				f.quiet = true
 			}
 			if len(stack) > 1 && top.called {
 				stack[len(stack)-2].called = true
 			}
 			stack = stack[:len(stack)-1]
-		case opBr, opBrIf:
-			if int64(i.x) >= int64(len(stack)) {
-				r.fail("a branch to no label")
+		case decode.OpBr, decode.OpBrIf:
+			if int64(i.X) >= int64(len(stack)) {
+				r.Fail("a branch to no label")
 			}
 			f.jumps++
-		case opBrTable:
-			labels := &reader{b: r.b[:i.end], pos: i.at + 1, base: r.base}
-			for range labels.u32() + 1 {
-				labels.index(len(stack), "label")
-				if labels.err != nil {
+		case decode.OpBrTable:
+			labels := r.Branches(&i)
+			for range i.Targets + 1 {
+				labels.Index(len(stack), "label")
+				if labels.Err != nil {
 					break
 				}
 			}
-			r.err = labels.err
-		case opCall, opCallIndirect:
+			r.Err = labels.Err
+		case decode.OpCall, decode.OpCallIndirect:
 			if dead {
 				break
 			}
-			typ := i.x
-			if i.op == opCall {
-				typ = m.functions[i.x]
-				if own := int(i.x) - m.importedFunctions; own >= 0 {
+			typ := i.X
+			if i.Op == decode.OpCall {
+				typ = m.functions[i.X]
+				if own := int(i.X) - m.importedFunctions; own >= 0 {
 					a.calls = append(a.calls, uint32(own))
 				} else {
 					work += costImport - costCall
@@ -197,42 +200,42 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 			height += t.results - t.params
 			highest = max(highest, height+t.params) // what is passed is there until it is taken
 			// What is called before giving up is not on anybody's way.
-			if r.left() == 0 || r.b[r.pos] != opUnreachable {
+			if r.Left() == 0 || r.Bytes[r.Pos] != decode.OpUnreachable {
 				top.called = true
 			}
 			f.sites++
-		case opRefFunc:
-			m.referenced = append(m.referenced, i.x)
-		case opMemoryInit, opDataDrop:
+		case decode.OpRefFunc:
+			m.referenced = append(m.referenced, i.X)
+		case decode.OpMemoryInit, decode.OpDataDrop:
 			m.usesData = true
-		case opTableGrow:
-			if own := int(i.x) - m.importedTables; own >= 0 {
+		case decode.OpTableGrow:
+			if own := int(i.X) - m.importedTables; own >= 0 {
 				m.tables[own].growsHere = true
 			}
 		}
-		if !dead && helped(i.op) {
+		if !dead && helped(i.Op) {
 			small, constant := sizeOf(&i, &before)
 			if constant {
 				work += small
 			} else {
 				f.helpers = true
 				// Most of what is filled or copied is small.
-				f.copies = f.copies || i.op == opMemoryCopy || i.op == opMemoryFill
+				f.copies = f.copies || i.Op == decode.OpMemoryCopy || i.Op == decode.OpMemoryFill
 				if !f.copies {
 					stack[len(stack)-1].called = true
 				}
 			}
 		}
 		if height < 0 && !dead {
-			r.fail("an operand that is not there")
+			r.Fail("an operand that is not there")
 		}
 		highest = max(highest, height)
-		if ends(i.op) {
+		if ends(i.Op) {
 			dead = true
 		}
 	}
-	if r.err == nil && r.left() > 0 {
-		r.fail("code after the end of a function")
+	if r.Err == nil && r.Left() > 0 {
+		r.Fail("code after the end of a function")
 	}
 	f.callsTo = uint32(len(a.calls))
 	f.work = min(work, maxWork)
@@ -241,30 +244,30 @@ func (m *module) analyseFunction(a *analysis, n int, stack []control) ([]control
 		slot = frameVector
 	}
 	f.frame = frameHead + slot*int64(locals+highest)
-	return stack, r.err
+	return stack, r.Err
 }
 
 // ends reports whether nothing runs after an instruction.
 func ends(op uint16) bool {
-	return op == opUnreachable || op == opBr || op == opBrTable || op == opReturn
+	return op == decode.OpUnreachable || op == decode.OpBr || op == decode.OpBrTable || op == decode.OpReturn
 }
 
 // sizeOf gives the units of filling or copying as much as the instruction
 // before says, when that is a constant and little.
-func sizeOf(i, before *instr) (units int64, constant bool) {
-	if i.op != opMemoryFill && i.op != opMemoryCopy {
+func sizeOf(i, before *decode.Instruction) (units int64, constant bool) {
+	if i.Op != decode.OpMemoryFill && i.Op != decode.OpMemoryCopy {
 		return 0, false
 	}
-	if before.op != opI32Const || before.end != i.at || before.x > small {
+	if before.Op != decode.OpI32Const || before.End != i.At || before.X > small {
 		return 0, false
 	}
-	return int64(before.x / bytesPerUnit), true
+	return int64(before.X / bytesPerUnit), true
 }
 
 // helped reports whether an instruction is replaced by a helper.
 func helped(op uint16) bool {
 	switch op {
-	case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
+	case decode.OpMemoryInit, decode.OpMemoryCopy, decode.OpMemoryFill, decode.OpTableInit, decode.OpTableCopy, decode.OpTableGrow, decode.OpTableFill:
 		return true
 	}
 	return false
@@ -444,9 +447,9 @@ const maxMerged = 20
 func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]charge, []control) {
 	r := m.body(n)
 	locals, _ := m.localsOf(n, r)
-	list = append(list[:0], charge{at: r.pos, into: -1})
+	list = append(list[:0], charge{at: r.Pos, into: -1})
 	now := 0
-	stack = append(stack[:0], control{op: opBlock})
+	stack = append(stack[:0], control{op: decode.OpBlock})
 	dead := false
 	root := func(s int) int {
 		for list[s].gone {
@@ -470,77 +473,77 @@ func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]
 		list = append(list, charge{at: at, into: into, loop: loop})
 		now = len(list) - 1
 	}
-	var i, previous instr
-	for r.err == nil && len(stack) > 0 {
+	var i, previous decode.Instruction
+	for r.Err == nil && len(stack) > 0 {
 		previous = i
 		m.next(r, locals, &i)
-		if r.err != nil {
+		if r.Err != nil {
 			break
 		}
 		top := &stack[len(stack)-1]
 		if !dead {
-			list[now].cost += int64(factsOf(i.op).cost)
+			list[now].cost += int64(factsOf(i.Op).cost)
 			if small, constant := sizeOf(&i, &previous); constant {
 				list[now].cost += small
 			}
 		}
-		switch i.op {
-		case opBlock, opLoop, opIf:
-			stack = append(stack, control{op: byte(i.op), dead: dead, segment: now})
+		switch i.Op {
+		case decode.OpBlock, decode.OpLoop, decode.OpIf:
+			stack = append(stack, control{op: byte(i.Op), dead: dead, segment: now})
 			if dead {
 				break
 			}
-			switch before := now; i.op {
-			case opLoop:
+			switch before := now; i.Op {
+			case decode.OpLoop:
 				finish()
-				begin(i.end, -1, true)
+				begin(i.End, -1, true)
 				list[now].cost = costLoop
-			case opIf:
+			case decode.OpIf:
 				finish()
-				begin(i.end, before, false)
+				begin(i.End, before, false)
 			}
-		case opElse:
+		case decode.OpElse:
 			dead = top.dead
 			if !dead {
 				finish()
-				begin(i.end, top.segment, false)
+				begin(i.End, top.segment, false)
 			}
-		case opEnd:
+		case decode.OpEnd:
 			wasDead := dead
 			dead = top.dead
 			// A block without branches to it goes on as it was.
-			if !dead && (top.op != opBlock || top.called || wasDead) {
+			if !dead && (top.op != decode.OpBlock || top.called || wasDead) {
 				finish()
-				begin(i.end, top.segment, false)
+				begin(i.End, top.segment, false)
 			}
 			stack = stack[:len(stack)-1]
-		case opBr:
+		case decode.OpBr:
 			if !dead {
-				stack[len(stack)-1-int(i.x)].called = true
+				stack[len(stack)-1-int(i.X)].called = true
 			}
-		case opBrTable:
+		case decode.OpBrTable:
 			if !dead {
-				labels := &reader{b: r.b[:i.end], pos: i.at + 1, base: r.base}
-				for range labels.u32() + 1 {
-					if x := int(labels.u32()); x < len(stack) {
+				labels := r.Branches(&i)
+				for range i.Targets + 1 {
+					if x := int(labels.U32()); x < len(stack) {
 						stack[len(stack)-1-x].called = true
 					}
 				}
 			}
-		case opBrIf:
+		case decode.OpBrIf:
 			if dead {
 				break
 			}
-			to := &stack[len(stack)-1-int(i.x)]
+			to := &stack[len(stack)-1-int(i.X)]
 			to.called = true
 			before := now
 			finish()
-			begin(i.end, before, false)
-		case opCall:
+			begin(i.End, before, false)
+		case decode.OpCall:
 			if dead {
 				break
 			}
-			if own := int(i.x) - m.importedFunctions; own < 0 {
+			if own := int(i.X) - m.importedFunctions; own < 0 {
 				list[now].cost += costImport - costCall
 				list[now].calls = true
 			} else if f := &a.functions[own]; f.tiny() {
@@ -549,13 +552,13 @@ func (m *module) charges(a *analysis, n int, list []charge, stack []control) ([]
 				list[now].calls = true
 			}
 		}
-		if ends(i.op) {
+		if ends(i.Op) {
 			dead = true
 		}
 		if !dead && list[now].cost > maxCharge {
 			before := now
 			finish()
-			begin(i.end, before, false)
+			begin(i.End, before, false)
 		}
 	}
 	finish()

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+
+	"github.com/wasakari/wasakari/runtime/internal/decode"
 )
 
 // maxGap is how many zeros may stand between two data segments that become
@@ -22,21 +24,21 @@ func (m *module) mergeData() {
 	if s == nil || m.usesData || m.memoryImported || !m.memory || m.importedTables > 0 {
 		return
 	}
-	r := &reader{b: s.b, base: s.base}
-	n := r.count(2)
+	r := &decode.Reader{Bytes: s.Bytes, Base: s.Base}
+	n := r.Count("data segments", 2, decode.Unbounded)
 	size := uint64(m.memoryMin) << 16
 	var list []segment
-	rest := r.pos
+	rest := r.Pos
 	for range n {
 		d := m.data(r)
-		if r.err != nil || !d.active {
+		if r.Err != nil || !d.active {
 			return
 		}
 		if uint64(d.offset)+uint64(len(d.content)) > size {
 			break
 		}
 		list = append(list, d)
-		rest = r.pos
+		rest = r.Pos
 	}
 	left := n - len(list)
 	merged, count := merge(list)
@@ -45,10 +47,10 @@ func (m *module) mergeData() {
 	}
 	content := binary.AppendUvarint(nil, uint64(count+left))
 	content = append(content, merged...)
-	content = append(content, s.b[rest:]...)
-	m.section[sectionData] = &reader{b: content}
+	content = append(content, s.Bytes[rest:]...)
+	m.section[sectionData] = &decode.Reader{Bytes: content}
 	if m.dataCount >= 0 {
-		m.section[sectionDataCount] = &reader{b: binary.AppendUvarint(nil, uint64(count+left))}
+		m.section[sectionDataCount] = &decode.Reader{Bytes: binary.AppendUvarint(nil, uint64(count+left))}
 	}
 }
 
@@ -84,7 +86,7 @@ func merge(list []segment) (out []byte, count int) {
 		var c code
 		c.op(0)
 		c.i32(int64(int32(from)))
-		c.op(opEnd)
+		c.op(decode.OpEnd)
 		c.u32(uint32(len(bytes)))
 		out = append(append(out, c...), bytes...)
 		count++

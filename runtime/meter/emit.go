@@ -2,6 +2,8 @@ package meter
 
 import (
 	"encoding/binary"
+
+	"github.com/wasakari/wasakari/runtime/internal/decode"
 )
 
 // hiddenImports is how many functions are imported besides.
@@ -73,17 +75,17 @@ type writer struct {
 // get leaves the units that are left.
 func (w *writer) get() {
 	if w.local {
-		w.c.with(opLocalGet, w.counter)
+		w.c.with(decode.OpLocalGet, w.counter)
 	} else {
-		w.c.with(opGlobalGet, w.fuel)
+		w.c.with(decode.OpGlobalGet, w.fuel)
 	}
 }
 
 func (w *writer) set() {
 	if w.local {
-		w.c.with(opLocalSet, w.counter)
+		w.c.with(decode.OpLocalSet, w.counter)
 	} else {
-		w.c.with(opGlobalSet, w.fuel)
+		w.c.with(decode.OpGlobalSet, w.fuel)
 	}
 }
 
@@ -91,13 +93,13 @@ func (w *writer) set() {
 func (w *writer) store() {
 	if w.local {
 		w.get()
-		w.c.with(opGlobalSet, w.fuel)
+		w.c.with(decode.OpGlobalSet, w.fuel)
 	}
 }
 
 func (w *writer) load() {
 	if w.local {
-		w.c.with(opGlobalGet, w.fuel)
+		w.c.with(decode.OpGlobalGet, w.fuel)
 		w.set()
 	}
 }
@@ -114,17 +116,17 @@ func (w *writer) spend(units int64) {
 func (w *writer) need(units int64) {
 	w.get()
 	w.c.i64(units)
-	w.c.op(opI64LtS, opIf, typeEmpty)
+	w.c.op(opI64LtS, decode.OpIf, decode.BlockEmpty)
 	w.store()
 	w.c.i64(units)
-	w.c.with(opCall, w.helper(helperRefill))
+	w.c.with(decode.OpCall, w.helper(helperRefill))
 	w.load()
-	w.c.op(opEnd)
+	w.c.op(decode.OpEnd)
 }
 
 // begin writes what comes before the first instruction.
 func (w *writer) begin(units int64) {
-	w.c.with(opGlobalGet, w.fuel)
+	w.c.with(decode.OpGlobalGet, w.fuel)
 	w.c.i64(units)
 	w.c.op(opI64Sub)
 	w.set()
@@ -134,29 +136,29 @@ func (w *writer) begin(units int64) {
 		}
 		return
 	}
-	w.c.with(opGlobalGet, w.stack)
+	w.c.with(decode.OpGlobalGet, w.stack)
 	w.c.i64(w.f.frame)
 	w.c.op(opI64Sub)
-	w.c.with(opGlobalSet, w.stack)
+	w.c.with(decode.OpGlobalSet, w.stack)
 	w.get()
-	w.c.with(opGlobalGet, w.stack)
+	w.c.with(decode.OpGlobalGet, w.stack)
 	w.c.op(opI64Or)
 	w.c.i64(0)
-	w.c.op(opI64LtS, opIf, typeEmpty)
+	w.c.op(opI64LtS, decode.OpIf, decode.BlockEmpty)
 	w.store()
-	w.c.with(opCall, w.helper(helperCheck))
+	w.c.with(decode.OpCall, w.helper(helperCheck))
 	w.load()
-	w.c.op(opEnd)
+	w.c.op(decode.OpEnd)
 }
 
 // finish writes what comes after the last one.
 func (w *writer) finish() {
 	w.store()
 	if w.f.counts {
-		w.c.with(opGlobalGet, w.stack)
+		w.c.with(decode.OpGlobalGet, w.stack)
 		w.c.i64(w.f.frame)
 		w.c.op(opI64Add)
-		w.c.with(opGlobalSet, w.stack)
+		w.c.with(decode.OpGlobalSet, w.stack)
 	}
 }
 
@@ -170,8 +172,8 @@ func (e *emitter) function(n int) error {
 	w := &writer{emitter: e, f: f, c: &e.out, local: f.local(), counter: uint32(locals), operands: uint32(locals)}
 	w.wrapped = !tiny && (w.local || f.counts)
 
-	heads := &reader{b: r.b}
-	groups := heads.u32()
+	heads := &decode.Reader{Bytes: r.Bytes}
+	groups := heads.U32()
 	more := code{}
 	if w.local {
 		more.op(1, typeI64)
@@ -183,7 +185,7 @@ func (e *emitter) function(n int) error {
 		groups++
 	}
 	w.c.u32(groups)
-	w.c.op(r.b[heads.pos:r.pos]...)
+	w.c.op(r.Bytes[heads.Pos:r.Pos]...)
 	w.c.op(more...)
 	e.list = e.list[:0]
 	if !tiny {
@@ -191,7 +193,7 @@ func (e *emitter) function(n int) error {
 		w.begin(e.list[0].cost)
 	}
 	if w.wrapped {
-		w.c.op(opBlock)
+		w.c.op(decode.OpBlock)
 		w.blockType(n)
 	}
 	return w.instructions(r, locals)
@@ -202,7 +204,7 @@ func (w *writer) blockType(n int) {
 	results := w.bytes(w.module.types[w.module.functions[w.importedFunctions+n]].results)
 	switch len(results) {
 	case 0:
-		w.c.op(typeEmpty)
+		w.c.op(decode.BlockEmpty)
 	case 1:
 		w.c.op(results[0])
 	default:
@@ -219,8 +221,8 @@ func (c *code) signedIndex(i uint32) {
 }
 
 // instructions writes the code with charges between.
-func (w *writer) instructions(r *reader, locals int) error {
-	stack := append(w.open[:0], control{op: opBlock})
+func (w *writer) instructions(r *decode.Reader, locals int) error {
+	stack := append(w.open[:0], control{op: decode.OpBlock})
 	defer func() { w.open = stack }()
 	next := 0 // of the charges
 	charged := func(at int) *charge {
@@ -232,29 +234,29 @@ func (w *writer) instructions(r *reader, locals int) error {
 		}
 		return nil
 	}
-	start := r.pos
+	start := r.Pos
 	dead := false
-	var i, before instr
-	for r.err == nil && len(stack) > 0 {
+	var i, before decode.Instruction
+	for r.Err == nil && len(stack) > 0 {
 		before = i
 		w.next(r, locals, &i)
-		if r.err != nil {
+		if r.Err != nil {
 			break
 		}
-		raw := r.b[i.at:i.end]
+		raw := r.Bytes[i.At:i.End]
 		top := &stack[len(stack)-1]
 		label := func(x uint32) uint32 { return uint32(w.depth - stack[len(stack)-1-int(x)].depth) }
-		switch i.op {
-		case opBlock, opIf:
+		switch i.Op {
+		case decode.OpBlock, decode.OpIf:
 			w.c.op(raw...)
 			w.depth++
-			stack = append(stack, control{op: byte(i.op), dead: dead, depth: w.depth})
-		case opLoop:
-			c := charged(i.end)
+			stack = append(stack, control{op: byte(i.Op), dead: dead, depth: w.depth})
+		case decode.OpLoop:
+			c := charged(i.End)
 			if c == nil { // nothing runs here
 				w.c.op(raw...)
 				w.depth++
-				stack = append(stack, control{op: opLoop, dead: dead, depth: w.depth})
+				stack = append(stack, control{op: decode.OpLoop, dead: dead, depth: w.depth})
 				break
 			}
 			// The call of refill is in a loop around, so that the compiler keeps
@@ -263,54 +265,53 @@ func (w *writer) instructions(r *reader, locals int) error {
 			w.need(c.cost)
 			w.c.op(raw...)
 			w.depth += 2
-			stack = append(stack, control{op: opLoop, dead: dead, depth: w.depth, called: true})
+			stack = append(stack, control{op: decode.OpLoop, dead: dead, depth: w.depth, called: true})
 			w.get()
 			w.c.i64(c.cost)
 			w.c.op(opI64LtS)
-			w.c.with(opBrIf, 1)
+			w.c.with(decode.OpBrIf, 1)
 			w.spend(c.cost)
-		case opElse:
+		case decode.OpElse:
 			dead = top.dead
 			w.c.op(raw...)
-		case opEnd:
+		case decode.OpEnd:
 			dead = top.dead
-			w.c.op(opEnd)
+			w.c.op(decode.OpEnd)
 			w.depth--
 			if top.called {
-				w.c.op(opEnd)
+				w.c.op(decode.OpEnd)
 				w.depth--
 			}
 			stack = stack[:len(stack)-1]
-		case opBr, opBrIf:
-			w.c.with(byte(i.op), label(i.x))
-		case opBrTable:
-			labels := &reader{b: raw, pos: 1}
-			n := labels.u32()
-			w.c.with(opBrTable, n)
-			for range n + 1 {
-				w.c.u32(label(labels.u32()))
+		case decode.OpBr, decode.OpBrIf:
+			w.c.with(byte(i.Op), label(i.X))
+		case decode.OpBrTable:
+			labels := r.Branches(&i)
+			w.c.with(decode.OpBrTable, uint32(i.Targets))
+			for range i.Targets + 1 {
+				w.c.u32(label(labels.U32()))
 			}
-		case opReturn:
+		case decode.OpReturn:
 			if w.wrapped {
-				w.c.with(opBr, uint32(w.depth))
+				w.c.with(decode.OpBr, uint32(w.depth))
 			} else {
-				w.c.op(opReturn)
+				w.c.op(decode.OpReturn)
 			}
-		case opCall:
-			own := int(i.x) - w.importedFunctions
+		case decode.OpCall:
+			own := int(i.X) - w.importedFunctions
 			quiet := dead || own >= 0 && w.analysis.functions[own].tiny()
 			if !quiet {
 				w.store()
 			}
-			w.c.with(opCall, w.shift(i.x))
+			w.c.with(decode.OpCall, w.shift(i.X))
 			if !quiet {
 				w.load()
 			}
-		case opCallIndirect:
+		case decode.OpCallIndirect:
 			w.aside(dead, raw)
-		case opRefFunc:
-			w.c.with(opRefFunc, w.shift(i.x))
-		case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableGrow, opTableFill:
+		case decode.OpRefFunc:
+			w.c.with(decode.OpRefFunc, w.shift(i.X))
+		case decode.OpMemoryInit, decode.OpMemoryCopy, decode.OpMemoryFill, decode.OpTableInit, decode.OpTableCopy, decode.OpTableGrow, decode.OpTableFill:
 			if _, constant := sizeOf(&i, &before); dead || constant {
 				w.c.op(raw...)
 			} else {
@@ -319,13 +320,13 @@ func (w *writer) instructions(r *reader, locals int) error {
 		default:
 			w.c.op(raw...)
 		}
-		if ends(i.op) {
+		if ends(i.Op) {
 			dead = true
 		}
-		if i.op == opLoop || i.end == start {
+		if i.Op == decode.OpLoop || i.End == start {
 			continue
 		}
-		if c := charged(i.end); c != nil && c.cost > 0 && len(stack) > 0 {
+		if c := charged(i.End); c != nil && c.cost > 0 && len(stack) > 0 {
 			w.spend(c.cost)
 			if c.cost >= maxPiece {
 				w.need(0)
@@ -334,9 +335,9 @@ func (w *writer) instructions(r *reader, locals int) error {
 	}
 	if w.wrapped {
 		w.finish()
-		w.c.op(opEnd)
+		w.c.op(decode.OpEnd)
 	}
-	return r.err
+	return r.Err
 }
 
 // aside writes an instruction during which others may spend units.
@@ -355,26 +356,26 @@ func (w *writer) aside(dead bool, raw []byte) {
 const small = 1024
 
 // bulk writes an instruction whose work depends on its last operand.
-func (w *writer) bulk(i *instr, raw []byte) {
-	switch i.op {
-	case opMemoryFill:
+func (w *writer) bulk(i *decode.Instruction, raw []byte) {
+	switch i.Op {
+	case decode.OpMemoryFill:
 		w.copy(helperFill, raw)
 		return
-	case opMemoryCopy:
+	case decode.OpMemoryCopy:
 		w.copy(helperCopy, raw)
 		return
 	}
 	w.store()
-	if i.op == opMemoryInit && w.dataSize(i.x) > piece {
-		w.c.with(opCall, w.helperOf(helper{helperInit, i.x}))
+	if i.Op == decode.OpMemoryInit && w.dataSize(i.X) > piece {
+		w.c.with(decode.OpCall, w.helperOf(helper{helperInit, i.X}))
 		w.load()
 		return
 	}
 	which := helperEntries
-	if i.op == opMemoryInit {
+	if i.Op == decode.OpMemoryInit {
 		which = helperBytes
 	}
-	w.c.with(opCall, w.helper(which))
+	w.c.with(decode.OpCall, w.helper(which))
 	w.c.op(raw...)
 	w.load()
 }
@@ -391,29 +392,29 @@ func (m *module) dataSize(segment uint32) uint32 {
 func (w *writer) copy(which int, raw []byte) {
 	to, from, size := w.operands, w.operands+1, w.operands+2
 	operands := func() {
-		w.c.with(opLocalGet, to)
-		w.c.with(opLocalGet, from)
-		w.c.with(opLocalGet, size)
+		w.c.with(decode.OpLocalGet, to)
+		w.c.with(decode.OpLocalGet, from)
+		w.c.with(decode.OpLocalGet, size)
 	}
-	w.c.with(opLocalSet, size)
-	w.c.with(opLocalSet, from)
-	w.c.with(opLocalSet, to)
-	w.c.with(opLocalGet, size)
+	w.c.with(decode.OpLocalSet, size)
+	w.c.with(decode.OpLocalSet, from)
+	w.c.with(decode.OpLocalSet, to)
+	w.c.with(decode.OpLocalGet, size)
 	w.c.i32(small)
-	w.c.op(opI32LeU, opIf, typeEmpty)
+	w.c.op(opI32LeU, decode.OpIf, decode.BlockEmpty)
 	w.get()
-	w.c.with(opLocalGet, size)
+	w.c.with(decode.OpLocalGet, size)
 	w.c.i32(unitShift)
 	w.c.op(opI32ShrU, opI64ExtendU, opI64Sub)
 	w.set()
 	operands()
 	w.c.op(raw...)
-	w.c.op(opElse)
+	w.c.op(decode.OpElse)
 	w.store()
 	operands()
-	w.c.with(opCall, w.helper(which))
+	w.c.with(decode.OpCall, w.helper(which))
 	w.load()
-	w.c.op(opEnd)
+	w.c.op(decode.OpEnd)
 }
 
 // module writes the sections in their order.
@@ -459,7 +460,7 @@ func (e *emitter) write(o Options) ([]byte, error) {
 			content = e.exportSection()
 		case sectionStart:
 			if s := e.again(id); s != nil {
-				content = binary.AppendUvarint(nil, uint64(e.shift(s.u32())))
+				content = binary.AppendUvarint(nil, uint64(e.shift(s.U32())))
 			}
 		case sectionElement:
 			content = e.elementSection()
@@ -467,7 +468,7 @@ func (e *emitter) write(o Options) ([]byte, error) {
 			content = bodies
 		default:
 			if s := e.section[id]; s != nil {
-				content = s.b
+				content = s.Bytes
 			}
 		}
 		if content != nil {
@@ -500,12 +501,12 @@ func (e *emitter) code(most int) ([]byte, error) {
 }
 
 // again gives a reader of a section, nil when there is none.
-func (e *emitter) again(id byte) *reader {
+func (e *emitter) again(id byte) *decode.Reader {
 	s := e.section[id]
 	if s == nil {
 		return nil
 	}
-	return &reader{b: s.b, base: s.base}
+	return &decode.Reader{Bytes: s.Bytes, Base: s.Base}
 }
 
 // vector begins the content of a section to whose entries more are added.
@@ -514,21 +515,21 @@ func (e *emitter) vector(id byte, more int) []byte {
 	if r == nil {
 		return binary.AppendUvarint(nil, uint64(more))
 	}
-	n := r.u32()
-	return append(binary.AppendUvarint(nil, uint64(n)+uint64(more)), r.b[r.pos:]...)
+	n := r.U32()
+	return append(binary.AppendUvarint(nil, uint64(n)+uint64(more)), r.Bytes[r.Pos:]...)
 }
 
 func (e *emitter) globalSection() []byte {
 	var out []byte
 	n := uint32(0)
 	if r := e.again(sectionGlobal); r != nil {
-		for n = r.u32(); r.err == nil && r.left() > 0; {
-			out = append(out, r.byte(), r.byte())
+		for n = r.U32(); r.Err == nil && r.Left() > 0; {
+			out = append(out, r.Byte(), r.Byte())
 			e.constant(r, &out)
 		}
 	}
 	for range 2 {
-		out = append(out, typeI64, 1, opI64Const, 0, opEnd)
+		out = append(out, typeI64, 1, decode.OpI64Const, 0, decode.OpEnd)
 	}
 	return append(binary.AppendUvarint(nil, uint64(n)+2), out...)
 }
@@ -538,14 +539,14 @@ func (e *emitter) exportSection() []byte {
 	if r == nil {
 		return nil
 	}
-	n := r.u32()
+	n := r.U32()
 	out := binary.AppendUvarint(nil, uint64(n))
-	for r.err == nil && r.left() > 0 {
-		from := r.pos
-		r.take(r.u32())
-		kind := r.byte()
-		out = append(out, r.b[from:r.pos]...)
-		index := r.u32()
+	for r.Err == nil && r.Left() > 0 {
+		from := r.Pos
+		r.Take(r.U32())
+		kind := r.Byte()
+		out = append(out, r.Bytes[from:r.Pos]...)
+		index := r.U32()
 		if kind == kindFunction {
 			index = e.shift(index)
 		}
@@ -559,8 +560,8 @@ func (e *emitter) elementSection() []byte {
 	if r == nil {
 		return nil
 	}
-	out := binary.AppendUvarint(nil, uint64(r.u32()))
-	for r.err == nil && r.left() > 0 {
+	out := binary.AppendUvarint(nil, uint64(r.U32()))
+	for r.Err == nil && r.Left() > 0 {
 		e.element(r, &out)
 	}
 	return out
@@ -574,7 +575,7 @@ func (e *emitter) tableSection(entries int) ([]byte, error) {
 		return nil, nil
 	}
 	if entries == 0 {
-		return s.b, nil
+		return s.Bytes, nil
 	}
 	left, growing := int64(entries), int64(0)
 	for _, t := range e.tables {
@@ -608,15 +609,15 @@ func (e *emitter) nameSection() []byte {
 	var moduleName, names []byte
 	count := uint32(0)
 	if e.names != nil {
-		r := &reader{b: e.names.b, pos: e.names.pos}
-		for r.err == nil && r.left() > 0 {
-			from := r.pos
-			id := r.byte()
-			in := r.sub(r.u32())
+		r := &decode.Reader{Bytes: e.names.Bytes, Pos: e.names.Pos}
+		for r.Err == nil && r.Left() > 0 {
+			from := r.Pos
+			id := r.Byte()
+			in := r.Sub(r.U32())
 			switch {
-			case r.err != nil:
+			case r.Err != nil:
 			case id == 0:
-				moduleName = r.b[from:r.pos]
+				moduleName = r.Bytes[from:r.Pos]
 			case id == 1:
 				names, count = e.functionNames(in)
 			}
@@ -634,11 +635,11 @@ func (e *emitter) nameSection() []byte {
 	return appendSection(nil, sectionCustom, content)
 }
 
-func (e *emitter) functionNames(r *reader) (names []byte, count uint32) {
-	for range r.count(2) {
-		index := r.u32()
-		name := r.take(r.u32())
-		if r.err != nil {
+func (e *emitter) functionNames(r *decode.Reader) (names []byte, count uint32) {
+	for range r.Count("function names", 2, decode.Unbounded) {
+		index := r.U32()
+		name := r.Take(r.U32())
+		if r.Err != nil {
 			return nil, 0
 		}
 		if int64(index) >= int64(len(e.module.functions)) {

@@ -1,6 +1,10 @@
 package meter
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/wasakari/wasakari/runtime/internal/decode"
+)
 
 // code is a piece of a function in the making.
 type code []byte
@@ -28,18 +32,18 @@ func (c *code) signed(op byte, v int64) {
 	}
 }
 
-func (c *code) i32(v int64) { c.signed(opI32Const, v) }
+func (c *code) i32(v int64) { c.signed(decode.OpI32Const, v) }
 
-func (c *code) i64(v int64) { c.signed(opI64Const, v) }
+func (c *code) i64(v int64) { c.signed(decode.OpI64Const, v) }
 
 // look calls refill when the counter is below zero.
 func (e *emitter) look(c *code) {
-	c.with(opGlobalGet, e.fuel)
+	c.with(decode.OpGlobalGet, e.fuel)
 	c.i64(0)
-	c.op(opI64LtS, opIf, typeEmpty)
+	c.op(opI64LtS, decode.OpIf, decode.BlockEmpty)
 	c.i64(0)
-	c.with(opCall, e.helper(helperRefill))
-	c.op(opEnd)
+	c.with(decode.OpCall, e.helper(helperRefill))
+	c.op(decode.OpEnd)
 }
 
 // The helpers, in the order of their functions. memory.init has one for each
@@ -108,16 +112,16 @@ func (e *emitter) helperBody(which int, segment uint32) code {
 func (e *emitter) refillBody() code {
 	var c code
 	c.op(0) // no locals
-	c.op(opLoop, typeEmpty)
-	c.with(opCall, e.importRefill())
-	c.with(opGlobalGet, e.fuel)
+	c.op(decode.OpLoop, decode.BlockEmpty)
+	c.with(decode.OpCall, e.importRefill())
+	c.with(decode.OpGlobalGet, e.fuel)
 	c.op(opI64Add)
-	c.with(opGlobalSet, e.fuel)
-	c.with(opGlobalGet, e.fuel)
-	c.with(opLocalGet, 0)
+	c.with(decode.OpGlobalSet, e.fuel)
+	c.with(decode.OpGlobalGet, e.fuel)
+	c.with(decode.OpLocalGet, 0)
 	c.op(opI64LtS)
-	c.with(opBrIf, 0)
-	c.op(opEnd, opEnd)
+	c.with(decode.OpBrIf, 0)
+	c.op(decode.OpEnd, decode.OpEnd)
 	return c
 }
 
@@ -126,40 +130,40 @@ func (e *emitter) refillBody() code {
 func (e *emitter) checkBody() code {
 	var c code
 	c.op(0)
-	c.with(opGlobalGet, e.stack)
+	c.with(decode.OpGlobalGet, e.stack)
 	c.i64(0)
-	c.op(opI64LtS, opIf, typeEmpty)
-	c.op(opLoop, typeEmpty)
-	c.with(opCall, e.importOverflow())
-	c.with(opGlobalGet, e.stack)
+	c.op(opI64LtS, decode.OpIf, decode.BlockEmpty)
+	c.op(decode.OpLoop, decode.BlockEmpty)
+	c.with(decode.OpCall, e.importOverflow())
+	c.with(decode.OpGlobalGet, e.stack)
 	c.op(opI64Add)
-	c.with(opGlobalSet, e.stack)
-	c.with(opGlobalGet, e.stack)
+	c.with(decode.OpGlobalSet, e.stack)
+	c.with(decode.OpGlobalGet, e.stack)
 	c.i64(0)
 	c.op(opI64LtS)
-	c.with(opBrIf, 0)
-	c.op(opEnd, opEnd)
+	c.with(decode.OpBrIf, 0)
+	c.op(decode.OpEnd, decode.OpEnd)
 	e.look(&c)
-	c.op(opEnd)
+	c.op(decode.OpEnd)
 	return c
 }
 
 // atMost leaves the smaller of a local and a constant.
 func atMost(c *code, local uint32, most int64) {
-	c.with(opLocalGet, local)
+	c.with(decode.OpLocalGet, local)
 	c.i32(most)
-	c.with(opLocalGet, local)
+	c.with(decode.OpLocalGet, local)
 	c.i32(most)
-	c.op(opI32LeU, opSelect)
+	c.op(opI32LeU, decode.OpSelect)
 }
 
 // spendLocal takes units as a local says, shifted to the right.
 func (e *emitter) spendLocal(c *code, local uint32, shift int64) {
-	c.with(opGlobalGet, e.fuel)
-	c.with(opLocalGet, local)
+	c.with(decode.OpGlobalGet, e.fuel)
+	c.with(decode.OpLocalGet, local)
 	c.i32(shift)
 	c.op(opI32ShrU, opI64ExtendU, opI64Sub)
-	c.with(opGlobalSet, e.fuel)
+	c.with(decode.OpGlobalSet, e.fuel)
 	e.look(c)
 }
 
@@ -168,10 +172,10 @@ func (e *emitter) spendLocal(c *code, local uint32, shift int64) {
 func (e *emitter) chargeBody(most, shift int64) code {
 	c := code{1, 1, typeI32}
 	atMost(&c, 0, most)
-	c.with(opLocalSet, 1)
+	c.with(decode.OpLocalSet, 1)
 	e.spendLocal(&c, 1, shift)
-	c.with(opLocalGet, 0)
-	c.op(opEnd)
+	c.with(decode.OpLocalGet, 0)
+	c.op(decode.OpEnd)
 	return c
 }
 
@@ -183,111 +187,111 @@ func (e *emitter) pieces(which int, segment uint32) code {
 	native := func(c *code) {
 		switch which {
 		case helperFill:
-			c.op(opPrefixMisc, opMemoryFill&0xff, 0)
+			c.op(opPrefixMisc, decode.OpMemoryFill&0xff, 0)
 		case helperCopy:
-			c.op(opPrefixMisc, opMemoryCopy&0xff, 0, 0)
+			c.op(opPrefixMisc, decode.OpMemoryCopy&0xff, 0, 0)
 		default:
-			c.op(opPrefixMisc, opMemoryInit&0xff)
+			c.op(opPrefixMisc, decode.OpMemoryInit&0xff)
 			c.u32(segment)
 			c.op(0)
 		}
 	}
 	// end leaves where an argument and the size lead, without wrapping around.
 	end := func(c *code, local uint32) {
-		c.with(opLocalGet, local)
+		c.with(decode.OpLocalGet, local)
 		c.op(opI64ExtendU)
-		c.with(opLocalGet, size)
+		c.with(decode.OpLocalGet, size)
 		c.op(opI64ExtendU, opI64Add)
 	}
 	memory := func(c *code) {
-		c.op(opMemorySize, 0, opI64ExtendU)
+		c.op(decode.OpMemorySize, 0, opI64ExtendU)
 		c.i64(16)
 		c.op(opI64Shl)
 	}
 	plus := func(c *code, local, other uint32) {
-		c.with(opLocalGet, local)
-		c.with(opLocalGet, other)
+		c.with(decode.OpLocalGet, local)
+		c.with(decode.OpLocalGet, other)
 		c.op(opI32Add)
 	}
 	next := func(c *code) { // how much is done now, and paid for
 		atMost(c, size, piece)
-		c.with(opLocalSet, now)
+		c.with(decode.OpLocalSet, now)
 		e.spendLocal(c, now, unitShift)
 	}
 
 	c := code{1, 1, typeI32}
 	// What fits a piece needs no look ahead.
-	c.op(opBlock, typeEmpty)
-	c.with(opLocalGet, size)
+	c.op(decode.OpBlock, decode.BlockEmpty)
+	c.with(decode.OpLocalGet, size)
 	c.i32(piece)
 	c.op(opI32LeU)
-	c.with(opBrIf, 0)
-	c.op(opBlock, typeEmpty)
+	c.with(decode.OpBrIf, 0)
+	c.op(decode.OpBlock, decode.BlockEmpty)
 	end(&c, to)
 	memory(&c)
 	c.op(opI64GtU)
-	c.with(opBrIf, 0)
+	c.with(decode.OpBrIf, 0)
 	switch which {
 	case helperFill:
-		c.with(opBr, 1)
+		c.with(decode.OpBr, 1)
 	case helperCopy:
 		end(&c, from)
 		memory(&c)
 		c.op(opI64LeU)
-		c.with(opBrIf, 1)
+		c.with(decode.OpBrIf, 1)
 	default:
 		end(&c, from)
 		c.i64(0xffffffff)
 		c.op(opI64GtU)
-		c.with(opBrIf, 0)
+		c.with(decode.OpBrIf, 0)
 		// Nothing of what is at the end: traps when the segment is shorter.
 		c.i32(0)
 		plus(&c, from, size)
 		c.i32(0)
 		native(&c)
-		c.with(opBr, 1)
+		c.with(decode.OpBr, 1)
 	}
-	c.op(opEnd)
-	c.with(opLocalGet, to)
-	c.with(opLocalGet, from)
-	c.with(opLocalGet, size)
+	c.op(decode.OpEnd)
+	c.with(decode.OpLocalGet, to)
+	c.with(decode.OpLocalGet, from)
+	c.with(decode.OpLocalGet, size)
 	native(&c)
-	c.op(opUnreachable, opEnd)
+	c.op(decode.OpUnreachable, decode.OpEnd)
 
 	if which == helperCopy { // what overlaps is copied from the far end
-		c.with(opLocalGet, to)
-		c.with(opLocalGet, from)
-		c.op(opI32GtU, opIf, typeEmpty, opLoop, typeEmpty)
+		c.with(decode.OpLocalGet, to)
+		c.with(decode.OpLocalGet, from)
+		c.op(opI32GtU, decode.OpIf, decode.BlockEmpty, decode.OpLoop, decode.BlockEmpty)
 		next(&c)
-		c.with(opLocalGet, size)
-		c.with(opLocalGet, now)
+		c.with(decode.OpLocalGet, size)
+		c.with(decode.OpLocalGet, now)
 		c.op(opI32Sub)
-		c.with(opLocalSet, size)
+		c.with(decode.OpLocalSet, size)
 		plus(&c, to, size)
 		plus(&c, from, size)
-		c.with(opLocalGet, now)
+		c.with(decode.OpLocalGet, now)
 		native(&c)
-		c.with(opLocalGet, size)
-		c.with(opBrIf, 0)
-		c.op(opEnd, opReturn, opEnd)
+		c.with(decode.OpLocalGet, size)
+		c.with(decode.OpBrIf, 0)
+		c.op(decode.OpEnd, decode.OpReturn, decode.OpEnd)
 	}
-	c.op(opLoop, typeEmpty)
+	c.op(decode.OpLoop, decode.BlockEmpty)
 	next(&c)
-	c.with(opLocalGet, to)
-	c.with(opLocalGet, from)
-	c.with(opLocalGet, now)
+	c.with(decode.OpLocalGet, to)
+	c.with(decode.OpLocalGet, from)
+	c.with(decode.OpLocalGet, now)
 	native(&c)
 	plus(&c, to, now)
-	c.with(opLocalSet, to)
+	c.with(decode.OpLocalSet, to)
 	if which != helperFill {
 		plus(&c, from, now)
-		c.with(opLocalSet, from)
+		c.with(decode.OpLocalSet, from)
 	}
-	c.with(opLocalGet, size)
-	c.with(opLocalGet, now)
+	c.with(decode.OpLocalGet, size)
+	c.with(decode.OpLocalGet, now)
 	c.op(opI32Sub)
-	c.with(opLocalTee, size)
-	c.with(opBrIf, 0)
-	c.op(opEnd, opEnd)
+	c.with(decode.OpLocalTee, size)
+	c.with(decode.OpBrIf, 0)
+	c.op(decode.OpEnd, decode.OpEnd)
 	return c
 }

@@ -1,52 +1,9 @@
 package meter
 
-import "slices"
+import (
+	"slices"
 
-// The instructions that need a word of their own. Those with a prefix have it
-// in the high byte.
-const (
-	opUnreachable  = 0x00
-	opBlock        = 0x02
-	opLoop         = 0x03
-	opIf           = 0x04
-	opElse         = 0x05
-	opEnd          = 0x0b
-	opBr           = 0x0c
-	opBrIf         = 0x0d
-	opBrTable      = 0x0e
-	opReturn       = 0x0f
-	opCall         = 0x10
-	opCallIndirect = 0x11
-	opDrop         = 0x1a
-	opSelect       = 0x1b
-	opSelectTyped  = 0x1c
-	opLocalGet     = 0x20
-	opLocalSet     = 0x21
-	opLocalTee     = 0x22
-	opGlobalGet    = 0x23
-	opGlobalSet    = 0x24
-	opTableGet     = 0x25
-	opTableSet     = 0x26
-	opMemorySize   = 0x3f
-	opMemoryGrow   = 0x40
-	opI32Const     = 0x41
-	opI64Const     = 0x42
-	opF32Const     = 0x43
-	opF64Const     = 0x44
-	opRefNull      = 0xd0
-	opRefIsNull    = 0xd1
-	opRefFunc      = 0xd2
-
-	opMemoryInit = 0xfc00 + 8
-	opDataDrop   = 0xfc00 + 9
-	opMemoryCopy = 0xfc00 + 10
-	opMemoryFill = 0xfc00 + 11
-	opTableInit  = 0xfc00 + 12
-	opElemDrop   = 0xfc00 + 13
-	opTableCopy  = 0xfc00 + 14
-	opTableGrow  = 0xfc00 + 15
-	opTableSize  = 0xfc00 + 16
-	opTableFill  = 0xfc00 + 17
+	"github.com/wasakari/wasakari/runtime/internal/decode"
 )
 
 // What the helpers are written in, besides.
@@ -67,156 +24,56 @@ const (
 	opI64ExtendU = 0xad
 	opPrefixMisc = 0xfc
 
-	typeI32   = 0x7f
-	typeI64   = 0x7e
-	typeV128  = 0x7b
-	typeEmpty = 0x40 // of a block
+	typeI32  = 0x7f
+	typeI64  = 0x7e
+	typeV128 = 0x7b
 )
-
-// instr is one instruction.
-type instr struct {
-	op      uint16
-	at, end int    // in the code of the function
-	x, y    uint32 // indices, or the label of a branch
-	block   arity  // parameters and results of a block
-	n       int    // branches of a br_table, all but the default
-}
 
 // arity counts parameters and results.
 type arity struct{ params, results int }
 
 // next reads one instruction and checks its indices, but for labels.
-func (m *module) next(r *reader, locals int, i *instr) {
-	i.at = r.pos
-	op := uint16(r.byte())
-	switch {
-	case op == opBlock || op == opLoop || op == opIf:
-		i.block = m.blockType(r)
-	case op <= 0x01 || op == opElse || op == opEnd || op == opReturn || op == opDrop || op == opSelect ||
-		op >= 0x45 && op <= 0xc4 || op == opRefIsNull:
-	case op == opBr || op == opBrIf:
-		i.x = r.u32()
-	case op == opBrTable:
-		i.n = r.count(1)
-		for range i.n + 1 {
-			r.u32()
-		}
-	case op == opCall || op == opRefFunc:
-		i.x = r.index(len(m.functions), "function")
-	case op == opCallIndirect:
-		i.x = r.index(len(m.types), "type")
-		i.y = r.index(m.tableCount(), "table")
-	case op == opSelectTyped:
-		if r.byte() != 1 {
-			r.fail("a select of several values" + newer)
-		}
-		r.valueType()
-	case op >= opLocalGet && op <= opLocalTee:
-		i.x = r.index(locals, "local")
-	case op == opGlobalGet || op == opGlobalSet:
-		i.x = r.index(m.globals, "global")
-	case op == opTableGet || op == opTableSet:
-		i.x = r.index(m.tableCount(), "table")
-	case op >= 0x28 && op <= 0x3e: // loads and stores
-		r.u32()
-		r.u32()
-	case op == opMemorySize || op == opMemoryGrow:
-		r.zero()
-	case op == opRefNull:
-		r.referenceType()
-	case op == opI32Const:
-		i.x = uint32(r.signed(5))
-	case op == opI64Const:
-		r.signed(10)
-	case op == opF32Const:
-		r.take(4)
-	case op == opF64Const:
-		r.take(8)
-	case op == opPrefixMisc:
-		op = m.misc(r, i)
-	case op == 0xfd:
-		op = vector(r)
-	default:
-		r.fail("an instruction" + newer)
-	}
-	i.op, i.end = op, r.pos
+func (m *module) next(r *decode.Reader, locals int, i *decode.Instruction) {
+	r.Next(len(m.types), i)
+	m.check(r, locals, i)
 }
 
-func (m *module) misc(r *reader, i *instr) uint16 {
-	sub := r.u32()
-	if sub > 17 {
-		r.fail("an instruction" + newer)
-		return 0
+// check checks the indices of an instruction, but for labels.
+func (m *module) check(r *decode.Reader, locals int, i *decode.Instruction) {
+	switch i.Op {
+	case decode.OpLocalGet, decode.OpLocalSet, decode.OpLocalTee:
+		r.CheckIndex(i.XAt, i.X, locals, "local")
+	case decode.OpCall, decode.OpRefFunc:
+		r.CheckIndex(i.XAt, i.X, len(m.functions), "function")
+	case decode.OpGlobalGet, decode.OpGlobalSet:
+		r.CheckIndex(i.XAt, i.X, m.globals, "global")
+	case decode.OpCallIndirect:
+		r.CheckIndex(i.XAt, i.X, len(m.types), "type")
+		r.CheckIndex(i.YAt, i.Y, m.tableCount(), "table")
+	case decode.OpTableGet, decode.OpTableSet, decode.OpTableGrow, decode.OpTableSize, decode.OpTableFill:
+		r.CheckIndex(i.XAt, i.X, m.tableCount(), "table")
+	case decode.OpTableCopy:
+		r.CheckIndex(i.XAt, i.X, m.tableCount(), "table")
+		r.CheckIndex(i.YAt, i.Y, m.tableCount(), "table")
+	case decode.OpTableInit:
+		r.CheckIndex(i.XAt, i.X, m.elements, "element segment")
+		r.CheckIndex(i.YAt, i.Y, m.tableCount(), "table")
+	case decode.OpElemDrop:
+		r.CheckIndex(i.XAt, i.X, m.elements, "element segment")
+	case decode.OpMemoryInit, decode.OpDataDrop:
+		r.CheckIndex(i.XAt, i.X, m.dataSegments(), "data segment")
 	}
-	op := 0xfc00 + uint16(sub)
-	switch op {
-	case opMemoryInit:
-		i.x = r.index(m.dataSegments(), "data segment")
-		r.zero()
-	case opDataDrop:
-		i.x = r.index(m.dataSegments(), "data segment")
-	case opMemoryCopy:
-		r.zero()
-		r.zero()
-	case opMemoryFill:
-		r.zero()
-	case opTableInit:
-		i.x = r.index(m.elements, "element segment")
-		i.y = r.index(m.tableCount(), "table")
-	case opElemDrop:
-		i.x = r.index(m.elements, "element segment")
-	case opTableCopy:
-		i.x = r.index(m.tableCount(), "table")
-		i.y = r.index(m.tableCount(), "table")
-	case opTableGrow, opTableSize, opTableFill:
-		i.x = r.index(m.tableCount(), "table")
-	}
-	return op
 }
 
-// vector reads what comes after 0xfd. wazero reads one byte of the number, and
-// the 1 of a longer one as an instruction that does nothing.
-func vector(r *reader) uint16 {
-	sub := r.byte()
-	if sub >= 0x80 && r.byte() != 1 {
-		r.fail("a vector instruction" + newer)
-		return 0
+// blockArity gives the parameters and results of a block.
+func (m *module) blockArity(i *decode.Instruction) arity {
+	switch i.Block {
+	case 0:
+		return m.arity(i.X)
+	case decode.BlockEmpty:
+		return arity{}
 	}
-	switch {
-	case sub <= 11 || sub == 92 || sub == 93: // loads and stores
-		r.u32()
-		r.u32()
-	case sub == 12 || sub == 13: // v128.const, i8x16.shuffle
-		r.take(16)
-	case sub >= 21 && sub <= 34: // lanes
-		r.byte()
-	case sub >= 84 && sub <= 91: // loads and stores of a lane
-		r.u32()
-		r.u32()
-		r.byte()
-	}
-	return 0xfd00 + uint16(sub)
-}
-
-func (m *module) blockType(r *reader) arity {
-	at := r.pos
-	if r.left() > 0 {
-		switch first := r.b[r.pos]; {
-		case first == typeEmpty:
-			r.pos++
-			return arity{}
-		case first > typeEmpty && first < 0x80: // a negative number
-			r.valueType()
-			return arity{results: 1}
-		}
-	}
-	t := r.u32()
-	if r.err == nil && r.b[r.pos-1]&0x40 == 0 && int64(t) < int64(len(m.types)) {
-		return m.arity(t)
-	}
-	r.pos = at
-	r.fail("a type of a block" + newer)
-	return arity{}
+	return arity{results: 1}
 }
 
 // facts say about an instruction by how much it changes the number of operands,
@@ -251,25 +108,25 @@ func tables() (plain [256]facts, misc [18]facts, vectors [256]facts) {
 	p := plain[:]
 	set(p, 0, 1, 0, 255)
 	set(p, 0, 0, 0x01, 0x05)
-	set(p, -1, 1, opIf, opIf)
-	set(p, 0, 0, opEnd, opEnd)
-	set(p, -1, 1, opBrIf, opBrIf)
-	set(p, -1, 4, opBrTable, opBrTable)
-	set(p, 0, costCall, opCall, opCall)
-	set(p, -1, costIndirect, opCallIndirect, opCallIndirect)
-	set(p, -1, 0, opDrop, opDrop)
-	set(p, -2, 1, opSelect, opSelectTyped)
-	set(p, 1, 0, opLocalGet, opLocalGet)
-	set(p, -1, 0, opLocalSet, opLocalSet)
-	set(p, 0, 0, opLocalTee, opLocalTee)
-	set(p, 1, 1, opGlobalGet, opGlobalGet)
-	set(p, -1, 1, opGlobalSet, opGlobalSet)
-	set(p, 0, 3, opTableGet, opTableGet)
-	set(p, -2, 3, opTableSet, opTableSet)
+	set(p, -1, 1, decode.OpIf, decode.OpIf)
+	set(p, 0, 0, decode.OpEnd, decode.OpEnd)
+	set(p, -1, 1, decode.OpBrIf, decode.OpBrIf)
+	set(p, -1, 4, decode.OpBrTable, decode.OpBrTable)
+	set(p, 0, costCall, decode.OpCall, decode.OpCall)
+	set(p, -1, costIndirect, decode.OpCallIndirect, decode.OpCallIndirect)
+	set(p, -1, 0, decode.OpDrop, decode.OpDrop)
+	set(p, -2, 1, decode.OpSelect, decode.OpSelectTyped)
+	set(p, 1, 0, decode.OpLocalGet, decode.OpLocalGet)
+	set(p, -1, 0, decode.OpLocalSet, decode.OpLocalSet)
+	set(p, 0, 0, decode.OpLocalTee, decode.OpLocalTee)
+	set(p, 1, 1, decode.OpGlobalGet, decode.OpGlobalGet)
+	set(p, -1, 1, decode.OpGlobalSet, decode.OpGlobalSet)
+	set(p, 0, 3, decode.OpTableGet, decode.OpTableGet)
+	set(p, -2, 3, decode.OpTableSet, decode.OpTableSet)
 	set(p, -2, 1, 0x36, 0x3e) // stores
-	set(p, 1, 1, opMemorySize, opMemorySize)
-	set(p, 0, costGrow, opMemoryGrow, opMemoryGrow)
-	set(p, 1, 0, opI32Const, opF64Const)
+	set(p, 1, 1, decode.OpMemorySize, decode.OpMemorySize)
+	set(p, 0, costGrow, decode.OpMemoryGrow, decode.OpMemoryGrow)
+	set(p, 1, 0, decode.OpI32Const, decode.OpF64Const)
 	set(p, -1, 1, 0x46, 0x4f) // i32 comparisons
 	set(p, -1, 1, 0x51, 0x66) // the others
 	set(p, -1, 1, 0x6a, 0x78) // i32 arithmetic
@@ -284,17 +141,17 @@ func tables() (plain [256]facts, misc [18]facts, vectors [256]facts) {
 	set(p, -1, 4, 0xa3, 0xa3) // f64.div
 	set(p, 0, 3, 0xa8, 0xab)  // i32.trunc
 	set(p, 0, 3, 0xae, 0xb1)  // i64.trunc
-	set(p, 1, 0, opRefNull, opRefNull)
-	set(p, 1, costExit, opRefFunc, opRefFunc)
+	set(p, 1, 0, decode.OpRefNull, decode.OpRefNull)
+	set(p, 1, costExit, decode.OpRefFunc, decode.OpRefFunc)
 
 	set(misc[:], 0, 3, 0, 7) // saturating conversions
-	for _, op := range []int{opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableFill} {
+	for _, op := range []int{decode.OpMemoryInit, decode.OpMemoryCopy, decode.OpMemoryFill, decode.OpTableInit, decode.OpTableCopy, decode.OpTableFill} {
 		set(misc[:], -3, costBulk, op-0xfc00, op-0xfc00)
 	}
-	misc[opDataDrop-0xfc00] = facts{0, costExit}
-	misc[opElemDrop-0xfc00] = facts{0, costExit}
-	misc[opTableGrow-0xfc00] = facts{-1, costGrow}
-	misc[opTableSize-0xfc00] = facts{1, 2}
+	misc[decode.OpDataDrop-0xfc00] = facts{0, costExit}
+	misc[decode.OpElemDrop-0xfc00] = facts{0, costExit}
+	misc[decode.OpTableGrow-0xfc00] = facts{-1, costGrow}
+	misc[decode.OpTableSize-0xfc00] = facts{1, 2}
 
 	// Most take two vectors and give one.
 	v := vectors[:]

@@ -19,7 +19,14 @@
 // each paid for first; a trap comes before anything is written, as it must.
 package meter
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/wasakari/wasakari/runtime/internal/decode"
+)
+
+// An Error says what is wrong with a module's bytes, and where.
+type Error = decode.Error
 
 // The functions that a rewritten module imports besides its own imports.
 const (
@@ -63,7 +70,7 @@ func (o Options) maxBytes(wasm int) int {
 // What is refused although it is valid.
 var (
 	ErrTooLarge = errors.New("the code grows too much when it is metered")
-	ErrNewer    = errors.New("this is not WebAssembly 2.0")
+	ErrNewer    = decode.ErrNewer // not WebAssembly 2.0, and wazero may take it
 	ErrTables   = errors.New("the tables have more entries than allowed")
 )
 

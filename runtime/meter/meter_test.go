@@ -95,7 +95,7 @@ func TestRewriteRefuses(t *testing.T) {
 		{"a hidden import is started", "no function of this index at byte 20", module(section(1, types), section(3, function), section(8, "\x01"), section(10, "\x01"+body("")))},
 		{"the hidden module", "an import of the reserved module wasakari_meter at byte 34", module(section(1, types), section(2, "\x01"+name(meter.ImportModule)+"\x01x\x00\x00"))},
 		{"code after the end", "code after the end of a function at byte 24", module(section(1, types), section(3, function), section(10, "\x01"+name("\x00\x0b\x0b")))},
-		{"a newer instruction", "an instruction that is not WebAssembly 2.0 at byte 24", code("\x12\x00")},
+		{"a newer instruction", "unknown instruction 0x12 at byte 24", code("\x12\x00")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,8 @@ package meter
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/wasakari/wasakari/runtime/internal/decode"
 )
 
 // The ids of sections.
@@ -56,8 +58,8 @@ type table struct {
 // of the bytes, whatever they claim.
 type module struct {
 	wasm    []byte
-	section [sections]*reader // from the content's start
-	names   *reader           // content of the name section
+	section [sections]*decode.Reader // from the content's start
+	names   *decode.Reader           // content of the name section
 
 	types             []signature
 	functions         []uint32 // their types, imported ones first
@@ -97,15 +99,15 @@ const maxWasm = 1 << 30
 func parse(wasm []byte) (*module, error) {
 	const magic = "\x00asm\x01\x00\x00\x00"
 	if len(wasm) > maxWasm || len(wasm) < len(magic) || string(wasm[:len(magic)]) != magic {
-		return nil, &Error{0, "no WebAssembly module"}
+		return nil, &Error{Reason: "no WebAssembly module"}
 	}
 	m := &module{wasm: wasm, dataCount: -1}
-	r := &reader{b: wasm, pos: len(magic)}
+	r := &decode.Reader{Bytes: wasm, Pos: len(magic)}
 	last := -1
-	for r.left() > 0 && r.err == nil {
-		id := r.byte()
-		in := r.sub(r.u32())
-		if r.err != nil {
+	for r.Left() > 0 && r.Err == nil {
+		id := r.Byte()
+		in := r.Sub(r.U32())
+		if r.Err != nil {
 			break
 		}
 		if id == sectionCustom {
@@ -119,189 +121,154 @@ func parse(wasm []byte) (*module, error) {
 			}
 		}
 		if at <= last {
-			r.fail("a section, here at least," + newer)
+			r.FailNewer("a section, here at least, that is not WebAssembly 2.0")
 			break
 		}
 		last = at
-		m.section[id] = &reader{b: in.b, base: in.base}
+		m.section[id] = &decode.Reader{Bytes: in.Bytes, Base: in.Base}
 		m.read(id, in)
-		if in.err == nil && in.left() > 0 {
-			in.fail("more bytes in a section than it needs")
+		if in.Err == nil && in.Left() > 0 {
+			in.Fail("more bytes in a section than it needs")
 		}
-		r.err = in.err
+		r.Err = in.Err
 	}
-	if r.err == nil && len(m.bodies) != len(m.functions)-m.importedFunctions {
-		r.fail("not as many function bodies as functions")
+	if r.Err == nil && len(m.bodies) != len(m.functions)-m.importedFunctions {
+		r.Fail("not as many function bodies as functions")
 	}
-	return m, r.err
+	return m, r.Err
 }
 
-func (m *module) read(id byte, r *reader) {
+func (m *module) read(id byte, r *decode.Reader) {
 	switch id {
 	case sectionType:
-		for range r.count(3) {
+		for range r.Count("types", 3, decode.Unbounded) {
 			m.typ(r)
 		}
 	case sectionImport:
-		for range r.count(4) {
+		for range r.Count("imports", 4, decode.Unbounded) {
 			m.imported(r)
 		}
 	case sectionFunction:
-		for range r.count(1) {
-			m.functions = append(m.functions, r.index(len(m.types), "type"))
+		for range r.Count("functions", 1, decode.Unbounded) {
+			m.functions = append(m.functions, r.Index(len(m.types), "type"))
 		}
 	case sectionTable:
-		for range r.count(3) {
-			t := table{element: r.referenceType()}
-			t.least, t.most = r.limits()
+		for range r.Count("tables", 3, decode.Unbounded) {
+			t := table{element: r.ReferenceType()}
+			t.least, t.most = r.Limits()
 			m.tables = append(m.tables, t)
 		}
 	case sectionMemory:
-		for range r.count(2) {
+		for range r.Count("memories", 2, decode.Unbounded) {
 			m.memory = true
-			m.memoryMin, _ = r.limits()
+			m.memoryMin, _ = r.Limits()
 		}
 	case sectionGlobal:
-		for range r.count(4) {
-			r.valueType()
-			r.byte()
+		for range r.Count("globals", 4, decode.Unbounded) {
+			r.ValueType()
+			r.Byte()
 			m.constant(r, nil)
 			m.globals++
 		}
 	case sectionExport:
-		for range r.count(3) {
-			r.take(r.u32())
-			switch r.byte() {
+		for range r.Count("exports", 3, decode.Unbounded) {
+			r.Take(r.U32())
+			switch r.Byte() {
 			case kindFunction:
-				m.exported = append(m.exported, r.index(len(m.functions), "function"))
+				m.exported = append(m.exported, r.Index(len(m.functions), "function"))
 			case kindTable:
 				m.tableShared = true
-				r.u32()
+				r.U32()
 			default:
-				r.u32()
+				r.U32()
 			}
 		}
 	case sectionStart:
-		r.index(len(m.functions), "function")
+		r.Index(len(m.functions), "function")
 	case sectionElement:
-		for range r.count(3) {
+		for range r.Count("element segments", 3, decode.Unbounded) {
 			m.element(r, nil)
 			m.elements++
 		}
 	case sectionDataCount:
-		m.dataCount = int(min(r.u32(), math.MaxInt32))
+		m.dataCount = int(min(r.U32(), math.MaxInt32))
 	case sectionCode:
-		for range r.count(3) {
-			in := r.sub(r.u32())
-			m.bodies = append(m.bodies, span{uint32(in.base), uint32(in.base + len(in.b))})
+		for range r.Count("function bodies", 3, decode.Unbounded) {
+			in := r.Sub(r.U32())
+			m.bodies = append(m.bodies, span{uint32(in.Base), uint32(in.Base + len(in.Bytes))})
 		}
 	case sectionData:
-		for range r.count(2) {
+		for range r.Count("data segments", 2, decode.Unbounded) {
 			s := m.data(r)
 			m.dataSizes = append(m.dataSizes, uint32(len(s.content)))
 		}
 	}
 }
 
-func (m *module) typ(r *reader) {
-	if r.byte() != 0x60 {
-		r.fail("a type of no function," + newer)
+func (m *module) typ(r *decode.Reader) {
+	if r.Byte() != 0x60 {
+		r.FailNewer("a type of no function, which is not WebAssembly 2.0")
 	}
 	values := func() span {
-		n := r.count(1)
-		at := r.base + r.pos
+		n := r.Count("values in a type", 1, decode.Unbounded)
+		at := r.Base + r.Pos
 		for range n {
-			r.valueType()
+			r.ValueType()
 		}
-		return span{uint32(at), uint32(r.base + r.pos)}
+		return span{uint32(at), uint32(r.Base + r.Pos)}
 	}
 	t := signature{values(), values()}
-	if r.err == nil {
+	if r.Err == nil {
 		m.types = append(m.types, t)
 	}
 }
 
-func (m *module) imported(r *reader) {
-	name := string(r.take(r.u32()))
-	r.take(r.u32())
+func (m *module) imported(r *decode.Reader) {
+	name := string(r.Take(r.U32()))
+	r.Take(r.U32())
 	if name == ImportModule {
-		r.fail("an import of the reserved module " + ImportModule)
+		r.Fail("an import of the reserved module " + ImportModule)
 	}
-	switch r.byte() {
+	switch r.Byte() {
 	case kindFunction:
-		m.functions = append(m.functions, r.index(len(m.types), "type"))
+		m.functions = append(m.functions, r.Index(len(m.types), "type"))
 		m.importedFunctions++
 	case kindTable:
-		r.referenceType()
-		r.limits()
+		r.ReferenceType()
+		r.Limits()
 		m.importedTables++
 		m.tableShared = true
 	case kindMemory:
 		m.memory, m.memoryImported = true, true
-		m.memoryMin, _ = r.limits()
+		m.memoryMin, _ = r.Limits()
 	case kindGlobal:
-		r.valueType()
-		r.byte()
+		r.ValueType()
+		r.Byte()
 		m.globals++
 	default:
-		r.fail("an import" + newer)
+		r.FailNewer("an import that is not WebAssembly 2.0")
 	}
-}
-
-func (r *reader) limits() (least uint32, most int64) {
-	flags := r.byte()
-	if flags > 1 {
-		r.fail("limits" + newer)
-	}
-	least, most = r.u32(), -1
-	if flags == 1 {
-		most = int64(r.u32())
-	}
-	return least, most
 }
 
 // constant reads a constant expression. With out, it appends it there, the
 // functions shifted.
-func (m *module) constant(r *reader, out *[]byte) {
-	for r.err == nil {
-		at := r.pos
-		op := r.byte()
-		switch op {
-		case opEnd, opI64Const, opF32Const, opF64Const, opI32Const:
-			switch op {
-			case opI32Const:
-				r.signed(5)
-			case opI64Const:
-				r.signed(10)
-			case opF32Const:
-				r.take(4)
-			case opF64Const:
-				r.take(8)
-			}
-		case opGlobalGet:
-			r.index(m.globals, "global")
-		case opRefNull:
-			r.referenceType()
-		case opRefFunc:
-			f := r.index(len(m.functions), "function")
-			if out != nil {
-				*out = append(*out, opRefFunc)
-				*out = binary.AppendUvarint(*out, uint64(m.shift(f)))
-				continue
-			}
-			m.referenced = append(m.referenced, f)
-		case 0xfd:
-			if r.byte() != 12 { // v128.const
-				r.fail("a constant expression" + newer)
-			}
-			r.take(16)
-		default:
-			r.fail("a constant expression" + newer)
+func (m *module) constant(r *decode.Reader, out *[]byte) {
+	var i decode.Instruction
+	for r.Err == nil {
+		r.NextConstant(&i)
+		if m.check(r, 0, &i); r.Err != nil {
+			return
 		}
-		if out != nil && r.err == nil {
-			*out = append(*out, r.b[at:r.pos]...)
+		switch {
+		case i.Op == decode.OpRefFunc && out != nil:
+			*out = append(*out, decode.OpRefFunc)
+			*out = binary.AppendUvarint(*out, uint64(m.shift(i.X)))
+		case i.Op == decode.OpRefFunc:
+			m.referenced = append(m.referenced, i.X)
+		case out != nil:
+			*out = append(*out, r.Bytes[i.At:i.End]...)
 		}
-		if op == opEnd {
+		if i.Op == decode.OpEnd {
 			return
 		}
 	}
@@ -309,45 +276,45 @@ func (m *module) constant(r *reader, out *[]byte) {
 
 // element reads an element segment. With out, it appends it there, the
 // functions shifted.
-func (m *module) element(r *reader, out *[]byte) {
-	from := r.pos
+func (m *module) element(r *decode.Reader, out *[]byte) {
+	from := r.Pos
 	keep := func() {
-		if out != nil && r.err == nil {
-			*out = append(*out, r.b[from:r.pos]...)
+		if out != nil && r.Err == nil {
+			*out = append(*out, r.Bytes[from:r.Pos]...)
 		}
-		from = r.pos
+		from = r.Pos
 	}
-	flags := r.u32()
+	flags := r.U32()
 	if flags > 7 {
-		r.fail("an element segment" + newer)
+		r.FailNewer("an element segment that is not WebAssembly 2.0")
 		return
 	}
 	if flags&1 == 0 { // active
 		if flags&2 != 0 {
-			r.index(m.tableCount(), "table")
+			r.Index(m.tableCount(), "table")
 		}
 		keep()
 		m.constant(r, out)
-		from = r.pos
+		from = r.Pos
 	}
 	switch {
 	case flags&3 == 0:
 	case flags&4 != 0:
-		r.referenceType()
+		r.ReferenceType()
 	default:
-		r.zero() // functions, the only kind
+		r.Zero() // functions, the only kind
 	}
-	n := r.count(1)
+	n := r.Count("items in an element segment", 1, decode.Unbounded)
 	keep()
 	for range n {
-		if r.err != nil {
+		if r.Err != nil {
 			return
 		}
 		if flags&4 != 0 {
 			m.constant(r, out)
 			continue
 		}
-		f := r.index(len(m.functions), "function")
+		f := r.Index(len(m.functions), "function")
 		if out != nil {
 			*out = binary.AppendUvarint(*out, uint64(m.shift(f)))
 		} else {
@@ -364,36 +331,36 @@ type segment struct {
 	from, to int // all of it, in the section
 }
 
-func (m *module) data(r *reader) segment {
-	s := segment{from: r.pos}
-	flags := r.u32()
+func (m *module) data(r *decode.Reader) segment {
+	s := segment{from: r.Pos}
+	flags := r.U32()
 	if flags > 2 {
-		r.fail("a data segment" + newer)
+		r.FailNewer("a data segment that is not WebAssembly 2.0")
 		return s
 	}
 	memory := uint32(0)
 	if flags == 2 {
-		memory = r.u32()
+		memory = r.U32()
 	}
 	if flags != 1 {
-		at := r.pos
+		at := r.Pos
 		m.constant(r, nil)
-		if r.err == nil && r.b[at] == opI32Const {
-			c := &reader{b: r.b[at+1 : r.pos]}
-			s.offset = uint32(c.signed(5))
-			s.active = memory == 0 && c.err == nil && c.left() == 1
+		if r.Err == nil && r.Bytes[at] == decode.OpI32Const {
+			c := &decode.Reader{Bytes: r.Bytes[at+1 : r.Pos]}
+			s.offset = uint32(c.Signed(5))
+			s.active = memory == 0 && c.Err == nil && c.Left() == 1
 		}
 	}
-	s.content = r.take(r.u32())
-	s.to = r.pos
+	s.content = r.Take(r.U32())
+	s.to = r.Pos
 	return s
 }
 
 // custom keeps the name section and nothing else: nobody reads the others
 // again, and what they say about the code would be wrong.
-func (m *module) custom(r *reader) {
-	if string(r.take(r.u32())) == "name" && r.err == nil {
-		m.names = &reader{b: r.b, pos: r.pos, base: r.base}
+func (m *module) custom(r *decode.Reader) {
+	if string(r.Take(r.U32())) == "name" && r.Err == nil {
+		m.names = &decode.Reader{Bytes: r.Bytes, Pos: r.Pos, Base: r.Base}
 	}
 }
 

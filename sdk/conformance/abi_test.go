@@ -46,7 +46,7 @@ func TestGuestOfABI(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	r, err := runtime.New(runtime.Config{})
+	r, err := runtime.New(runtime.Config{Compiler: compiler})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,12 +16,18 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/testcompiler"
 	"github.com/wasakari/wasakari/runtime"
 )
 
+// compiler is runtime.Config.Compiler for all tests.
+var compiler string
+
 func TestMain(m *testing.M) {
-	runtime.MaybeCompile()
-	os.Exit(m.Run())
+	testcompiler.Main(func(file string) int {
+		compiler = file
+		return m.Run()
+	})
 }
 
 // buildGo builds a guest of the Go SDK as the SDK's documentation says.
@@ -300,7 +306,7 @@ func TestGoOnRuntime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := runtime.New(runtime.Config{})
+	r, err := runtime.New(runtime.Config{Compiler: compiler})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package testcompiler
+
+const slow = false

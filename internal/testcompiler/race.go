@@ -1,0 +1,6 @@
+//go:build race
+
+package testcompiler
+
+// slow says that this program is instrumented.
+const slow = true
