@@ -150,7 +150,7 @@ bench-nova: ## off a dead host of a real Nova: its limit, this program, Masakari
 	@$(if $(JSON),cat $(BIN)/bench-nova.json)
 
 .PHONY: bench-service
-bench-service: ## the service: accepting, latencies, take-over, memory, start-up (JSON=1: one document; a quiet machine, ten minutes)
+bench-service: ## the service: accepting, latencies, take-over, memory, start-up (JSON=1: one document; a quiet machine, a quarter of an hour)
 	@{ $(MAKE) build && BENCH_SERVICE_JSON=$(CURDIR)/$(BIN)/bench-service.json \
 		$(GO) test -tags bench -count=1 -timeout 1h -v -run '^TestBenchService$$$(if $(ONLY),/$(ONLY))' ./test/service; } $(if $(JSON),>&2)
 	@$(if $(JSON),cat $(BIN)/bench-service.json)

@@ -28,7 +28,7 @@ var (
 // status or media type that the document does not name, or with a body that does
 // not fit it.
 func TestAPIFuzz(t *testing.T) {
-	hosts := names("compute", 40)
+	hosts := names(40)
 	var scenario strings.Builder
 	scenario.WriteString("seed: 1\nhosts:\n")
 	for i, h := range hosts {
@@ -49,7 +49,7 @@ func TestAPIFuzz(t *testing.T) {
 			s := serve(t, "--config-file", config(t, c, keystone, ""))
 			s.token = token(t, c, keystone)
 			for i := range 10 {
-				s.segment(t, fmt.Sprintf("segment-%d", i), "auto", hosts[3*i:3*i+3]...)
+				s.segment(t, fmt.Sprintf("segment-%d", i), hosts[3*i:3*i+3]...)
 			}
 			return s
 		},

@@ -222,10 +222,10 @@ func until(t *testing.T, what string, done func() bool) {
 }
 
 // ask sends a request, and decodes the answer when it is 2xx.
-func (s *service) ask(method, path, body string, into any) (int, error) {
+func (s *service) ask(method, path, body string, into any) error {
 	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("OpenStack-API-Version", "instance-ha 1.3")
@@ -234,35 +234,35 @@ func (s *service) ask(method, path, body string, into any) (int, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return resp.StatusCode, err
+		return err
 	}
 	if resp.StatusCode >= 300 {
-		return resp.StatusCode, fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, bytes.TrimSpace(text))
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, bytes.TrimSpace(text))
 	}
 	if into == nil {
-		return resp.StatusCode, nil
+		return nil
 	}
-	return resp.StatusCode, json.Unmarshal(text, into)
+	return json.Unmarshal(text, into)
 }
 
 // must is ask of what has to be done.
 func (s *service) must(t *testing.T, method, path, body string, into any) {
 	t.Helper()
-	if _, err := s.ask(method, path, body, into); err != nil {
+	if err := s.ask(method, path, body, into); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // segment makes a segment with hosts, and gives its uuid.
-func (s *service) segment(t *testing.T, name, method string, hosts ...string) string {
+func (s *service) segment(t *testing.T, name string, hosts ...string) string {
 	t.Helper()
 	var made struct{ Segment struct{ UUID string } }
-	s.must(t, "POST", "/v1/segments", fmt.Sprintf(`{"segment": {"name": %q, "recovery_method": %q, "service_type": "COMPUTE"}}`, name, method), &made)
+	s.must(t, "POST", "/v1/segments", fmt.Sprintf(`{"segment": {"name": %q, "recovery_method": "auto", "service_type": "COMPUTE"}}`, name), &made)
 	for _, h := range hosts {
 		s.must(t, "POST", "/v1/segments/"+made.Segment.UUID+"/hosts",
 			fmt.Sprintf(`{"host": {"name": %q, "type": "COMPUTE", "control_attributes": "x"}}`, h), nil)
@@ -270,11 +270,11 @@ func (s *service) segment(t *testing.T, name, method string, hosts ...string) st
 	return made.Segment.UUID
 }
 
-// names makes names with numbers from 1 to n.
-func names(prefix string, n int) []string {
+// names makes the names of n hosts.
+func names(n int) []string {
 	out := make([]string, n)
 	for i := range out {
-		out[i] = fmt.Sprintf("%s-%d", prefix, i+1)
+		out[i] = fmt.Sprintf("compute-%d", i+1)
 	}
 	return out
 }
