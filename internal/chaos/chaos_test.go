@@ -75,7 +75,7 @@ func TestEmbedded(t *testing.T) {
 	}
 	c.await(90*time.Second, "every accepted notification is final", func(ctx context.Context) error { return m.pending(ctx, n) })
 	t.Logf("%d kills; %s", kills, m.tally())
-	if err := n.end(30 * time.Second); err != nil {
+	if err := n.end(); err != nil {
 		t.Error(err)
 	}
 }

@@ -36,13 +36,11 @@ type nova struct {
 	servers []*http.Server
 	all     sync.WaitGroup
 
-	mu        sync.Mutex
-	sent      []sent
-	one       map[string]*sync.Mutex // by server: evacuations are looked at one at a time
-	reads     int
-	lost      int // answers that were dropped
-	doubtful  []string
-	evacuated int
+	mu    sync.Mutex
+	sent  []sent
+	one   map[string]*sync.Mutex // by server: evacuations are looked at one at a time
+	reads int
+	lost  int // answers that were dropped
 }
 
 func newNova(sc *novasim.Scenario, seed int64) (*nova, error) {

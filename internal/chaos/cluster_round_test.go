@@ -88,7 +88,7 @@ func (f *field) finish() {
 		if !n.running() {
 			continue // it was just killed
 		}
-		if err := n.end(30 * time.Second); err != nil {
+		if err := n.end(); err != nil {
 			f.t.Error(err)
 		}
 	}

@@ -33,7 +33,7 @@ func TestMoveToCluster(t *testing.T) {
 	}
 	notes := draw(p, v, rand.New(rand.NewPCG(*seedFlag, 1)), 60)
 	m.send(t.Context(), notes[:len(notes)/2], 4*time.Second, *seedFlag)
-	if err := old.end(30 * time.Second); err != nil {
+	if err := old.end(); err != nil {
 		t.Fatal(err)
 	}
 
@@ -80,7 +80,7 @@ func TestMoveToCluster(t *testing.T) {
 	m.send(t.Context(), notes[len(notes)/2:], 4*time.Second, *seedFlag)
 	c.await(2*time.Minute, "every accepted notification is final", func(ctx context.Context) error { return m.pending(ctx, fresh[0]) })
 	for _, n := range fresh {
-		if err := n.end(30 * time.Second); err != nil {
+		if err := n.end(); err != nil {
 			t.Error(err)
 		}
 	}

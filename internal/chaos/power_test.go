@@ -171,7 +171,7 @@ func TestPowerEmbedded(t *testing.T) {
 	}
 	cuts := during(t, m, draw(p, v, rand.New(rand.NewPCG(seed, 1)), 150), func() error { return ds.outage(&n.process) })
 	c.await(2*time.Minute, "every accepted notification is final", func(ctx context.Context) error { return m.pending(ctx, n) })
-	if err := n.end(30 * time.Second); err != nil {
+	if err := n.end(); err != nil {
 		t.Error(err)
 	}
 	report(t, "evacuated twice at once", secondEvacuations(v.changes()))

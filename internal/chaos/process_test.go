@@ -120,7 +120,8 @@ func (p *process) cont() {
 }
 
 // end asks the program to end, and tells how it did.
-func (p *process) end(within time.Duration) error {
+func (p *process) end() error {
+	const within = 30 * time.Second
 	p.signal(syscall.SIGCONT)
 	p.signal(syscall.SIGTERM)
 	select {

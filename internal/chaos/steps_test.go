@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -191,7 +192,7 @@ func operate(ctx context.Context, f *field) {
 			command("task", "rm", "custom_pre_task")
 		}
 		if i%5 == 4 {
-			f.nodes[random.IntN(len(f.nodes))].signal(15)
+			f.nodes[random.IntN(len(f.nodes))].signal(syscall.SIGTERM)
 		}
 		pass(ctx, 300*time.Millisecond)
 	}

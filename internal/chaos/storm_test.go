@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -101,7 +102,7 @@ func (s *storm) draw() func(context.Context) {
 		return s.healing(func(ctx context.Context) { s.atNode(ctx, n, what, lease) }, func() { delete(s.nodes, n) })
 	}
 	if what >= 97 { // all members at once
-		return s.all3(s.span(200, 2500))
+		return s.outage
 	}
 	if s.members[m] || len(s.members) >= 1 && s.random.IntN(8) > 0 {
 		return nil
@@ -136,12 +137,11 @@ func (s *storm) told(format string, args ...any) {
 	s.mu.Unlock()
 }
 
-func (s *storm) all3(d time.Duration) func(context.Context) {
-	return func(ctx context.Context) {
-		s.told("all members killed")
-		for _, m := range s.c.members {
-			m.signal(9)
-		}
+// outage kills all members at the same moment.
+func (s *storm) outage(context.Context) {
+	s.told("all members killed")
+	for _, m := range s.c.members {
+		m.signal(syscall.SIGKILL)
 	}
 }
 
@@ -192,7 +192,7 @@ func (s *storm) atNode(ctx context.Context, n *node, what, lease int) {
 		set(fine, n.nova)
 	default:
 		s.told("node asked to end")
-		n.signal(15)
+		n.signal(syscall.SIGTERM)
 		pass(ctx, long)
 	}
 }
