@@ -92,7 +92,7 @@ func (e *Engine) work(ctx context.Context, item recovery.QueueItem, tries int) r
 	case ended:
 		return result{item: item}
 	case errors.Is(err, recovery.ErrLeaseLost):
-		e.log.Warn("run lost to another node", zap.String("notification", n.UUID), zap.String("run", run.ID()), zap.Error(err))
+		e.log.Warn("claim lost: whoever has it next goes on with the run", zap.String("notification", n.UUID), zap.String("run", run.ID()), zap.Error(err))
 		e.cfg.Observer.HandedOver(run.ID(), true)
 		return later(err)
 	case err == nil:
