@@ -70,7 +70,7 @@ func TestSteps(t *testing.T) {
 		}
 		n.kill() // it is started again, and begins to be killed
 	}
-	work, stop := context.WithTimeout(f.ctx, 100*time.Second)
+	work, stop := context.WithTimeout(f.ctx, 5*time.Minute)
 	defer stop()
 	var all sync.WaitGroup
 	all.Go(func() { operate(work, f) })
