@@ -54,7 +54,13 @@ type daemon struct {
 	loading   sync.Mutex         // one snapshot is made at a time
 	notifier  lifecycle.Notifier
 	node      string
+	// takeOverWait is how long other nodes wait before they change anything in a
+	// run of this one; zero: there are none.
+	takeOverWait time.Duration
 }
+
+// flushWait bounds the end of traces.
+const flushWait = 5 * time.Second
 
 // run makes everything, serves until ctx ends, and takes it down in the
 // opposite order. What is wrong before anything was served is a wrong use.
@@ -99,6 +105,9 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	}
 	if sv.store, err = store.Open(ctx, opt); err != nil {
 		return usagef("store: %w", err)
+	}
+	if len(opt.Endpoints) > 0 {
+		sv.takeOverWait = opt.TakeOverWait
 	}
 	defer func() { err = errors.Join(err, sv.store.Close()) }()
 
@@ -148,7 +157,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		return errors.Join(err, ln.Close())
 	}
 	before := reload.State(sv.watched(cfg))
-	sv.announce(ln.Addr(), cfg)
+	sv.announce(ln.Addr(), door.server.TLS != nil)
 
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return door.serve(gctx, ln) })
@@ -171,8 +180,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	sv.notifier.Ready(statusServing)
 	stopping := context.AfterFunc(gctx, func() { sv.notifier.Stopping("handing runs over") })
 	defer stopping()
-	err = group.Wait()
-	return err
+	return group.Wait()
 }
 
 // metricsListener listens for who collects metrics; nil when nobody is to.
@@ -235,6 +243,9 @@ func (sv *daemon) apply(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if longest := longestRequest(cfg); sv.takeOverWait > 0 && longest > sv.takeOverWait {
+		return fmt.Errorf("[wasakari] nova_timeout and [http] timeout_seconds: a request may take %s, longer than the %s that other nodes wait before they go on with a run; restart the nodes", longest, sv.takeOverWait)
+	}
 	sv.loading.Lock()
 	defer sv.loading.Unlock()
 	if err := sv.load(ctx, cfg); err != nil {
@@ -261,14 +272,10 @@ func (sv *daemon) webhooks(cfg *config.Config) (*webhook.Sender, error) {
 	for _, u := range o.URLs {
 		c.URLs = append(c.URLs, string(u))
 	}
+	var err error
 	if o.CAFile != "" {
-		pem, err := readFile(o.CAFile, maxCAFile)
-		if err != nil {
-			return nil, usagef("[webhooks] ca_file: %w", err)
-		}
-		c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-		if !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, usagef("[webhooks] ca_file %s: no certificate in it", o.CAFile)
+		if c.TLS, err = trusting("[webhooks] ca_file", o.CAFile); err != nil {
+			return nil, err
 		}
 	}
 	s, err := webhook.New(c)
@@ -375,7 +382,7 @@ func storeOf(cfg *config.Config, w world, dir string) (store.Config, error) {
 	s := cfg.Store
 	opt := store.Config{
 		Cluster: cfg.Wasakari.Cluster, Version: version,
-		LeaseTTL: s.Lease, TakeOverWait: cfg.Wasakari.NovaTimeout, QuotaMiB: s.QuotaMiB,
+		LeaseTTL: s.Lease, TakeOverWait: longestRequest(cfg), QuotaMiB: s.QuotaMiB,
 		Retention: s.Retention, RetentionRuns: s.RetentionRuns,
 		KVLibraryBytes: int64(cfg.Wasakari.KVLibraryMiB) << 20, ScratchBytes: scratchBytes(cfg),
 	}
@@ -399,6 +406,12 @@ func storeOf(cfg *config.Config, w world, dir string) (store.Config, error) {
 	return opt, nil
 }
 
+// longestRequest is how long a request of a node may be under way after it lost
+// its lease: so long others wait before they change anything.
+func longestRequest(cfg *config.Config) time.Duration {
+	return max(cfg.Wasakari.NovaTimeout, httpWait(cfg))
+}
+
 // storeTLS is how the members of an etcd cluster are spoken to.
 func storeTLS(s config.Store) (*tls.Config, error) {
 	if s.CAFile == "" && s.CertFile == "" {
@@ -406,13 +419,9 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.CAFile != "" {
-		pem, err := os.ReadFile(s.CAFile)
-		if err != nil {
-			return nil, usagef("[store] cafile: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, usagef("[store] cafile %s: no certificate in it", s.CAFile)
+		var err error
+		if cfg, err = trusting("[store] cafile", s.CAFile); err != nil {
+			return nil, err
 		}
 	}
 	if s.CertFile != "" {
@@ -421,6 +430,20 @@ func storeTLS(s config.Store) (*tls.Config, error) {
 			return nil, usagef("[store] certfile and keyfile: %w", err)
 		}
 		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
+// trusting speaks TLS with those whom the certificates of a file vouch for; option
+// names the file.
+func trusting(option, file string) (*tls.Config, error) {
+	pem, err := readFile(file, maxCAFile)
+	if err != nil {
+		return nil, usagef("%s: %w", option, err)
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, usagef("%s %s: no certificate in it", option, file)
 	}
 	return cfg, nil
 }
@@ -498,9 +521,9 @@ func (sv *daemon) seed(ctx context.Context) error {
 }
 
 // announce says that the service is there.
-func (sv *daemon) announce(at net.Addr, cfg *config.Config) {
+func (sv *daemon) announce(at net.Addr, tls bool) {
 	scheme := "http"
-	if cfg.Default.UseSSL {
+	if tls {
 		scheme = "https"
 	}
 	fmt.Fprintf(sv.w.stdout, "wasakari %s answers at %s://%s/v1 for %s\n", version, scheme, at, sv.cloud.what)

@@ -200,3 +200,45 @@ func TestEngineConfig(t *testing.T) {
 		t.Errorf("node %q, drained in %s, want n1 and 7s", c.Node, c.DrainTimeout)
 	}
 }
+
+// Whoever takes a run over waits until no request of the node before can be
+// under way, those of tasks included; what would take longer waits for a restart.
+func TestTakeOverWaitsForEveryRequest(t *testing.T) {
+	of := func(lines string) *config.Config {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "t.conf")
+		if err := os.WriteFile(file, []byte("[store]\nendpoints = http://127.0.0.1:2379\n"+lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Load(config.Sources{Files: []string{file}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	for _, tt := range []struct {
+		lines string
+		want  time.Duration
+	}{
+		{"", 31 * time.Second},
+		{"[http]\ntimeout_seconds = 90\n", 91 * time.Second},
+		{"[wasakari]\nnova_timeout = 200\n", 200 * time.Second},
+	} {
+		opt, err := storeOf(of(tt.lines), world{}, "")
+		if err != nil || opt.TakeOverWait != tt.want {
+			t.Errorf("%q: take-over after %s, %v, want %s", tt.lines, opt.TakeOverWait, err, tt.want)
+		}
+	}
+	sv := moduleNode(t)
+	sv.takeOverWait = 31 * time.Second
+	err := sv.apply(t.Context(), of("[http]\ntimeout_seconds = 90\n"))
+	const want = "[wasakari] nova_timeout and [http] timeout_seconds: a request may take 1m31s, longer than the 31s that other nodes wait before they go on with a run; restart the nodes"
+	if err == nil || err.Error() != want {
+		t.Errorf("reload: %v, want %s", err, want)
+	}
+	snap, release := sv.snapshots.newest()
+	defer release()
+	if got := httpWait(snap.cfg); got != 31*time.Second {
+		t.Errorf("requests of tasks take up to %s after the reload, want 31s as before", got)
+	}
+}
