@@ -162,9 +162,10 @@ func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []st
 // bounded gives a change the time that it may take at most: two tries, each
 // with reads, one request and the look after a lost answer.
 func (h *Hatch) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, 2*(h.opt.OutcomeWait+5*h.opt.NovaTimeout),
-		fmt.Errorf("the change took too long: %w", recovery.ErrTimeout))
+	return context.WithTimeoutCause(ctx, 2*(h.opt.OutcomeWait+5*h.opt.NovaTimeout), errTooLong)
 }
+
+var errTooLong = fmt.Errorf("the change took too long: %w", recovery.ErrTimeout)
 
 // resolve looks for the trace of an open intent until it is found, or until
 // passed without one, and writes the result. When Nova cannot be read, the
@@ -212,10 +213,14 @@ func (h *Hatch) closeIntent(ctx context.Context, in recovery.Intent) error {
 	return h.endIntent(ctx, in)
 }
 
+// endIntent writes the result even when the time of the task is over: else the
+// change would stay open after the end of its run.
 func (h *Hatch) endIntent(ctx context.Context, in recovery.Intent) error {
 	if h.changed != nil {
 		h.changed(in)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resultBound)
+	defer cancel()
 	if err := h.ledger.EndIntent(ctx, in); err != nil {
 		return fmt.Errorf("recording the outcome (%s) of %s %s: %w", in.State, in.Op, in.Target, err)
 	}
@@ -296,17 +301,34 @@ func (h *Hatch) newestRequest(ctx context.Context, id, action string) string {
 	return newest.RequestID
 }
 
+// resultBound is how long writing a result may take.
+const resultBound = 30 * time.Second
+
 // Settle resolves, at resume, each intent that has no result: it looks for the
-// change until it is found, or until OutcomeWait has passed without it. The
-// error joins those of intents that stay open because Nova could not be read.
-func (h *Hatch) Settle(ctx context.Context) error {
-	ctx, cancel := h.bounded(ctx)
-	defer cancel()
+// change until it is found, or until OutcomeWait has passed without it, and not
+// less than until first, when requests of whoever had the run before have come
+// to their end; zero: they have. It waits for first, so that no task's time goes
+// by with it. The error joins those of intents that stay open because Nova could
+// not be read.
+func (h *Hatch) Settle(ctx context.Context, first time.Time) error {
+	if err := h.settle(ctx, first); err != nil {
+		return err
+	}
+	pause(ctx, time.Until(first))
+	return nil
+}
+
+func (h *Hatch) settle(ctx context.Context, first time.Time) error {
 	open, err := h.ledger.OpenIntents(ctx)
 	if err != nil {
 		return fmt.Errorf("open intents: %w", err)
 	}
 	until := time.Now().Add(h.opt.OutcomeWait)
+	if until.Before(first) {
+		until = first
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, until.Add(h.opt.OutcomeWait+10*h.opt.NovaTimeout), errTooLong)
+	defer cancel()
 	// All look at once: their waits are one wait.
 	errs := make([]error, len(open))
 	each(len(open), len(open), func(i int) { errs[i] = h.resolve(ctx, &open[i], until) })

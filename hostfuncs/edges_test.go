@@ -1,8 +1,11 @@
 package hostfuncs_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -112,6 +115,22 @@ func TestAResultThatCannotBeRecordedIsAnError(t *testing.T) {
 				t.Errorf("%d intents are open, want 1 for the resume to settle", len(open))
 			}
 		})
+	}
+}
+
+func TestTheResultIsRecordedAfterTheTimeOfTheTask(t *testing.T) {
+	b := opsBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.ledger.fail = func(what string) error {
+		if strings.HasPrefix(what, "check") {
+			cancel()
+		}
+		return nil
+	}
+	_, err := do(ctx, b.task(), abi.OpNovaServerEvacuate, `{"id":"s1"}`)
+	want(t, "", err, "", "canceled: nova.server_evacuate: nova.server_evacuate s1: not sent")
+	if got := b.ledger.states(); !slices.Equal(got, []string{"server_evacuate s1 lost"}) {
+		t.Errorf("intents = %q, want the one that was not sent to be closed", got)
 	}
 }
 

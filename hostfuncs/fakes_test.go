@@ -421,9 +421,12 @@ func (l *fakeLedger) BeginIntent(_ context.Context, i recovery.Intent) error {
 	return nil
 }
 
-func (l *fakeLedger) EndIntent(_ context.Context, in recovery.Intent) error {
+func (l *fakeLedger) EndIntent(ctx context.Context, in recovery.Intent) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := l.failed("end " + in.Op + " " + in.Target + " " + string(in.State)); err != nil {
 		return err
 	}
@@ -471,10 +474,13 @@ func (l *fakeLedger) Undos(context.Context) ([]recovery.Undo, error) {
 	return slices.Clone(l.undos), nil
 }
 
-func (l *fakeLedger) Check(_ context.Context, d time.Duration) error {
+func (l *fakeLedger) Check(ctx context.Context, d time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.failed("check " + d.String())
+	if err := l.failed("check " + d.String()); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // states lists the intents as "op target state".

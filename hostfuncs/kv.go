@@ -56,7 +56,7 @@ func kvGet(ctx context.Context, t *TaskHost, req abi.KVGetRequest) (abi.KVGetAns
 		if lib, err = t.owner(t.call.Task.Library); err != nil {
 			return abi.KVGetAnswer{}, err
 		}
-		if v, err = t.h.library.Get(ctx, lib, req.Name); err == nil && expired(v) {
+		if v, err = t.h.library.Get(ctx, lib, req.Name); err == nil && v.Expired() {
 			err = notThere(req.Name)
 		}
 	case strings.HasPrefix(req.Name, scratchPrefix):
@@ -272,7 +272,7 @@ func (l *libSizes) count(ctx context.Context, kv LibraryKV, lib string) error {
 	}
 	sizes := make(map[string]int, len(values))
 	for _, v := range values {
-		if !expired(v) {
+		if !v.Expired() {
 			sizes[v.Name] = len(v.Name) + len(v.Value)
 		}
 	}
@@ -347,7 +347,7 @@ func kvList(ctx context.Context, t *TaskHost, req abi.KVListRequest) (abi.KVList
 	}
 	ans := abi.KVListAnswer{Entries: make([]abi.KVEntry, 0, len(values))}
 	for _, v := range values {
-		if !expired(v) {
+		if !v.Expired() {
 			ans.Entries = append(ans.Entries, abi.KVEntry{Name: v.Name, Version: v.Version, Size: int64(len(v.Value))})
 		}
 	}
@@ -385,8 +385,6 @@ func checkName(name string) error {
 	}
 	return nil
 }
-
-func expired(v recovery.KVValue) bool { return !v.Expires.IsZero() && !time.Now().Before(v.Expires) }
 
 func notThere(name string) error { return fmt.Errorf("%q: %w", name, recovery.ErrNotFound) }
 

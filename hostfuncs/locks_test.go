@@ -624,7 +624,7 @@ func TestSettle(t *testing.T) {
 				}
 			}(b.cloud.actions)
 			began := time.Now()
-			if err := b.hatch.Settle(t.Context()); err != nil {
+			if err := b.hatch.Settle(t.Context(), time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			wantStates := []string{"server_evacuate s1 done", "server_evacuate s2 lost", "server_stop s1 done", "server_start s9 lost", "server_lock s3 lost"}
@@ -639,13 +639,34 @@ func TestSettle(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a node may still be at work", func(t *testing.T) {
+		for _, tt := range []struct{ first, want time.Duration }{
+			{31 * time.Second, 60 * time.Second}, {5 * time.Minute, 5 * time.Minute},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				b := setupSettle(t)
+				began := time.Now()
+				if err := b.hatch.Settle(t.Context(), began.Add(tt.first)); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began).Round(2 * time.Second); took != tt.want {
+					t.Errorf("first change after %v: took %v, want %v", tt.first, took, tt.want)
+				}
+				b.ledger.intents = nil
+				began = time.Now()
+				if err := b.hatch.Settle(t.Context(), began.Add(tt.first)); err != nil || time.Since(began) != tt.first {
+					t.Errorf("nothing to settle: %v after %v, want %v", err, time.Since(began), tt.first)
+				}
+			})
+		}
+	})
 	t.Run("nova away", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := setupSettle(t)
 			b.cloud.before = func(context.Context, string) error {
 				return cloudError("read", 503, "down", recovery.ErrUnavailable)
 			}
-			if err := b.hatch.Settle(t.Context()); !errors.Is(err, recovery.ErrUnavailable) {
+			if err := b.hatch.Settle(t.Context(), time.Time{}); !errors.Is(err, recovery.ErrUnavailable) {
 				t.Errorf("error = %v, want unavailable", err)
 			}
 			open, _ := b.ledger.OpenIntents(t.Context())

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -12,21 +11,8 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 )
 
-const (
-	maxOwner = 512       // bytes of a library's or place's name
-	maxName  = 255       // bytes of a key
-	maxValue = 256 << 10 // bytes of a value
-
-	scratchQuota = 1 << 20  // bytes of one place, by default
-	libraryQuota = 10 << 20 // bytes of one library, by default
-	entryCost    = 64       // what an entry costs beyond its name and value
-)
-
-// quota is how many bytes may be kept, and the option that says so.
-type quota struct {
-	bytes  int64
-	option string
-}
+// maxOwner bounds the names of nodes, clusters and libraries, in bytes.
+const maxOwner = recovery.MaxKVOwner
 
 // Scratch keeps what tasks write under scratch/. It lives and dies with its
 // run. The errors are those of Library.
@@ -37,7 +23,7 @@ func (r *Run) Scratch() Scratch { return Scratch{r} }
 
 // kv is what a place keeps.
 func (s Scratch) kv(place string) kv {
-	return kv{s.r.s, s.r.data() + "scratch/" + esc(place) + "/", place, quota{s.r.s.cfg.ScratchBytes, "[wasakari] kv_task_kib"}, s.r.write, "scratch"}
+	return kv{s.r.s, s.r.data() + "scratch/" + esc(place) + "/", place, recovery.KVQuota{Bytes: s.r.s.cfg.ScratchBytes, Option: "[wasakari] kv_task_kib"}, s.r.write, "scratch"}
 }
 
 // Get reads a value of a place.
@@ -71,25 +57,25 @@ func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVV
 // ErrQuota (10 MiB for each library, see Allow).
 type Library struct {
 	s     *Store
-	quota quota            // of each library
-	own   map[string]quota // of one instead, by its name
+	quota recovery.KVQuota            // of each library
+	own   map[string]recovery.KVQuota // of one instead, by its name
 }
 
 func newLibrary(s *Store) *Library {
-	return &Library{s: s, quota: quota{s.cfg.KVLibraryBytes, "[wasakari] kv_library_mib"}, own: map[string]quota{}}
+	return &Library{s: s, quota: recovery.KVQuota{Bytes: s.cfg.KVLibraryBytes, Option: "[wasakari] kv_library_mib"}, own: map[string]recovery.KVQuota{}}
 }
 
 // Allow sets how many bytes one library may keep, and returns l. It must be
 // called before l is used.
 func (l *Library) Allow(bytes int64) *Library {
-	l.quota.bytes = bytes
+	l.quota.Bytes = bytes
 	return l
 }
 
 // AllowOne sets how many bytes one library may keep, and names the option that
 // says so. It must be called before l is used.
 func (l *Library) AllowOne(library string, bytes int64, option string) {
-	l.own[library] = quota{bytes, option}
+	l.own[library] = recovery.KVQuota{Bytes: bytes, Option: option}
 }
 
 // kv is what a library keeps.
@@ -142,7 +128,7 @@ type kv struct {
 	s      *Store
 	prefix string
 	owner  string
-	quota  quota
+	quota  recovery.KVQuota
 	commit func(context.Context, *txn) (result, error)
 	step   string
 }
@@ -176,22 +162,6 @@ func decodeEntry(name string, data []byte) (recovery.KVValue, error) {
 	return v, nil
 }
 
-func expired(v recovery.KVValue) bool { return !v.Expires.IsZero() && !time.Now().Before(v.Expires) }
-
-func cost(v recovery.KVValue) int64 { return int64(entryCost + len(v.Name) + len(v.Value)) }
-
-func (k kv) check(name string) error {
-	switch {
-	case k.owner == "" || len(k.owner) > maxOwner:
-		return fmt.Errorf("%w: owner of %d bytes", recovery.ErrInvalid, len(k.owner))
-	case name == "":
-		return fmt.Errorf("%w: a key needs a name", recovery.ErrInvalid)
-	case len(name) > maxName:
-		return fmt.Errorf("%w: a key of %d bytes, at most %d", recovery.ErrTooLarge, len(name), maxName)
-	}
-	return nil
-}
-
 // find reads an entry, expired or not, and the counts.
 func (k kv) find(ctx context.Context, name string) (v recovery.KVValue, there bool, c counts, mod int64, err error) {
 	var res []*pb.RangeResponse
@@ -212,11 +182,11 @@ func (k kv) find(ctx context.Context, name string) (v recovery.KVValue, there bo
 }
 
 func (k kv) get(ctx context.Context, name string) (recovery.KVValue, error) {
-	if err := k.check(name); err != nil {
+	if err := recovery.CheckKVKey(k.owner, name); err != nil {
 		return recovery.KVValue{}, err
 	}
 	v, there, _, _, err := k.find(ctx, name)
-	if err == nil && (!there || expired(v)) {
+	if err == nil && (!there || v.Expired()) {
 		err = fmt.Errorf("key %q: %w", name, recovery.ErrNotFound)
 	}
 	if err != nil {
@@ -226,14 +196,11 @@ func (k kv) get(ctx context.Context, name string) (recovery.KVValue, error) {
 }
 
 func (k kv) put(ctx context.Context, name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
-	if err := k.check(name); err != nil {
+	if err := recovery.CheckKVKey(k.owner, name); err != nil {
 		return 0, err
 	}
-	if len(v.Value) > maxValue {
-		return 0, fmt.Errorf("key %q: %w: a value of %d bytes, at most %d", name, recovery.ErrTooLarge, len(v.Value), maxValue)
-	}
-	if !json.Valid(v.Value) {
-		return 0, fmt.Errorf("key %q: %w: the value is not JSON", name, recovery.ErrInvalid)
+	if err := recovery.CheckKVValue(name, v.Value); err != nil {
+		return 0, err
 	}
 	purged := false
 	for {
@@ -241,23 +208,23 @@ func (k kv) put(ctx context.Context, name string, v recovery.KVValue, ifVersion 
 		if err != nil {
 			return 0, err
 		}
-		if err := compare(name, old, there, ifVersion); err != nil {
+		if err := recovery.CompareKV(name, old, there, ifVersion); err != nil {
 			return 0, err
 		}
 		used := c.Used
 		v.Name, v.Version = name, c.Floor+1
 		if there {
-			used -= cost(old)
+			used -= old.Cost()
 			v.Version = old.Version + 1
 		}
-		if used += cost(v); used > k.quota.bytes {
+		if used += v.Cost(); used > k.quota.Bytes {
 			if !purged {
 				if purged, err = k.purge(ctx, name, c, mod); err != nil {
 					return 0, err
 				}
 				continue
 			}
-			return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d (option %s)", name, recovery.ErrQuota, used, k.quota.bytes, k.quota.option)
+			return 0, k.quota.Check(name, used)
 		}
 		c.Used = used
 		t := (&txn{name: k.step + ".put"}).when(unchanged(k.meta(), mod)).do(put(k.entry(name), encodeEntry(v)))
@@ -275,7 +242,7 @@ func (k kv) put(ctx context.Context, name string, v recovery.KVValue, ifVersion 
 }
 
 func (k kv) remove(ctx context.Context, name string, ifVersion *int64) error {
-	if err := k.check(name); err != nil {
+	if err := recovery.CheckKVKey(k.owner, name); err != nil {
 		return err
 	}
 	for {
@@ -283,10 +250,10 @@ func (k kv) remove(ctx context.Context, name string, ifVersion *int64) error {
 		if err != nil {
 			return err
 		}
-		if err := compare(name, old, there, ifVersion); err != nil {
+		if err := recovery.CompareKV(name, old, there, ifVersion); err != nil {
 			return err
 		}
-		if !there || expired(old) {
+		if !there || old.Expired() {
 			return fmt.Errorf("key %q: %w", name, recovery.ErrNotFound)
 		}
 		t := (&txn{name: k.step + ".delete"}).when(unchanged(k.meta(), mod)).do(clientv3.OpDelete(k.entry(name)))
@@ -301,23 +268,11 @@ func (k kv) remove(ctx context.Context, name string, ifVersion *int64) error {
 	}
 }
 
-// compare holds the version of an entry against the wanted one.
-func compare(name string, old recovery.KVValue, there bool, want *int64) error {
-	var has int64
-	if there && !expired(old) {
-		has = old.Version
-	}
-	if want != nil && *want != has {
-		return fmt.Errorf("key %q: %w: it has version %d, not %d", name, recovery.ErrConflict, has, *want)
-	}
-	return nil
-}
-
 // drop counts an entry out. A key that is made anew goes on above the versions
 // of all keys that are gone, so that no version ever comes back.
 func (c *counts) drop(v recovery.KVValue) {
 	c.Floor = max(c.Floor, v.Version)
-	c.Used -= cost(v)
+	c.Used -= v.Cost()
 }
 
 // purge removes what has expired, but for one key. It reports whether all of it
@@ -330,7 +285,7 @@ func (k kv) purge(ctx context.Context, keep string, c counts, mod int64) (bool, 
 	t := (&txn{name: k.step + ".purge"}).when(unchanged(k.meta(), mod))
 	whole := true
 	for _, v := range all {
-		if !expired(v) || v.Name == keep {
+		if !v.Expired() || v.Name == keep {
 			continue
 		}
 		if len(t.ops) >= maxOps-10 {
@@ -354,7 +309,7 @@ func (k kv) list(ctx context.Context, prefix string) ([]recovery.KVValue, error)
 	all, err := k.entries(ctx, prefix)
 	var out []recovery.KVValue
 	for _, v := range all {
-		if !expired(v) {
+		if !v.Expired() {
 			out = append(out, v)
 		}
 	}

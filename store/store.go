@@ -95,10 +95,10 @@ func (c Config) withDefaults() Config {
 		c.RetentionRuns = 10_000
 	}
 	if c.KVLibraryBytes <= 0 {
-		c.KVLibraryBytes = libraryQuota
+		c.KVLibraryBytes = recovery.DefaultLibraryBytes
 	}
 	if c.ScratchBytes <= 0 {
-		c.ScratchBytes = scratchQuota
+		c.ScratchBytes = recovery.DefaultScratchBytes
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()

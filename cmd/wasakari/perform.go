@@ -38,6 +38,8 @@ type ground struct {
 	// reserved puts what else is to be done with a reserved host around what is
 	// done here. Nil: nothing is.
 	reserved func(flow.Reserved) flow.Reserved
+	// first is when the run may make its first change; zero: at once.
+	first time.Time
 	// changed is told of each change of the cloud; nil: nothing is changed.
 	changed func(recovery.Intent)
 	// trace is the W3C traceparent that the run belongs to, empty without one.
@@ -91,7 +93,7 @@ func (l *loaded) perform(ctx context.Context, g ground, state runState, plans ma
 	defer hatch.Close()
 	// A new run has nothing to settle. One that is interrupted here ends as
 	// before any task: reported, with the undo list worked off.
-	if err := hatch.Settle(ctx); err != nil && ctx.Err() == nil {
+	if err := hatch.Settle(ctx, g.first); err != nil && ctx.Err() == nil {
 		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
 	req.Plans, req.Logger = plans, l.log.Named("flow")

@@ -197,7 +197,7 @@ func (p *performer) Perform(ctx context.Context, job engine.Job) (recovery.Run, 
 	run, runErr, err := snap.perform(ctx, ground{
 		cloud: p.cloud.Client, ledger: state, library: snap.sharedLibrary(p.store), scratch: state.Scratch(),
 		verify: snap.cfg.Default.VerifyInterval, guard: guard, reserved: job.Reserved,
-		changed: snap.changedBy(run), trace: job.Notification.Trace,
+		changed: snap.changedBy(run), trace: job.Notification.Trace, first: state.FirstChange(),
 		known: func(id string) (ended, known bool) { return p.store.KnownRun(ctx, id) },
 	}, state, plans, req)
 	return run, errors.Join(runErr, err)

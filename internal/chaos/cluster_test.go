@@ -212,16 +212,20 @@ func (c *cluster) await(within time.Duration, what string, do func(ctx context.C
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	var last error // that is not of the end of the time
 	for {
 		err := do(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			c.logs()
-			c.t.Fatalf("%s: not within %s: %v", what, within, err)
+			c.t.Fatalf("%s: not within %s: %v", what, within, last)
 		}
 	}
 }

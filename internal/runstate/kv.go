@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,17 +11,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/wasakari/wasakari/recovery"
-)
-
-const (
-	maxOwner = 512       // bytes of a library's or place's name
-	maxName  = 255       // bytes of a key
-	maxValue = 256 << 10 // bytes of a value
-
-	scratchQuota = 1 << 20  // bytes of one place, by default
-	libraryQuota = 10 << 20 // bytes of one library, by default
-	entryCost    = 64       // what an entry costs beyond its name and value
-
 )
 
 var (
@@ -41,7 +29,7 @@ func (r *Run) Scratch() Scratch { return Scratch{r} }
 
 // kv is what a place keeps.
 func (s Scratch) kv(tx *bbolt.Tx, place string) kv {
-	return kv{tx.Bucket(bucketScratch), place, quota{s.r.scratchQuota, "[wasakari] kv_task_kib"}}
+	return kv{tx.Bucket(bucketScratch), place, recovery.KVQuota{Bytes: s.r.scratchQuota, Option: "[wasakari] kv_task_kib"}}
 }
 
 // Get reads a value of a place.
@@ -91,33 +79,27 @@ func (s Scratch) List(ctx context.Context, place, prefix string) ([]recovery.KVV
 // for more than 5 s.
 type Library struct {
 	shared
-	quota quota            // of each library
-	own   map[string]quota // of one instead, by its name
-}
-
-// quota is how many bytes may be kept, and the option that says so.
-type quota struct {
-	bytes  int64
-	option string
+	quota recovery.KVQuota            // of each library
+	own   map[string]recovery.KVQuota // of one instead, by its name
 }
 
 // NewLibrary returns the store in the state folder dir. Nothing is made before
 // something is written.
 func NewLibrary(dir string) *Library {
-	return &Library{shared: newShared(dir, "library.db", "values of libraries", bucketLibraries), quota: quota{libraryQuota, "[wasakari] kv_library_mib"}, own: map[string]quota{}}
+	return &Library{shared: newShared(dir, "library.db", "values of libraries", bucketLibraries), quota: recovery.KVQuota{Bytes: recovery.DefaultLibraryBytes, Option: "[wasakari] kv_library_mib"}, own: map[string]recovery.KVQuota{}}
 }
 
 // Allow sets how many bytes one library may keep, instead of 10 MiB, and
 // returns l. It must be called before l is used.
 func (l *Library) Allow(bytes int64) *Library {
-	l.quota.bytes = bytes
+	l.quota.Bytes = bytes
 	return l
 }
 
 // AllowOne sets how many bytes one library may keep, and names the option that
 // says so. It must be called before l is used.
 func (l *Library) AllowOne(library string, bytes int64, option string) {
-	l.own[library] = quota{bytes, option}
+	l.own[library] = recovery.KVQuota{Bytes: bytes, Option: option}
 }
 
 // kv is what a library keeps.
@@ -180,7 +162,7 @@ func libraries(tx *bbolt.Tx) *bbolt.Bucket {
 type kv struct {
 	root  *bbolt.Bucket // nil: empty
 	owner string
-	quota quota
+	quota recovery.KVQuota
 }
 
 // An entry is its version and expiry (nanoseconds since 1970; 0: never), 8
@@ -217,22 +199,6 @@ func decodeEntry(name, data []byte) (recovery.KVValue, error) {
 	return v, nil
 }
 
-func expired(v recovery.KVValue) bool { return !v.Expires.IsZero() && !time.Now().Before(v.Expires) }
-
-func cost(v recovery.KVValue) int64 { return int64(entryCost + len(v.Name) + len(v.Value)) }
-
-func (k kv) check(name string) error {
-	switch {
-	case k.owner == "" || len(k.owner) > maxOwner:
-		return fmt.Errorf("%w: owner of %d bytes", recovery.ErrInvalid, len(k.owner))
-	case name == "":
-		return fmt.Errorf("%w: a key needs a name", recovery.ErrInvalid)
-	case len(name) > maxName:
-		return fmt.Errorf("%w: a key of %d bytes, at most %d", recovery.ErrTooLarge, len(name), maxName)
-	}
-	return nil
-}
-
 // entries returns the bucket of the owner and that of its entries; nil when
 // nothing was written.
 func (k kv) entries() (own, entries *bbolt.Bucket) {
@@ -260,7 +226,7 @@ func find(entries *bbolt.Bucket, name string) (v recovery.KVValue, ok bool, err 
 }
 
 func (k kv) get(name string) (recovery.KVValue, error) {
-	if err := k.check(name); err != nil {
+	if err := recovery.CheckKVKey(k.owner, name); err != nil {
 		return recovery.KVValue{}, err
 	}
 	_, entries := k.entries()
@@ -268,21 +234,18 @@ func (k kv) get(name string) (recovery.KVValue, error) {
 	if err != nil {
 		return recovery.KVValue{}, err
 	}
-	if !ok || expired(v) {
+	if !ok || v.Expired() {
 		return recovery.KVValue{}, fmt.Errorf("key %q: %w", name, recovery.ErrNotFound)
 	}
 	return v, nil
 }
 
 func (k kv) put(name string, v recovery.KVValue, ifVersion *int64) (int64, error) {
-	if err := k.check(name); err != nil {
+	if err := recovery.CheckKVKey(k.owner, name); err != nil {
 		return 0, err
 	}
-	if len(v.Value) > maxValue {
-		return 0, fmt.Errorf("key %q: %w: a value of %d bytes, at most %d", name, recovery.ErrTooLarge, len(v.Value), maxValue)
-	}
-	if !json.Valid(v.Value) {
-		return 0, fmt.Errorf("key %q: %w: the value is not JSON", name, recovery.ErrInvalid)
+	if err := recovery.CheckKVValue(name, v.Value); err != nil {
+		return 0, err
 	}
 	own, err := k.root.CreateBucketIfNotExists([]byte(k.owner))
 	if err != nil {
@@ -296,30 +259,31 @@ func (k kv) put(name string, v recovery.KVValue, ifVersion *int64) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	if err := compare(name, old, there, ifVersion); err != nil {
+	if err := recovery.CompareKV(name, old, there, ifVersion); err != nil {
 		return 0, err
 	}
 	used := counter(own, keyUsed)
 	v.Name, v.Version = name, counter(own, keyFloor)+1
 	if there {
-		used -= cost(old)
+		used -= old.Cost()
 		v.Version = old.Version + 1
 	}
-	if used+cost(v) > k.quota.bytes {
+	if used+v.Cost() > k.quota.Bytes {
 		freed, err := purge(own, entries, name)
 		if err != nil {
 			return 0, err
 		}
 		used -= freed
 	}
-	if used += cost(v); used > k.quota.bytes {
-		return 0, fmt.Errorf("key %q: %w: %d bytes in all, at most %d (option %s)", name, recovery.ErrQuota, used, k.quota.bytes, k.quota.option)
+	used += v.Cost()
+	if err := k.quota.Check(name, used); err != nil {
+		return 0, err
 	}
 	return v.Version, errors.Join(entries.Put([]byte(name), encodeEntry(v)), own.Put(keyUsed, encodeInt(used)))
 }
 
 func (k kv) remove(name string, ifVersion *int64) error {
-	if err := k.check(name); err != nil {
+	if err := recovery.CheckKVKey(k.owner, name); err != nil {
 		return err
 	}
 	own, entries := k.entries()
@@ -327,25 +291,13 @@ func (k kv) remove(name string, ifVersion *int64) error {
 	if err != nil {
 		return err
 	}
-	if err := compare(name, old, there, ifVersion); err != nil {
+	if err := recovery.CompareKV(name, old, there, ifVersion); err != nil {
 		return err
 	}
-	if !there || expired(old) {
+	if !there || old.Expired() {
 		return fmt.Errorf("key %q: %w", name, recovery.ErrNotFound)
 	}
 	return drop(own, entries, old)
-}
-
-// compare holds the version of an entry against the wanted one.
-func compare(name string, old recovery.KVValue, there bool, want *int64) error {
-	var has int64
-	if there && !expired(old) {
-		has = old.Version
-	}
-	if want != nil && *want != has {
-		return fmt.Errorf("key %q: %w: it has version %d, not %d", name, recovery.ErrConflict, has, *want)
-	}
-	return nil
 }
 
 // drop removes an entry. A key that is made anew goes on above the versions of
@@ -355,7 +307,7 @@ func drop(own, entries *bbolt.Bucket, v recovery.KVValue) error {
 	return errors.Join(
 		entries.Delete([]byte(v.Name)),
 		own.Put(keyFloor, encodeInt(floor)),
-		own.Put(keyUsed, encodeInt(counter(own, keyUsed)-cost(v))),
+		own.Put(keyUsed, encodeInt(counter(own, keyUsed)-v.Cost())),
 	)
 }
 
@@ -365,14 +317,14 @@ func purge(own, entries *bbolt.Bucket, keep string) (int64, error) {
 	var old []recovery.KVValue
 	err := entries.ForEach(func(name, data []byte) error {
 		v, err := decodeEntry(name, data)
-		if err == nil && expired(v) && v.Name != keep {
+		if err == nil && v.Expired() && v.Name != keep {
 			old = append(old, v)
 		}
 		return err
 	})
 	var freed int64
 	for _, v := range old {
-		freed += cost(v)
+		freed += v.Cost()
 		err = errors.Join(err, drop(own, entries, v))
 	}
 	return freed, err
@@ -390,7 +342,7 @@ func (k kv) list(prefix string) ([]recovery.KVValue, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !expired(v) {
+		if !v.Expired() {
 			out = append(out, v)
 		}
 	}

@@ -54,7 +54,7 @@ type Options struct {
 
 func (o Options) scratchQuota() int64 {
 	if o.ScratchBytes <= 0 {
-		return scratchQuota
+		return recovery.DefaultScratchBytes
 	}
 	return o.ScratchBytes
 }
