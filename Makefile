@@ -187,6 +187,7 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 .PHONY: generate
 generate: ## rewrite what is generated: from abi/schema.json, docs/api-roles.md, the table of metrics
 	$(GO) run ./internal/abigen
+	$(GO) run ./internal/scaffold/gen
 	$(GO) run ./api/auth/rolesdoc
 	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 

@@ -35,7 +35,7 @@ func newTask(w world) *cobra.Command {
   wasakari task push custom_pre_task.wasm
   wasakari task versions custom_pre_task`,
 	}
-	cmd.AddCommand(newInspect(w), newPack(w), newSign(w),
+	cmd.AddCommand(newTaskNew(w), newInspect(w), newPack(w), newSign(w),
 		newPush(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
 	return cmd
 }

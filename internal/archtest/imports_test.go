@@ -35,6 +35,7 @@ var may = map[string][]string{
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
+	"internal/scaffold":      {"abi"},
 	"internal/audit":         {"recovery"},
 	"internal/lifecycle":     {},
 	"internal/reload":        {},
@@ -45,7 +46,7 @@ var may = map[string][]string{
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
-		"internal/lifecycle", "internal/reload",
+		"internal/lifecycle", "internal/reload", "internal/scaffold",
 	},
 }
 
