@@ -66,6 +66,16 @@ demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=
 test: build ## every test, with the race detector, in random order
 	for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...); done
 
+.PHONY: conformance
+conformance: ## run the guests of all languages, rewrite the table of sdk/conformance/README.md
+	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance -write
+
+# One target for each language whose guest is committed.
+.PHONY: conformance-rebuild
+conformance-rebuild: ## build those guests with the tool chains of their languages, compare their bytes, run them
+	git diff --exit-code --stat -- sdk/conformance
+	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance
+
 .PHONY: crash
 crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run
 	WASAKARI_CRASH_EVERY=1 $(GO) test -count=1 -timeout 60m -v -run TestCrash ./cmd/wasakari
