@@ -30,7 +30,7 @@ const (
 func newTask(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Write, test and build tasks, and upload them to a server",
+		Short: "Write, test and build tasks, and upload them to a server or a registry",
 		Example: `  wasakari task new --lang python my_task
   wasakari task test my_task
   wasakari task build my_task
@@ -38,7 +38,7 @@ func newTask(w world) *cobra.Command {
   wasakari task versions custom_pre_task`,
 	}
 	cmd.AddCommand(newTaskNew(w), newTaskBuild(w), newTaskTest(w), newTaskTrace(w), newInspect(w), newPack(w), newSign(w),
-		newPush(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
+		newPush(w), newPull(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
 	return cmd
 }
 

@@ -41,6 +41,7 @@ var may = map[string][]string{
 	"internal/audit":         {"recovery"},
 	"internal/lifecycle":     {},
 	"internal/reload":        {},
+	"internal/oci":           {"recovery"},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"internal/chaos":         {},
@@ -48,7 +49,7 @@ var may = map[string][]string{
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
-		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/toolchain", "internal/tasktest",
+		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/toolchain", "internal/tasktest", "internal/oci",
 	},
 }
 
@@ -60,6 +61,7 @@ var only = map[string][]string{
 	"github.com/knadh/koanf":             {"config"},
 	"go.etcd.io/bbolt":                   {"internal/runstate"},
 	"go.etcd.io/etcd":                    {"store"},
+	"oras.land/oras-go":                  {"internal/oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks", "internal/tasktest"},
