@@ -355,7 +355,11 @@ func (f *testFlags) one(ctx context.Context, b *bench, s *setting, text []byte) 
 	if !f.update || len(e.seen.Problems) > 0 {
 		return t, nil
 	}
-	if err := os.WriteFile(c.File, c.Update(text, e.seen), 0o644); err != nil { //nolint:gosec // a source, no secret
+	text = c.Update(text, e.seen)
+	if _, err := tasktest.Parse(c.File, text, readCloud); err != nil {
+		return t, usagef("it cannot be updated, as expect: does not stand in lines of its own: %w", err)
+	}
+	if err := os.WriteFile(c.File, text, 0o644); err != nil { //nolint:gosec // a source, no secret
 		return t, &usageError{err}
 	}
 	t.Verdict = updated

@@ -240,7 +240,10 @@ func Parse(file string, text []byte, read func(name string) ([]byte, error)) (*C
 	if err != nil {
 		return nil, located(file, err)
 	}
-	if len(doc.Docs) != 1 || doc.Docs[0].Body == nil {
+	if len(doc.Docs) == 0 || len(doc.Docs) == 1 && doc.Docs[0].Body == nil {
+		return nil, fmt.Errorf("%s:1:1: nothing is in it", file)
+	}
+	if len(doc.Docs) > 1 {
 		return nil, fmt.Errorf("%s:1:1: %d documents, want one", file, len(doc.Docs))
 	}
 	c := &Case{File: file, doc: doc}
