@@ -80,8 +80,8 @@ func TestFiles(t *testing.T) {
 	if strings.Contains(string(files["abi/types_gen.go"]), "type Text") {
 		t.Error("a type that is written by hand was generated")
 	}
-	if len(files) != 5 {
-		t.Errorf("%d files, want 5", len(files))
+	if len(files) != 6 {
+		t.Errorf("%d files, want 6", len(files))
 	}
 }
 
