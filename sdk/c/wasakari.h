@@ -1609,11 +1609,13 @@ static inline void wsk_put_str(wsk_out *o, wsk_str s) {
 static inline void wsk_put_text(wsk_out *o, const char *z) { wsk_put_str(o, wsk_s(z)); }
 
 /* The key of the member whose value is put next. */
-static inline void wsk_key(wsk_out *o, const char *key) {
-    wsk_put_str(o, wsk_s(key));
+static inline void wsk_key_str(wsk_out *o, wsk_str key) {
+    wsk_put_str(o, key);
     wsk__addc(o, ':');
     o->comma = false;
 }
+
+static inline void wsk_key(wsk_out *o, const char *key) { wsk_key_str(o, wsk_s(key)); }
 
 static inline void wsk__add_u64(wsk_out *o, uint64_t u, unsigned base) {
     char d[20];
@@ -1947,9 +1949,7 @@ static inline void wsk__put_text_value(wsk_out *o, wsk_text x) {
 static inline void wsk__put_texts(wsk_out *o, const wsk_named_text *p, size_t n) {
     wsk_begin_object(o);
     for (size_t i = 0; i < n; i++) {
-        wsk_put_str(o, p[i].name);
-        wsk__addc(o, ':');
-        o->comma = false;
+        wsk_key_str(o, p[i].name);
         wsk__put_text_value(o, p[i].text);
     }
     wsk_end_object(o);
@@ -1958,6 +1958,7 @@ static inline void wsk__put_texts(wsk_out *o, const wsk_named_text *p, size_t n)
 /* generated:codecs */
 
 static inline bool wsk__get_task_input(wsk_task *t, wsk_json v, wsk_task_input *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "key")) {
@@ -1990,6 +1991,7 @@ static inline bool wsk__get_task_input(wsk_task *t, wsk_json v, wsk_task_input *
 }
 
 static inline bool wsk__get_script_file(wsk_task *t, wsk_json v, wsk_script_file *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "name")) {
@@ -2002,6 +2004,7 @@ static inline bool wsk__get_script_file(wsk_task *t, wsk_json v, wsk_script_file
 }
 
 static inline bool wsk__get_kv_entry(wsk_task *t, wsk_json v, wsk_kv_entry *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "name")) {
@@ -2016,6 +2019,7 @@ static inline bool wsk__get_kv_entry(wsk_task *t, wsk_json v, wsk_kv_entry *out)
 }
 
 static inline bool wsk__get_fault(wsk_task *t, wsk_json v, wsk_fault *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "code")) {
@@ -2030,6 +2034,7 @@ static inline bool wsk__get_fault(wsk_task *t, wsk_json v, wsk_fault *out) {
 }
 
 static inline bool wsk__get_server(wsk_task *t, wsk_json v, wsk_server *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "id")) {
@@ -2091,6 +2096,7 @@ static inline bool wsk__get_server(wsk_task *t, wsk_json v, wsk_server *out) {
 }
 
 static inline bool wsk__get_compute_service(wsk_task *t, wsk_json v, wsk_compute_service *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "id")) {
@@ -2117,6 +2123,7 @@ static inline bool wsk__get_compute_service(wsk_task *t, wsk_json v, wsk_compute
 }
 
 static inline bool wsk__get_aggregate(wsk_task *t, wsk_json v, wsk_aggregate *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "id")) {
@@ -2135,6 +2142,7 @@ static inline bool wsk__get_aggregate(wsk_task *t, wsk_json v, wsk_aggregate *ou
 }
 
 static inline bool wsk__get_hypervisor_service(wsk_task *t, wsk_json v, wsk_hypervisor_service *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "id")) {
@@ -2147,6 +2155,7 @@ static inline bool wsk__get_hypervisor_service(wsk_task *t, wsk_json v, wsk_hype
 }
 
 static inline bool wsk__get_hypervisor(wsk_task *t, wsk_json v, wsk_hypervisor *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "id")) {
@@ -2172,6 +2181,7 @@ static inline bool wsk__get_hypervisor(wsk_task *t, wsk_json v, wsk_hypervisor *
 }
 
 static inline bool wsk__get_migration(wsk_task *t, wsk_json v, wsk_migration *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "id")) {
@@ -2198,6 +2208,7 @@ static inline bool wsk__get_migration(wsk_task *t, wsk_json v, wsk_migration *ou
 }
 
 static inline bool wsk__get_segment(wsk_task *t, wsk_json v, wsk_segment *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "uuid")) {
@@ -2218,6 +2229,7 @@ static inline bool wsk__get_segment(wsk_task *t, wsk_json v, wsk_segment *out) {
 }
 
 static inline bool wsk__get_host(wsk_task *t, wsk_json v, wsk_host *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "uuid")) {
@@ -2240,6 +2252,7 @@ static inline bool wsk__get_host(wsk_task *t, wsk_json v, wsk_host *out) {
 }
 
 static inline bool wsk__get_vmove(wsk_task *t, wsk_json v, wsk_vmove *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "uuid")) {
@@ -2272,6 +2285,7 @@ static inline bool wsk__get_vmove(wsk_task *t, wsk_json v, wsk_vmove *out) {
 }
 
 static inline bool wsk__get_error_document(wsk_task *t, wsk_json v, wsk_error_document *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "code")) {
@@ -2288,6 +2302,7 @@ static inline bool wsk__get_error_document(wsk_task *t, wsk_json v, wsk_error_do
 }
 
 static inline bool wsk__get_secret(wsk_task *t, wsk_json v, wsk_secret *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "$secret")) {
@@ -2322,6 +2337,7 @@ static inline void wsk__put_http_tls(wsk_out *o, const wsk_http_tls *r) {
 }
 
 static inline bool wsk__get_kv_get_answer(wsk_task *t, wsk_json v, wsk_kv_get_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "value")) {
@@ -2341,6 +2357,7 @@ static inline void wsk__put_kv_get_request(wsk_out *o, const wsk_kv_get_request 
 }
 
 static inline bool wsk__get_kv_put_answer(wsk_task *t, wsk_json v, wsk_kv_put_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "version")) {
@@ -2369,6 +2386,7 @@ static inline void wsk__put_kv_delete_request(wsk_out *o, const wsk_kv_delete_re
 }
 
 static inline bool wsk__get_kv_list_answer(wsk_task *t, wsk_json v, wsk_kv_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "entries")) {
@@ -2400,6 +2418,7 @@ static inline void wsk__put_nova_server_get_request(wsk_out *o, const wsk_nova_s
 }
 
 static inline bool wsk__get_nova_server_list_answer(wsk_task *t, wsk_json v, wsk_nova_server_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "servers")) {
@@ -2428,6 +2447,7 @@ static inline void wsk__put_nova_server_list_request(wsk_out *o, const wsk_nova_
 }
 
 static inline bool wsk__get_nova_server_evacuate_answer(wsk_task *t, wsk_json v, wsk_nova_server_evacuate_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2445,6 +2465,7 @@ static inline void wsk__put_nova_server_evacuate_request(wsk_out *o, const wsk_n
 }
 
 static inline bool wsk__get_nova_server_stop_answer(wsk_task *t, wsk_json v, wsk_nova_server_stop_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2461,6 +2482,7 @@ static inline void wsk__put_nova_server_stop_request(wsk_out *o, const wsk_nova_
 }
 
 static inline bool wsk__get_nova_server_start_answer(wsk_task *t, wsk_json v, wsk_nova_server_start_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2477,6 +2499,7 @@ static inline void wsk__put_nova_server_start_request(wsk_out *o, const wsk_nova
 }
 
 static inline bool wsk__get_nova_server_reboot_answer(wsk_task *t, wsk_json v, wsk_nova_server_reboot_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2494,6 +2517,7 @@ static inline void wsk__put_nova_server_reboot_request(wsk_out *o, const wsk_nov
 }
 
 static inline bool wsk__get_nova_server_lock_answer(wsk_task *t, wsk_json v, wsk_nova_server_lock_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "locked")) {
@@ -2512,6 +2536,7 @@ static inline void wsk__put_nova_server_lock_request(wsk_out *o, const wsk_nova_
 }
 
 static inline bool wsk__get_nova_server_unlock_answer(wsk_task *t, wsk_json v, wsk_nova_server_unlock_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "unlocked")) {
@@ -2530,6 +2555,7 @@ static inline void wsk__put_nova_server_unlock_request(wsk_out *o, const wsk_nov
 }
 
 static inline bool wsk__get_nova_server_reset_state_answer(wsk_task *t, wsk_json v, wsk_nova_server_reset_state_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2547,6 +2573,7 @@ static inline void wsk__put_nova_server_reset_state_request(wsk_out *o, const ws
 }
 
 static inline bool wsk__get_nova_server_migrate_answer(wsk_task *t, wsk_json v, wsk_nova_server_migrate_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2564,6 +2591,7 @@ static inline void wsk__put_nova_server_migrate_request(wsk_out *o, const wsk_no
 }
 
 static inline bool wsk__get_nova_server_live_migrate_answer(wsk_task *t, wsk_json v, wsk_nova_server_live_migrate_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2582,6 +2610,7 @@ static inline void wsk__put_nova_server_live_migrate_request(wsk_out *o, const w
 }
 
 static inline bool wsk__get_nova_server_wait_answer(wsk_task *t, wsk_json v, wsk_nova_server_wait_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "outcome")) {
@@ -2607,6 +2636,7 @@ static inline void wsk__put_nova_server_wait_request(wsk_out *o, const wsk_nova_
 }
 
 static inline bool wsk__get_nova_service_list_answer(wsk_task *t, wsk_json v, wsk_nova_service_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "services")) {
@@ -2631,6 +2661,7 @@ static inline void wsk__put_nova_service_list_request(wsk_out *o, const wsk_nova
 }
 
 static inline bool wsk__get_nova_service_disable_answer(wsk_task *t, wsk_json v, wsk_nova_service_disable_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "changed")) {
@@ -2653,6 +2684,7 @@ static inline void wsk__put_nova_service_disable_request(wsk_out *o, const wsk_n
 }
 
 static inline bool wsk__get_nova_service_enable_answer(wsk_task *t, wsk_json v, wsk_nova_service_enable_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "changed")) {
@@ -2674,6 +2706,7 @@ static inline void wsk__put_nova_service_enable_request(wsk_out *o, const wsk_no
 }
 
 static inline bool wsk__get_nova_service_force_down_answer(wsk_task *t, wsk_json v, wsk_nova_service_force_down_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "service")) {
@@ -2694,6 +2727,7 @@ static inline void wsk__put_nova_service_force_down_request(wsk_out *o, const ws
 }
 
 static inline bool wsk__get_nova_service_wait_answer(wsk_task *t, wsk_json v, wsk_nova_service_wait_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "service")) {
@@ -2714,6 +2748,7 @@ static inline void wsk__put_nova_service_wait_request(wsk_out *o, const wsk_nova
 }
 
 static inline bool wsk__get_nova_aggregate_list_answer(wsk_task *t, wsk_json v, wsk_nova_aggregate_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "aggregates")) {
@@ -2737,6 +2772,7 @@ static inline void wsk__put_nova_aggregate_list_request(wsk_out *o, const wsk_no
 }
 
 static inline bool wsk__get_nova_aggregate_add_host_answer(wsk_task *t, wsk_json v, wsk_nova_aggregate_add_host_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2754,6 +2790,7 @@ static inline void wsk__put_nova_aggregate_add_host_request(wsk_out *o, const ws
 }
 
 static inline bool wsk__get_nova_aggregate_remove_host_answer(wsk_task *t, wsk_json v, wsk_nova_aggregate_remove_host_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "request_id")) {
@@ -2771,6 +2808,7 @@ static inline void wsk__put_nova_aggregate_remove_host_request(wsk_out *o, const
 }
 
 static inline bool wsk__get_nova_hypervisor_list_answer(wsk_task *t, wsk_json v, wsk_nova_hypervisor_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "hypervisors")) {
@@ -2794,6 +2832,7 @@ static inline void wsk__put_nova_hypervisor_list_request(wsk_out *o, const wsk_n
 }
 
 static inline bool wsk__get_nova_migration_list_answer(wsk_task *t, wsk_json v, wsk_nova_migration_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "migrations")) {
@@ -2820,6 +2859,7 @@ static inline void wsk__put_nova_migration_list_request(wsk_out *o, const wsk_no
 }
 
 static inline bool wsk__get_ha_host_list_answer(wsk_task *t, wsk_json v, wsk_ha_host_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "hosts")) {
@@ -2852,6 +2892,7 @@ static inline void wsk__put_ha_host_update_request(wsk_out *o, const wsk_ha_host
 }
 
 static inline bool wsk__get_ha_vmove_list_answer(wsk_task *t, wsk_json v, wsk_ha_vmove_list_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "vmoves")) {
@@ -2887,6 +2928,7 @@ static inline void wsk__put_ha_vmove_put_request(wsk_out *o, const wsk_ha_vmove_
 }
 
 static inline bool wsk__get_http_request_answer(wsk_task *t, wsk_json v, wsk_http_request_answer *out) {
+    (void)t;
     if (wsk_kind_of(v) != WSK_OBJECT) return false;
     for (wsk_iter it = wsk_each(v); wsk_next(&it);) {
         if (WSK__KEY(it.key, "status")) {
@@ -4410,6 +4452,7 @@ static inline int32_t wsk__main(const wsk_def *defs, size_t n, void *memory, siz
     } else if (!wsk__get_task_input(t, doc, &t->in)) {
         outcome = wsk_fail(t, "task.input: the answer cannot be read");
     } else {
+        if (t->in.round < 1) t->in.round = 1;
         const wsk_def *def = NULL;
         for (size_t i = 0; i < n; i++) {
             if (wsk_is(t->in.key, defs[i].key)) def = &defs[i];

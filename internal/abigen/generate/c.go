@@ -288,7 +288,7 @@ func (s *cSource) codecs() error {
 	}
 	s.f("\n")
 	for _, name := range answers {
-		if err := s.reader(cName(name), cType(name), s.sc.def(name)); err != nil {
+		if err := s.reader(cName(name), cType(name), s.sc.def(name), false); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -302,7 +302,7 @@ func (s *cSource) codecs() error {
 			continue
 		}
 		if o.Answer.Ref == "" && len(o.Answer.Properties) > 0 {
-			if err := s.reader(cName(o.Name)+"_answer", cType(o.Name)+"_answer", o.Answer); err != nil {
+			if err := s.reader(cName(o.Name)+"_answer", cType(o.Name)+"_answer", o.Answer, false); err != nil {
 				return fmt.Errorf("%s: answer: %w", o.Name, err)
 			}
 		}
@@ -313,12 +313,14 @@ func (s *cSource) codecs() error {
 	return nil
 }
 
-func (s *cSource) reader(name, typ string, n *node) error {
+// reader writes wsk__get_NAME, which reads a document into its type.
+func (s *cSource) reader(name, typ string, n *node, request bool) error {
 	if n.OneOf != nil {
-		return fmt.Errorf("a document of several types cannot be read")
+		s.oneOfReader(name, typ, n)
+		return nil
 	}
 	s.f("static inline bool wsk__get_%s(wsk_task *t, wsk_json v, %s *out) {\n", name, typ)
-	s.f("    if (wsk_kind_of(v) != WSK_OBJECT) return false;\n    for (wsk_iter it = wsk_each(v); wsk_next(&it);) {\n")
+	s.f("    (void)t;\n    if (wsk_kind_of(v) != WSK_OBJECT) return false;\n    for (wsk_iter it = wsk_each(v); wsk_next(&it);) {\n")
 	for i, p := range n.Properties {
 		word := "if"
 		if i > 0 {
@@ -338,6 +340,15 @@ func (s *cSource) reader(name, typ string, n *node) error {
 			s.f("            %s *p = (%[1]s *)wsk__array(t, it.value, sizeof *p, &%s.n);\n            if (!p) return false;\n", cType(ref), field)
 			s.f("            %s.p = p;\n            for (wsk_iter e = wsk_each(it.value); wsk_next(&e); p++) {\n", field)
 			s.f("                if (!wsk__get_%s(t, e.value, p)) return false;\n            }\n", cName(ref))
+		case maybe(p, n, request) && p.Type.name == "boolean":
+			s.f("            bool b;\n            if (!wsk_to_bool(it.value, &b)) return false;\n            %s = b ? WSK_YES : WSK_NO;\n", field)
+		case maybe(p, n, request):
+			s.f("            if (!wsk_to_i64(it.value, &%s.value)) return false;\n            %[1]s.set = true;\n", field)
+		case p.Type.name == "object" && p.Additional != nil && p.Additional.Ref != "":
+			ref := p.Additional.ref()
+			s.f("            wsk_named_%s *p = (wsk_named_%[1]s *)wsk__array(t, it.value, sizeof *p, &%s.n);\n            if (!p) return false;\n", cName(ref), field)
+			s.f("            %s.p = p;\n            for (wsk_iter e = wsk_each(it.value); wsk_next(&e); p++) {\n", field)
+			s.f("                if (!wsk_to_str(t, e.key, &p->name) || !wsk__get_%s(t, e.value, &p->%[1]s)) return false;\n            }\n", cName(ref))
 		default:
 			get, err := cGetter(p.node)
 			if err != nil {
@@ -348,6 +359,16 @@ func (s *cSource) reader(name, typ string, n *node) error {
 	}
 	s.f("        }\n    }\n    return true;\n}\n\n")
 	return nil
+}
+
+func (s *cSource) oneOfReader(name, typ string, n *node) {
+	s.f("static inline bool wsk__get_%s(wsk_task *t, wsk_json v, %s *out) {\n", name, typ)
+	for _, o := range n.OneOf {
+		if o.Ref != "" {
+			s.f("    if (wsk_kind_of(v) == WSK_OBJECT) return wsk__get_%s(t, v, &out->%[1]s);\n", cName(o.ref()))
+		}
+	}
+	s.f("    return wsk_to_str(t, v, &out->str);\n}\n\n")
 }
 
 func cGetter(n *node) (string, error) {
@@ -370,6 +391,7 @@ func cGetter(n *node) (string, error) {
 	return "", fmt.Errorf("type %q cannot be read", n.Type.name)
 }
 
+// writer writes wsk__put_NAME, which writes a document of its type.
 func (s *cSource) writer(name, typ string, n *node, request bool) {
 	s.f("static inline void wsk__put_%s(wsk_out *o, const %s *r) {\n    wsk_begin_object(o);\n", name, typ)
 	for _, p := range n.Properties {
@@ -394,6 +416,10 @@ func (s *cSource) writer(name, typ string, n *node, request bool) {
 			there, put = field, key+", wsk_put_bool(o, "+field+")"
 		case p.Type.name == "integer":
 			there, put = field, key+", wsk_put_i64(o, "+field+")"
+		case p.Type.name == "array" && p.Items.Ref != "":
+			put = fmt.Sprintf("%s, wsk_begin_array(o);\n    for (size_t i = 0; i < %s.n; i++) wsk__put_%s(o, &%[2]s.p[i]);\n    wsk_end_array(o)", key, field, cName(p.Items.ref()))
+		case p.Type.name == "object" && p.Additional.Ref == "":
+			there, put = field+".n", key+", wsk_put_json(o, "+field+")"
 		case p.Type.name == "array":
 			there, put = field+".n", fmt.Sprintf("wsk__put_strs(o, %q, %s)", p.name, field)
 		default:
@@ -464,4 +490,67 @@ func (s *cSource) finish(o op, reader string) string {
 	return fmt.Sprintf("    wsk_json doc;\n    wsk_code code = wsk_%%s;\n    if (code || !a) return code;\n"+
 		"    __builtin_memset(a, 0, sizeof *a);\n    t->full = false;\n"+
 		"    return wsk__get_%s(t, doc, a) ? WSK_OK : wsk__misread(t, %q);\n", reader, o.Name)
+}
+
+// cConformance is sdk/conformance/c/ops_gen.h: how the guest of the cases does
+// each op with the SDK's own functions for it.
+func (sc *schema) cConformance() ([]byte, error) {
+	s := &cSource{sc: sc}
+	s.f("/* Code generated by internal/abigen from abi/schema.json; DO NOT EDIT. */\n\n")
+	s.f("/* Readers of requests and writers of answers: the SDK has it the other way round. */\n\n")
+	requests := sc.used(func(o op) *node { return o.Request })
+	for _, name := range requests {
+		if name == "Secret" { // the SDK has one
+			continue
+		}
+		if err := s.reader(cName(name), cType(name), sc.def(name), false); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for _, name := range sc.used(func(o op) *node { return o.Answer }) {
+		if d := sc.def(name); name != "TaskInput" && name != "ScriptFile" {
+			s.writer(cName(name), cType(name), d, false)
+		}
+	}
+	var table cSource
+	for _, o := range sc.Ops {
+		if o.group() == "task" {
+			continue
+		}
+		name := cName(o.Name)
+		if o.Answer.Ref == "" && len(o.Answer.Properties) > 0 {
+			s.writer(name+"_answer", cType(o.Name)+"_answer", o.Answer, false)
+		}
+		if o.group() == "kv" {
+			continue
+		}
+		request, pass := "", ""
+		if len(o.Request.Properties) > 0 {
+			if err := s.reader(name+"_request", cType(o.Name)+"_request", o.Request, true); err != nil {
+				return nil, fmt.Errorf("%s: %w", o.Name, err)
+			}
+			request = fmt.Sprintf("    wsk_%s_request r;\n    __builtin_memset(&r, 0, sizeof r);\n    if (!wsk__get_%[1]s_request(t, req, &r)) return WSK_BAD_ANSWER;\n", name)
+			pass = ", &r"
+		} else {
+			request = "    (void)req;\n"
+		}
+		answer := name + "_answer"
+		if o.Answer.Ref != "" {
+			answer = cName(o.Answer.ref())
+		}
+		s.f("static wsk_code call_%s(wsk_task *t, wsk_json req, wsk_out *o) {\n%s    wsk_%[1]s_answer a;\n", name, request)
+		s.f("    wsk_code code = wsk_%s(t%s, &a);\n    if (!code) wsk__put_%s(o, &a);\n    return code;\n}\n\n", name, pass, answer)
+		if o.Kind == "local" {
+			table.f("    {%q, call_%s, NULL, NULL},\n", o.Name, name)
+			continue
+		}
+		s.f("static wsk_code begin_%s(wsk_task *t, wsk_item *it, wsk_json req) {\n%s    return wsk_%[1]s_begin(t, it%[3]s);\n}\n\n", name, request, pass)
+		s.f("static wsk_code end_%s(wsk_task *t, wsk_item *it, wsk_out *o) {\n    wsk_%[1]s_answer a;\n", name)
+		s.f("    wsk_code code = wsk_%s_end(t, it, &a);\n    if (!code) wsk__put_%s(o, &a);\n    return code;\n}\n\n", name, answer)
+		table.f("    {%q, call_%s, begin_%[2]s, end_%[2]s},\n", o.Name, name)
+	}
+	s.f("typedef struct op {\n    const char *name;\n    wsk_code (*call)(wsk_task *t, wsk_json req, wsk_out *o);\n")
+	s.f("    wsk_code (*begin)(wsk_task *t, wsk_item *it, wsk_json req); /* NULL: the op is answered at once */\n")
+	s.f("    wsk_code (*end)(wsk_task *t, wsk_item *it, wsk_out *o);\n} op;\n\nstatic const op ops[] = {\n%s};\n", table.String())
+	return []byte(s.String()), nil
 }
