@@ -37,9 +37,11 @@ var may = map[string][]string{
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
+	"internal/scaffold":      {"abi"},
 	"internal/audit":         {"recovery"},
 	"internal/lifecycle":     {},
 	"internal/reload":        {},
+	"internal/oci":           {"recovery"},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"internal/chaos":         {},
@@ -47,7 +49,8 @@ var may = map[string][]string{
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
-		"internal/lifecycle", "internal/reload", "internal/engines", "internal/scripts",
+		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/oci",
+		"internal/engines", "internal/scripts",
 	},
 }
 
@@ -59,6 +62,7 @@ var only = map[string][]string{
 	"github.com/knadh/koanf":             {"config"},
 	"go.etcd.io/bbolt":                   {"internal/runstate"},
 	"go.etcd.io/etcd":                    {"store"},
+	"oras.land/oras-go":                  {"internal/oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
