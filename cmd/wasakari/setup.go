@@ -229,7 +229,7 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 func carried() []runtime.Engine {
 	var list []runtime.Engine
 	for _, e := range engines.All() {
-		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Open: e.Open})
+		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
 	}
 	return list
 }
