@@ -24,11 +24,15 @@ func Files(root string) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	for name, write := range map[string]func() ([]byte, error){
-		"abi/ops_gen.go":              sc.abiOps,
+		"abi/ops_gen.go":      sc.abiOps,
+		"abi/types_gen.go":    func() ([]byte, error) { return sc.types("abi", true) },
+		"sdk/go/ops_gen.go":   sc.sdkOps,
+		"sdk/go/types_gen.go": func() ([]byte, error) { return sc.types("wasakari", false) },
+
 		"sdk/conformance/c/ops_gen.h": sc.cConformance,
-		"abi/types_gen.go":            func() ([]byte, error) { return sc.types("abi", true) },
-		"sdk/go/ops_gen.go":           sc.sdkOps,
-		"sdk/go/types_gen.go":         func() ([]byte, error) { return sc.types("wasakari", false) },
+
+		"sdk/rust/src/ops_gen.rs":   sc.rustOps,
+		"sdk/rust/src/types_gen.rs": sc.rustTypes,
 	} {
 		if files[name], err = write(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
