@@ -268,7 +268,10 @@ func covers(path string, got, want any) string {
 		}
 		for k, w := range want {
 			if isEmpty(w) && isEmpty(g[k]) {
-				continue // a typed language leaves out what is empty
+				continue // a typed language leaves it out
+			}
+			if _, there := g[k]; !there {
+				return differs()
 			}
 			if d := covers(path+"."+k, g[k], w); d != "" {
 				return d
