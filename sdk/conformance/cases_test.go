@@ -262,6 +262,14 @@ func covers(path string, got, want any) string {
 		}
 		return ""
 	case map[string]any:
+		if either, ok := want["$either"].([]any); ok {
+			for _, w := range either {
+				if covers(path, got, w) == "" {
+					return ""
+				}
+			}
+			return differs()
+		}
 		g, ok := got.(map[string]any)
 		if !ok {
 			return differs()
