@@ -66,6 +66,16 @@ demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=
 test: build ## every test, with the race detector, in random order
 	for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...); done
 
+.PHONY: conformance
+conformance: ## run the guests of all languages, rewrite the table of sdk/conformance/README.md
+	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance -write
+
+# One target for each language whose guest is committed.
+.PHONY: conformance-rebuild
+conformance-rebuild: ## build those guests with the tool chains of their languages, compare their bytes, run them
+	git diff --exit-code --stat -- sdk/conformance
+	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance
+
 .PHONY: crash
 crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run
 	WASAKARI_CRASH_EVERY=1 $(GO) test -count=1 -timeout 60m -v -run TestCrash ./cmd/wasakari
@@ -79,11 +89,11 @@ e2e-short: build ## the four flows and the service on a real Nova, in minutes (n
 e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKilled': only those)
 	$(GO) test -tags e2e -count=1 -timeout 4h -v $(if $(E2E),-run '$(E2E)') ./test/openstack
 
-# Debian's clients of Masakari, and its process monitor; installed when they are missing, which needs root.
-CLIENTS := python3-openstackclient python3-masakariclient masakari-process-monitor
+# Debian's clients of Masakari, its process monitor, and a registry; installed when they are missing, which needs root.
+CLIENTS := python3-openstackclient python3-masakariclient masakari-process-monitor docker-registry
 
 .PHONY: clients
-clients: build ## Masakari's own clients and monitor against wasakari serve (Debian packages)
+clients: build ## Masakari's own clients and monitor against wasakari serve, and an OCI registry (Debian packages)
 	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
@@ -177,6 +187,7 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 .PHONY: generate
 generate: ## rewrite what is generated: from abi/schema.json, docs/api-roles.md, the table of metrics
 	$(GO) run ./internal/abigen
+	$(GO) run ./internal/scaffold/gen
 	$(GO) run ./api/auth/rolesdoc
 	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 

@@ -73,6 +73,7 @@ type sandbox struct {
 	keeps bool
 
 	reason    string
+	describes bool // reasons are descriptions
 	hostCalls int
 	lastOp    *abi.Op // asked for
 	logs      logBook
@@ -117,7 +118,7 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	defer m.active.Done()
 
 	limits := call.Limits.orElse(m.runtime.limits)
-	if least := m.info.MemoryMin; least > limits.MemoryBytes {
+	if least := m.guest.memoryMin; least > limits.MemoryBytes {
 		return failed, fmt.Errorf("task %s: %w", call.Key, limits.memoryError("the module starts with "+size(least)))
 	}
 	var cancel context.CancelFunc
@@ -139,10 +140,12 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},
 		start:  time.Now(),
 		coarse: call.CoarseClock,
+
+		describes: function == abi.Describe,
 	}
 	s.account.deadline, _ = ctx.Deadline()
 	s.ledger.limits = limits
-	s.ledger.used.Store(m.info.tableBytes)
+	s.ledger.used.Store(m.guest.tableBytes)
 	s.memory.ledger, s.memory.held = &s.ledger, s.held
 	if k, ok := call.Host.(Keeper); ok {
 		k.Keep(s.ledger.keep)
@@ -182,7 +185,7 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
 	defer s.account.settle()
 	defer s.flushStreams()
-	if m.info.initialize {
+	if m.guest.initialize {
 		if _, err := mod.ExportedFunction(abi.Initialize).Call(ctx); err != nil {
 			return 0, fmt.Errorf("%s: %w", abi.Initialize, s.failure(s.ctx, err))
 		}
@@ -213,7 +216,7 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 		}
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, &s.memory)
-	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, instanceConfig)
+	mod, err = m.guest.rt.InstantiateModule(ctx, m.guest.compiled, instanceConfig)
 	if err != nil {
 		return nil, fmt.Errorf("instantiating: %w", err)
 	}

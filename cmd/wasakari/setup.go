@@ -128,7 +128,11 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 			return nil, errors.Join(&usageError{err}, l.close())
 		}
 	}
-	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, nil, keys); err != nil {
+	remote, problems, err := registryModules(ctx, cfg, w, log)
+	if err = errors.Join(append(problems, err)...); err != nil {
+		return nil, errors.Join(&usageError{err}, l.close())
+	}
+	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, remote, keys); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	if l.secrets, err = cfg.Secrets(l.catalog.secretOptions(cfg)); err != nil {

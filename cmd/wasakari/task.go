@@ -30,13 +30,13 @@ const (
 func newTask(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Make task modules, and upload them to a server",
+		Short: "Make task modules, and upload them to a server or a registry",
 		Example: `  wasakari task pack task.yaml mod.wasm -o custom_pre_task.wasm
   wasakari task push custom_pre_task.wasm
   wasakari task versions custom_pre_task`,
 	}
-	cmd.AddCommand(newInspect(w), newPack(w), newSign(w),
-		newPush(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
+	cmd.AddCommand(newTaskNew(w), newInspect(w), newPack(w), newSign(w),
+		newPush(w), newPull(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
 	return cmd
 }
 

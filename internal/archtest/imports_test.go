@@ -35,9 +35,11 @@ var may = map[string][]string{
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
+	"internal/scaffold":      {"abi"},
 	"internal/audit":         {"recovery"},
 	"internal/lifecycle":     {},
 	"internal/reload":        {},
+	"internal/oci":           {"recovery"},
 	"internal/telemetry":     {"recovery"},
 	"internal/archtest":      {},
 	"internal/chaos":         {},
@@ -45,7 +47,7 @@ var may = map[string][]string{
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
-		"internal/lifecycle", "internal/reload",
+		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/oci",
 	},
 }
 
@@ -57,6 +59,7 @@ var only = map[string][]string{
 	"github.com/knadh/koanf":             {"config"},
 	"go.etcd.io/bbolt":                   {"internal/runstate"},
 	"go.etcd.io/etcd":                    {"store"},
+	"oras.land/oras-go":                  {"internal/oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
 	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
