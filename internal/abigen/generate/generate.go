@@ -28,6 +28,9 @@ func Files(root string) (map[string][]byte, error) {
 		"abi/types_gen.go":    func() ([]byte, error) { return sc.types("abi", true) },
 		"sdk/go/ops_gen.go":   sc.sdkOps,
 		"sdk/go/types_gen.go": func() ([]byte, error) { return sc.types("wasakari", false) },
+
+		"sdk/javascript/lib/ops_gen.js": sc.javascriptOps,
+		"sdk/javascript/wasakari.d.ts":  sc.javascriptTypes,
 	} {
 		if files[name], err = write(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)

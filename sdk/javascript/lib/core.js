@@ -4,12 +4,12 @@
 // any JavaScript on a host that is made up.
 
 import { parse, stringify } from "./json.js";
-import { errnos, groups } from "./ops_gen.js";
+import { errno, groups } from "./ops_gen.js";
 
 // Exits of run and revert.
 const exits = { succeeded: 0, failed: 1, nothing: 2, ignored: 3 };
 const modes = { run: 0, revert: 1, describe: 2 };
-const errno = Object.fromEntries(errnos.map((name, n) => [name, n]));
+const nameOf = (number) => Object.keys(errno).find((name) => errno[name] === number) ?? `errno_${number}`;
 
 const levels = { debug: 0, info: 1, warn: 2, error: 3 };
 
@@ -143,7 +143,7 @@ export function create(host, load) {
 
   // refusal fills an error from an error document.
   const refusal = (err, number, doc) =>
-    err.fill(doc?.code ?? errnos[number] ?? `errno_${number}`, doc?.message ?? "", doc?.status ?? 0, doc?.request_id ?? "");
+    err.fill(doc?.code ?? nameOf(number), doc?.message ?? "", doc?.status ?? 0, doc?.request_id ?? "");
 
   const refusedSubmit = {
     [errno.invalid]: "the host does not know the op or does not take the request",
@@ -179,7 +179,7 @@ export function create(host, load) {
         if (ticket === -errno.quota && open.size > 0) return false;
         if (ticket <= 0) {
           clearTimer(waiting.timer);
-          reject(err.fill(errnos[-ticket] ?? `errno_${-ticket}`, refusedSubmit[-ticket] ?? "", 0, ""));
+          reject(err.fill(nameOf(-ticket), refusedSubmit[-ticket] ?? "", 0, ""));
           return true;
         }
         waiting.ticket = ticket;
@@ -265,7 +265,7 @@ export function create(host, load) {
     } else if (done !== -errno.timeout) {
       // The task is being stopped, or the host lost the tickets.
       for (const ticket of [...open.keys()]) {
-        deliver(ticket, -done, { code: errnos[-done], message: "the host stopped waiting" });
+        deliver(ticket, -done, { code: nameOf(-done), message: "the host stopped waiting" });
       }
     }
     return true;
