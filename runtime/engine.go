@@ -23,6 +23,10 @@ type Engine struct {
 	Name string
 	// Digest is the sha256 of its bytes, hex.
 	Digest string
+	// Stack is the call stack that it needs to tell a script of a recursion
+	// without end, in bytes: a task gets as much, or Limits.Stack when that is
+	// more.
+	Stack int64
 	// Open gives its bytes.
 	Open func() ([]byte, error)
 }

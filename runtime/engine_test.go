@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/internal/testwasm"
@@ -241,5 +242,31 @@ func TestInspectScript(t *testing.T) {
 	}
 	if info.Engine == nil || info.Engine.Digest != digest(testwasm.Module("engine")) || len(info.Script) != 1 || info.Manifest == nil {
 		t.Errorf("info = %+v", info)
+	}
+}
+
+// An engine gets the stack that it needs, whatever the limits say.
+func TestEngineStack(t *testing.T) {
+	deep := testwasm.Module("recursion_ends")
+	m, err := abi.ParseManifest([]byte(`{"abi":1,"library":"scripts","version":"1.0.0","tasks":[{"key":"task"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wasm, err := abi.ScriptModule(m, []abi.ScriptFile{{Name: "task.txt"}}, abi.EngineRef{Name: "deep", Digest: digest(deep)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stack, want := range map[int64]bool{0: false, 4 << 20: true} {
+		r := newRuntime(t, runtime.Config{Engines: []runtime.Engine{
+			{Name: "deep", Digest: digest(deep), Stack: stack, Open: func() ([]byte, error) { return deep, nil }},
+		}})
+		m, err := r.Admit(t.Context(), "deep.wasm", wasm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = m.Run(t.Context(), runtime.Call{Key: "task", Host: &host{}, Limits: runtime.Limits{Stack: 64 << 10, Timeout: 20 * time.Second}})
+		if (err == nil) != want {
+			t.Errorf("stack of %d: %v, want success: %t", stack, err, want)
+		}
 	}
 }

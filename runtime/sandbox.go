@@ -118,6 +118,9 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	defer m.active.Done()
 
 	limits := call.Limits.orElse(m.runtime.limits)
+	if m.engine != nil {
+		limits.Stack = max(limits.Stack, m.engine.Stack)
+	}
 	if least := m.guest.memoryMin; least > limits.MemoryBytes {
 		return failed, fmt.Errorf("task %s: %w", call.Key, limits.memoryError("the module starts with "+size(least)))
 	}
