@@ -90,20 +90,29 @@ func Pack(entry string, read Reader) (*Script, error) {
 }
 
 // Files reads the file entry and all that it imports, as they are: the files
-// that Pack wants. The first is entry; paths are relative to the folder that
-// holds all.
+// that Pack wants, entry first, by the paths that they were read by.
 func Files(entry string, read Reader) ([]abi.ScriptFile, error) {
 	g, err := walk(path.Clean(entry), read)
 	if err != nil {
 		return nil, err
 	}
-	names := g.names()
-	root := commonFolder(names)
-	list := make([]abi.ScriptFile, len(names))
-	for i, name := range names {
-		list[i] = abi.ScriptFile{Name: strings.TrimPrefix(name, root), Text: g.files[name]}
+	var list []abi.ScriptFile
+	for _, name := range g.names() {
+		list = append(list, abi.ScriptFile{Name: name, Text: g.files[name]})
 	}
 	return list, nil
+}
+
+// Trim makes the paths of files relative to the folder that holds all.
+func Trim(files []abi.ScriptFile) {
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = f.Name
+	}
+	root := commonFolder(names)
+	for i := range files {
+		files[i].Name = strings.TrimPrefix(files[i].Name, root)
+	}
 }
 
 // graph is a script: its files, and who imports whom.
@@ -273,17 +282,16 @@ func (g *graph) cycles(root string) []string {
 	return notes
 }
 
-// commonFolder gives the folder that holds all files, with its slash.
+// commonFolder gives the folder that holds all files, with its slash, "" for
+// the one that paths are relative to.
 func commonFolder(names []string) string {
-	root := path.Dir(names[0]) + "/"
+	root := strings.TrimPrefix(path.Dir(names[0])+"/", "./")
 	for _, name := range names {
-		for root != "./" && !strings.HasPrefix(name, root) {
-			if root = path.Dir(strings.TrimSuffix(root, "/")) + "/"; root == "../" || root == "//" {
-				return root[:len(root)-1]
-			}
+		for !strings.HasPrefix(name, root) {
+			root = root[:strings.LastIndexByte(root[:len(root)-1], '/')+1]
 		}
 	}
-	return strings.TrimPrefix(root, "./")
+	return root
 }
 
 // strip gives the JavaScript of a file in TypeScript, and its lines.

@@ -81,6 +81,12 @@ func TestPack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for _, f := range raw {
+				if tt.files[f.Name] != f.Text {
+					t.Errorf("%s = %q, want %q", f.Name, f.Text, tt.files[f.Name])
+				}
+			}
+			javascript.Trim(raw)
 			want := slices.DeleteFunc(slices.Clone(tt.want), func(s string) bool { return strings.HasSuffix(s, javascript.LinesSuffix) })
 			if got := names(raw); !slices.Equal(got, want) {
 				t.Errorf("files as they are = %q, want %q", got, want)

@@ -301,10 +301,14 @@ export function create(host, load) {
       throw err;
     }
   };
+  const writable = (name, value) => {
+    if (["undefined", "function", "symbol"].includes(typeof value)) throw new TypeError(`kv.put: ${name}: a value of type ${typeof value} has no JSON`);
+    return value;
+  };
   const values = (prefix) => ({
     get: async (name, ...otherwise) => orElse(otherwise, () => callNow("kv.get", { name: prefix + name }).value),
     put: async (name, value) => {
-      callNow("kv.put", { name: prefix + name, value });
+      callNow("kv.put", { name: prefix + name, value: writable(name, value) });
     },
     delete: async (name) => {
       callNow("kv.delete", { name: prefix + name });
@@ -325,7 +329,7 @@ export function create(host, load) {
         const { value, version } = orElse(absent, () => callNow("kv.get", { scope: "library", name }));
         return { value, version };
       },
-      put: async (name, value, how = {}) => callNow("kv.put", { scope: "library", name, value, ...how }).version,
+      put: async (name, value, how = {}) => callNow("kv.put", { scope: "library", name, value: writable(name, value), ...how }).version,
       delete: async (name, how = {}) => {
         callNow("kv.delete", { scope: "library", name, ...how });
       },
@@ -422,8 +426,8 @@ export function create(host, load) {
     return err.stack
       .split("\n")
       .map((frame) => frame.trim())
-      .filter((frame) => frame && !/\(?wasakari(:\w+)?(\.js)?:\d+|\(native\)|<answer>/.test(frame))
-      .map((frame) => frame.replace(/([^\s()]+):(\d+)(?::(\d+))?\)?$/, (all, name, n, column) => {
+      .filter((frame) => frame && !/(^|[\s(])wasakari(:\w+\.js)?:\d+|\(native\)|<input>|<answer>/.test(frame))
+      .map((frame) => frame.replace(/([^\s()]+?):(\d+)(?::(\d+))?\)?$/, (all, name, n, column) => {
         const end = all.endsWith(")") ? ")" : "";
         if (files.has(`${name}.lines`)) return `${name}:${authorLine(name, Number(n))}${end}`;
         return `${name}:${n}${column ? `:${column}` : ""}${end}`;
@@ -439,7 +443,8 @@ export function create(host, load) {
     const most = 20;
     const lines = frames.slice(0, most).map((f) => `    ${f}`);
     if (frames.length > most) lines.push(`    … ${frames.length - most} more`);
-    return { reason: place ? `${text} (${place})` : text, stack: lines.length ? [text, ...lines].join("\n") : "" };
+    // The refusal of an op says what was refused; where stands in the log.
+    return { reason: place && !(err instanceof OpError) ? `${text} (${place})` : text, stack: lines.length ? [text, ...lines].join("\n") : "" };
   };
 
   const reason = (text) => callNow("task.reason", { reason: text });
@@ -467,6 +472,13 @@ export function create(host, load) {
     return found;
   };
 
+  // named finds a task by the class that wasakari.json, which is made when the
+  // module is built, has for a key.
+  const named = (tasks, key) => {
+    const of = (parse(files.get("wasakari.json") ?? '{"tasks":[]}').tasks ?? []).find((t) => t.key === key)?.class;
+    return of === undefined || of === "" ? undefined : [...tasks.values()].find((t) => t.class === of);
+  };
+
   const readScript = () => {
     const list = callNow("task.script").files;
     files = new Map(list.map((f) => [f.name, f.text]));
@@ -492,8 +504,9 @@ export function create(host, load) {
     readInput();
     readScript();
     const tasks = tasksOf(await load(entry));
-    // One task answers to any key: that of the manifest may be another.
-    const t = tasks.get(task.key) ?? (tasks.size === 1 ? tasks.values().next().value : undefined);
+    // Its key in the manifest may be another: then one task answers to any, and
+    // several are found by their classes.
+    const t = tasks.get(task.key) ?? named(tasks, task.key) ?? (tasks.size === 1 ? tasks.values().next().value : undefined);
     if (!t) throw new TypeError(`${entry}: no task ${task.key}: it exports ${[...tasks.keys()].join(", ")}`);
     if (mode === modes.revert) {
       if (typeof t.revert !== "function") return nothing();
