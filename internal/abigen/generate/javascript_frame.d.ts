@@ -67,7 +67,7 @@ declare module "wasakari" {
     error(...what: unknown[]): void;
   }
 
-  /** The refusal of an op by the host, or by Nova. */
+  /** The refusal of an op by the host, or by Nova. Its message is the reason; as a string it tells all. */
   export class OpError extends Error {
     /** Such as nova.server_evacuate. */
     readonly op: string;
@@ -78,6 +78,8 @@ declare module "wasakari" {
     readonly status: number;
     /** Nova's request id, or "". */
     readonly request_id: string;
+    /** True when the task did not wait any longer: see How. */
+    readonly gave_up?: boolean;
   }
 
   /** What succeed, fail, nothing and ignore throw. */

@@ -16,7 +16,7 @@ const levels = { debug: 0, info: 1, warn: 2, error: 3 };
 // OpError is the host's refusal of an op, or Nova's.
 export class OpError extends Error {
   constructor(op, code, message = "", status = 0, request_id = "") {
-    super();
+    super(message);
     Object.defineProperty(this, "name", { value: "OpError" });
     this.op = op;
     this.fill(code, message, status, request_id);
@@ -24,17 +24,22 @@ export class OpError extends Error {
 
   // fill completes an error that was made where the op was asked for, so that
   // its stack names that place.
-  fill(code, message, status, request_id) {
+  fill(code, message, status = 0, request_id = "") {
     this.code = code;
     this.status = status;
     this.request_id = request_id;
-    let text = `${this.op}: ${code.replaceAll("_", " ")}`;
-    const reason = message.startsWith(`${this.op}: `) ? message.slice(this.op.length + 2) : message;
-    if (reason) text += `: ${reason}`;
-    const more = [status ? `HTTP ${status}` : "", request_id].filter(Boolean);
-    if (more.length) text += ` (${more.join(", ")})`;
-    Object.defineProperty(this, "message", { value: text, writable: true, configurable: true });
+    Object.defineProperty(this, "message", { value: message, writable: true, configurable: true });
     return this;
+  }
+
+  // toString gives op, code, reason, and what Nova said.
+  toString() {
+    let text = `${this.op}: ${this.code.replaceAll("_", " ")}`;
+    // The host's reasons name the op as well.
+    const reason = this.message.startsWith(`${this.op}: `) ? this.message.slice(this.op.length + 2) : this.message;
+    if (reason) text += `: ${reason}`;
+    const more = [this.status ? `HTTP ${this.status}` : "", this.request_id].filter(Boolean);
+    return more.length ? `${text} (${more.join(", ")})` : text;
   }
 }
 
@@ -113,7 +118,8 @@ function describeError(err) {
   let text = "";
   for (let e = err, n = 0; n < 8 && e !== undefined; n++, e = e instanceof Error ? e.cause : undefined) {
     if (n) text += ": caused by ";
-    if (e instanceof OpError || e instanceof Outcome) text += e.message;
+    if (e instanceof OpError) text += e.toString();
+    else if (e instanceof Outcome) text += e.message;
     else if (e instanceof Error) text += e.message ? `${e.name}: ${e.message}` : `${e.name}`;
     else text += inspect(e, 1);
   }
@@ -179,7 +185,7 @@ export function create(host, load) {
         if (ticket === -errno.quota && open.size > 0) return false;
         if (ticket <= 0) {
           clearTimer(waiting.timer);
-          reject(err.fill(nameOf(-ticket), refusedSubmit[-ticket] ?? "", 0, ""));
+          reject(err.fill(nameOf(-ticket), refusedSubmit[-ticket] ?? ""));
           return true;
         }
         waiting.ticket = ticket;
@@ -197,7 +203,8 @@ export function create(host, load) {
   const giveUp = (waiting, reason) => {
     if (waiting.gaveUp) return;
     waiting.gaveUp = true;
-    waiting.reject(waiting.err.fill("timeout", reason, 0, ""));
+    waiting.err.gave_up = true;
+    waiting.reject(waiting.err.fill("timeout", reason));
     if (!waiting.ticket) return;
     // A ticket that ended in this moment cannot be cancelled any more.
     host.call("task.cancel", stringify({ ticket: waiting.ticket }));
