@@ -59,6 +59,11 @@ func TestFiles(t *testing.T) {
 		{"abi/types_gen.go", "\tID string `json:\"id\"`"},
 		{"abi/types_gen.go", "\tLocked *bool `json:\"locked,omitempty\"`"},
 		{"abi/types_gen.go", "\tKind string `json:\"kind,omitempty\" enum:\"a,b\"`"},
+		{"sdk/javascript/lib/ops_gen.js", "not_found: 2,"},
+		{"sdk/javascript/lib/ops_gen.js", "server_get: \"read\","},
+		{"sdk/javascript/wasakari.d.ts", "serverGet(request: NovaServerGetRequest, how?: How): Promise<NovaServerGetAnswer>;"},
+		{"sdk/javascript/wasakari.d.ts", "\"OS-EXT-STS:vm_state\"?: string | null;"},
+		{"sdk/javascript/wasakari.d.ts", "kind?: \"a\" | \"b\";"},
 		{"abi/types_gen.go", "// Kind. One of a, b."},
 		{"abi/types_gen.go", "\tTimeoutSeconds int64 `json:\"timeout_s,omitempty\" min:\"0\"`"},
 		{"abi/types_gen.go", "type NovaServerGetAnswer = Server"},
@@ -88,9 +93,6 @@ func TestFiles(t *testing.T) {
 	}
 	if strings.Contains(string(files["abi/types_gen.go"]), "type Text") {
 		t.Error("a type that is written by hand was generated")
-	}
-	if len(files) != 9 {
-		t.Errorf("%d files, want 9", len(files))
 	}
 }
 
