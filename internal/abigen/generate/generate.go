@@ -28,6 +28,8 @@ func Files(root string) (map[string][]byte, error) {
 		"abi/types_gen.go":    func() ([]byte, error) { return sc.types("abi", true) },
 		"sdk/go/ops_gen.go":   sc.sdkOps,
 		"sdk/go/types_gen.go": func() ([]byte, error) { return sc.types("wasakari", false) },
+
+		"sdk/python/lib/wasakari/_ops.py": sc.pythonOps,
 	} {
 		if files[name], err = write(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
