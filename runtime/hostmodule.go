@@ -183,6 +183,18 @@ const maxText = 4096
 // the error document.
 func (s *sandbox) call(name, req []byte) ([]byte, abi.Errno) {
 	s.hostCalls++
+	if s.trace != nil {
+		c := s.traced(name, req)
+		errno := abi.ErrnoCanceled // when the run ends before the answer comes
+		var answer []byte
+		defer func() { s.report(c, answer, errno) }()
+		answer, errno = s.answer(name, req)
+		return answer, errno
+	}
+	return s.answer(name, req)
+}
+
+func (s *sandbox) answer(name, req []byte) ([]byte, abi.Errno) {
 	s.spend(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
 	s.throttle()
 	op, refusal := s.admit(name, req)

@@ -31,6 +31,23 @@ type Call struct {
 	Tenant string
 	// CoarseClock lets the guest's clocks show whole milliseconds only.
 	CoarseClock bool
+	// Trace is told of each op that the task asked for, when it was answered. It
+	// may be called by several goroutines at once, and once more after Run
+	// returned where an op does not heed its context. May be nil.
+	Trace func(HostCall)
+}
+
+// HostCall is an op that a task asked for, and its answer.
+type HostCall struct {
+	N       int    // from 1, in the order in which the task asked
+	Op      string // as the task wrote it; at most 64 bytes
+	Ticket  uint32 // 0: the task waited for the answer
+	Request []byte
+	Answer  []byte // the error document when Errno is not OK
+	Errno   abi.Errno
+	CPU     int64         // units that the task had used when it asked
+	Asked   time.Duration // since the start of the run
+	Took    time.Duration
 }
 
 // Result tells about a run. It is filled as far as the run came, also with an
@@ -76,6 +93,7 @@ type sandbox struct {
 	describes bool // reasons are descriptions
 	hostCalls int
 	lastOp    *abi.Op // asked for
+	trace     func(HostCall)
 	logs      logBook
 	streams   [2]stream // standard output and error
 	tail      []byte    // end of both, for errors
@@ -143,6 +161,7 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},
 		start:  time.Now(),
 		coarse: call.CoarseClock,
+		trace:  call.Trace,
 
 		describes: function == abi.Describe,
 	}

@@ -31,12 +31,14 @@ const (
 func newTask(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Make task modules, and upload them to a server or a registry",
-		Example: `  wasakari task pack task.yaml mod.wasm -o custom_pre_task.wasm
+		Short: "Write, test and build tasks, and upload them to a server or a registry",
+		Example: `  wasakari task new --lang python my_task
+  wasakari task test my_task
+  wasakari task build my_task
   wasakari task push custom_pre_task.wasm
   wasakari task versions custom_pre_task`,
 	}
-	cmd.AddCommand(newTaskNew(w), newInspect(w), newPack(w), newSign(w),
+	cmd.AddCommand(newTaskNew(w), newTaskBuild(w), newTaskTest(w), newTaskTrace(w), newInspect(w), newPack(w), newSign(w),
 		newPush(w), newPull(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
 	return cmd
 }
@@ -331,35 +333,52 @@ result as check and run will do: what they would refuse, pack refuses.`,
 }
 
 func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
-	text, err := readFile(manifestFile, maxManifestRead)
-	if err != nil {
+	if _, err := readManifest(manifestFile); err != nil {
 		return nil, nil, err
-	}
-	if err := safeyaml.Check(text); err != nil {
-		return nil, nil, usagef("%s:%s", manifestFile, yamlHint(err))
-	}
-	doc, err := yaml.YAMLToJSON(text)
-	if err != nil {
-		return nil, nil, usagef("%s%s", manifestFile, yamlProblem(err))
-	}
-	m, err := abi.ParseManifest(doc)
-	if err != nil {
-		return nil, nil, &usageError{located(manifestFile, err)}
-	}
-	for _, mt := range m.Tasks {
-		if err := ownOptions(taskOf(m, mt, manifestFile, false)); err != nil && m.Library != standardLibrary() {
-			return nil, nil, &usageError{err}
-		}
 	}
 	wasm, err := readFile(moduleFile, maxModuleRead)
 	if err != nil {
 		return nil, nil, err
 	}
+	return packInto(manifestFile, moduleFile, wasm)
+}
+
+// packInto puts the manifest of a file into a module.
+func packInto(manifestFile, source string, wasm []byte) ([]byte, *abi.Manifest, error) {
+	m, err := readManifest(manifestFile)
+	if err != nil {
+		return nil, nil, err
+	}
 	packed, err := abi.AppendManifest(wasm, m)
 	if err != nil {
-		return nil, nil, usagef("%s: %w", moduleFile, err)
+		return nil, nil, usagef("%s: %w", source, err)
 	}
 	return packed, m, nil
+}
+
+// readManifest reads a manifest as authors write it.
+func readManifest(file string) (*abi.Manifest, error) {
+	text, err := readFile(file, maxManifestRead)
+	if err != nil {
+		return nil, err
+	}
+	if err := safeyaml.Check(text); err != nil {
+		return nil, usagef("%s:%s", file, yamlHint(err))
+	}
+	doc, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, usagef("%s%s", file, yamlProblem(err))
+	}
+	m, err := abi.ParseManifest(doc)
+	if err != nil {
+		return nil, &usageError{located(file, err)}
+	}
+	for _, mt := range m.Tasks {
+		if err := ownOptions(taskOf(m, mt, file, false)); err != nil && m.Library != standardLibrary() {
+			return nil, &usageError{err}
+		}
+	}
+	return m, nil
 }
 
 // yamlHint gives a problem with its hint.
