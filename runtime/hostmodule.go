@@ -259,6 +259,10 @@ func (s *sandbox) setReason(req []byte) ([]byte, error) {
 	if err := abi.DecodeRequest(abi.OpTaskReason, req, &r); err != nil {
 		return nil, err
 	}
+	if s.describes { // a document, for a program
+		s.reason = r.Reason
+		return emptyAnswer, nil
+	}
 	s.reason = printableLines(clip([]byte(r.Reason), maxText))
 	return emptyAnswer, nil
 }

@@ -90,6 +90,7 @@ type sandbox struct {
 	keeps bool
 
 	reason    string
+	describes bool // reasons are descriptions
 	hostCalls int
 	lastOp    *abi.Op // asked for
 	trace     func(HostCall)
@@ -135,7 +136,10 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	defer m.active.Done()
 
 	limits := call.Limits.orElse(m.runtime.limits)
-	if least := m.info.MemoryMin; least > limits.MemoryBytes {
+	if m.engine != nil {
+		limits.Stack = max(limits.Stack, m.engine.Stack)
+	}
+	if least := m.guest.memoryMin; least > limits.MemoryBytes {
 		return failed, fmt.Errorf("task %s: %w", call.Key, limits.memoryError("the module starts with "+size(least)))
 	}
 	var cancel context.CancelFunc
@@ -158,10 +162,12 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		start:  time.Now(),
 		coarse: call.CoarseClock,
 		trace:  call.Trace,
+
+		describes: function == abi.Describe,
 	}
 	s.account.deadline, _ = ctx.Deadline()
 	s.ledger.limits = limits
-	s.ledger.used.Store(m.info.tableBytes)
+	s.ledger.used.Store(m.guest.tableBytes)
 	s.memory.ledger, s.memory.held = &s.ledger, s.held
 	if k, ok := call.Host.(Keeper); ok {
 		k.Keep(s.ledger.keep)
@@ -201,7 +207,7 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
 	defer s.account.settle()
 	defer s.flushStreams()
-	if m.info.initialize {
+	if m.guest.initialize {
 		if _, err := mod.ExportedFunction(abi.Initialize).Call(ctx); err != nil {
 			return 0, fmt.Errorf("%s: %w", abi.Initialize, s.failure(s.ctx, err))
 		}
@@ -232,7 +238,7 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 		}
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, &s.memory)
-	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, instanceConfig)
+	mod, err = m.guest.rt.InstantiateModule(ctx, m.guest.compiled, instanceConfig)
 	if err != nil {
 		return nil, fmt.Errorf("instantiating: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/safeyaml"
 	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/runtime"
@@ -168,7 +169,7 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	}
 	fmt.Fprintf(&b, "  digest   sha256:%s\n  size     %s\n", info.Digest, size(info.Bytes))
 	for _, l := range []struct{ name, text string }{
-		{"signed", info.SignedBy}, {"problem", info.SignatureProblem}, {"line", info.Registration}, {"refused", info.Refused},
+		{"engine", engineNote(info.Engine)}, {"script", strings.Join(info.Script, ", ")}, {"signed", info.SignedBy}, {"problem", info.SignatureProblem}, {"line", info.Registration}, {"refused", info.Refused},
 	} {
 		if l.text != "" {
 			fmt.Fprintf(&b, "  %-8s %s\n", l.name, l.text)
@@ -219,13 +220,16 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	line := func(format string, args ...any) {
 		b.WriteString(strings.TrimRight(oneLine(fmt.Sprintf(format, args...)), " ") + "\n")
 	}
-	b.WriteString("\n  imports\n")
-	for _, i := range info.Imports {
-		line("    %s.%s %s", i.Module, i.Name, i.Signature)
-	}
-	b.WriteString("  exports\n")
-	for _, e := range info.Exports {
-		line("    %s %s", e.Name, e.Signature)
+	b.WriteString("\n")
+	if info.Engine == nil {
+		b.WriteString("  imports\n")
+		for _, i := range info.Imports {
+			line("    %s.%s %s", i.Module, i.Name, i.Signature)
+		}
+		b.WriteString("  exports\n")
+		for _, e := range info.Exports {
+			line("    %s %s", e.Name, e.Signature)
+		}
 	}
 	b.WriteString("  sections\n")
 	for _, s := range info.Sections {
@@ -234,6 +238,20 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	// Names and texts are a stranger's: a module that is only looked at may be
 	// hostile.
 	return printLines(out, b.String())
+}
+
+// engineNote says what runs a script, and whether this program has it.
+func engineNote(ref *abi.EngineRef) string {
+	if ref == nil {
+		return ""
+	}
+	switch e, ok := engines.Find(ref.Name); {
+	case !ok:
+		return ref.String() + ", which this program does not have"
+	case e.Digest != ref.Digest:
+		return fmt.Sprintf("%s; this program has sha256:%s: build the module again", ref, e.Digest)
+	}
+	return ref.String()
 }
 
 // limitNotes says what a task asks for.
@@ -400,7 +418,7 @@ func admissible(ctx context.Context, w world, source string, wasm []byte) error 
 	if err != nil {
 		return err
 	}
-	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler}
+	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler, Engines: carried()}
 	rt, err := runtime.New(cfg)
 	if err != nil && dir != "" { // a folder that is no good keeps nobody from packing
 		cfg.CacheDir = ""

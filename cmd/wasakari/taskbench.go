@@ -109,7 +109,7 @@ func (b *bench) prepare(c *tasktest.Case) (*setting, error) {
 	if err != nil {
 		return nil, scenarioError(c, "task", "%v", err)
 	}
-	task.Digest, task.HasRevert = b.module.Digest(), b.module.HasRevert()
+	task.Digest, task.HasRevert = b.module.Digest(), b.module.HasRevert(task.Key)
 	if c.Revert && !task.HasRevert {
 		return nil, scenarioError(c, "revert", "task %s has no revert", task.Key)
 	}

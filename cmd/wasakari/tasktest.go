@@ -478,7 +478,7 @@ func (b *bench) recording(file string, kind recovery.FlowKind, key string, cfg *
 	if err != nil {
 		return nil, usagef("%w; name one with --task", err)
 	}
-	task.Digest, task.HasRevert = b.module.Digest(), b.module.HasRevert()
+	task.Digest, task.HasRevert = b.module.Digest(), b.module.HasRevert(task.Key)
 	c := &tasktest.Case{
 		File: file, Flow: string(kind), Phase: string(recovery.Main), Attempt: 1, Round: 1,
 		Summary: "recorded", Inputs: map[string]any{}, Options: map[string]map[string]any{}, Secrets: map[string]string{},

@@ -32,6 +32,8 @@ var may = map[string][]string{
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
+	"internal/engines":       {},
+	"internal/scripts":       {"abi", "runtime", "internal/engines"},
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
@@ -50,6 +52,7 @@ var may = map[string][]string{
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
 		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/toolchain", "internal/tasktest", "internal/oci",
+		"internal/engines", "internal/scripts",
 	},
 }
 
