@@ -98,7 +98,7 @@ func TestTaskBuildRefusals(t *testing.T) {
 	const manifest = "abi: 1\nlibrary: l\nversion: 1.0.0\ntasks: [{key: a}]\n"
 	p := newPlace(t, map[string]string{
 		"empty/README": "", "two/go.mod": "", "two/a.c": "", "bare/go.mod": "", "wrong/go.mod": "", "wrong/task.yaml": strings.Replace(manifest, "abi: 1", "abi: 2", 1),
-		"go/go.mod": "", "go/task.yaml": manifest, "rust/Cargo.toml": "", "rust/task.yaml": manifest, "scripts/a.py": "", "scripts/b.py": "", "scripts/test_a.py": "",
+		"go/go.mod": "", "go/task.yaml": manifest, "rust/Cargo.toml": "", "rust/task.yaml": manifest, "scripts/a.py": "", "scripts/b.js": "", "scripts/test_a.py": "",
 		"a.txt": "", "own/go.mod": "", "own/task.yaml": strings.Replace(manifest, "{key: a}", "{key: a, options: [{group: DEFAULT, name: host, type: string}]}", 1),
 	})
 	p.write(t, "m.wasm", string(packed(t, guest("noop"), abi.ManifestTask{Key: "m"})))
@@ -110,7 +110,7 @@ func TestTaskBuildRefusals(t *testing.T) {
 		{"nothing there", []string{"DIR/none"}, "wasakari: DIR/none: no such file or directory\n"},
 		{"no project", []string{"DIR/empty"}, "wasakari: DIR/empty: nothing to build here: want go.mod, Cargo.toml, asconfig.json, *.c, or a script (.py, .js, .mjs, .ts); make a project with wasakari task new\n"},
 		{"two languages", []string{"DIR/two"}, "wasakari: DIR/two: several languages: go, c; choose one with --lang\n"},
-		{"two scripts", []string{"DIR/scripts"}, "wasakari: DIR/scripts holds several scripts: a.py, b.py; name one\n"},
+		{"two scripts", []string{"DIR/scripts"}, "wasakari: DIR/scripts holds several scripts: a.py, b.js; name one\n"},
 		{"a file of another kind", []string{"DIR/a.txt"}, "wasakari: DIR/a.txt: want a folder, a .wasm module, or a script (.py, .js, .mjs, .ts)\n"},
 		{"a module", []string{"DIR/m.wasm"}, "wasakari: DIR/m.wasm is a module already; wasakari task pack puts a manifest in\n"},
 		{"no manifest", []string{"DIR/bare"}, "wasakari: DIR/bare/task.yaml: no such file or directory; a project in go needs one, see wasakari task new --help\n"},
