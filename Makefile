@@ -56,6 +56,15 @@ standard: $(BIN)/wasakari ## rebuild the standard tasks that are embedded in the
 	$(BIN)/wasakari task pack tasks-examples/standard/task.yaml $(BIN)/standard.raw.wasm -o internal/standardtasks/standard.wasm
 	@rm $(BIN)/standard.raw.wasm
 
+# The engines of script tasks, which are committed: only who changes their sources builds them. Needs what the scripts say.
+.PHONY: engines engine-python
+engines: engine-python ## rebuild the engines of script tasks from Debian's sources (minutes)
+
+engine-python:
+	@mkdir -p $(BIN)/engine-python
+	sdk/python/engine/build.sh $(BIN)/engine-python $(BIN)/python.wasm
+	$(GO) run ./internal/engines/pack python $(BIN)/python.wasm
+
 .PHONY: demo
 demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=json: print its document)
 	@$(MAKE) build >&2

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/scripts"
 	"github.com/wasakari/wasakari/internal/toolchain"
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -57,6 +58,10 @@ func findSource(path, lang string) (taskSource, error) {
 		return s, usagef("%w; choose one with --lang", err)
 	case !errors.Is(err, toolchain.ErrNoProject):
 		return s, &usageError{err}
+	}
+	if scripts.IsProject(path) {
+		s.file = path
+		return s, nil
 	}
 	s.file, err = onlyScript(path)
 	return s, err
