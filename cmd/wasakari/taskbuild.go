@@ -67,7 +67,7 @@ func findSource(path, lang string) (taskSource, error) {
 	return s, err
 }
 
-// onlyScript finds the script of a folder.
+// onlyScript finds the script of a folder; several in Python are the folder.
 func onlyScript(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -88,6 +88,9 @@ func onlyScript(dir string) (string, error) {
 	case 0:
 		return "", usagef("%s: nothing to build here: want go.mod, Cargo.toml, asconfig.json, *.c, or a script (%s); make a project with wasakari task new",
 			dir, strings.Join(scriptSuffixes, ", "))
+	}
+	if !slices.ContainsFunc(found, func(name string) bool { return filepath.Ext(name) != ".py" }) {
+		return dir, nil // a library of several tasks
 	}
 	return "", usagef("%s holds several scripts: %s; name one", dir, strings.Join(found, ", "))
 }
