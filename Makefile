@@ -212,10 +212,12 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim
 
 .PHONY: generate
-generate: ## rewrite what is generated: from abi/schema.json, docs/api-roles.md, the table of metrics
+generate: ## rewrite what is generated: from abi/schema.json, docs/api-*.md, docs/configuration.md, the table of metrics
 	$(GO) run ./internal/abigen
 	$(GO) run ./internal/scaffold/gen
 	$(GO) run ./api/auth/rolesdoc
+	$(GO) run ./api/apidoc
+	$(GO) run ./config/configdoc
 	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 
 .PHONY: testdata

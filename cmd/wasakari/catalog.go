@@ -398,7 +398,7 @@ func (c *catalog) add(cfg *config.Config, m candidate) error {
 	var errs []error
 	for _, mt := range m.Manifest().Tasks {
 		task := taskOf(m.Manifest(), mt, m.Source(), m.standard)
-		task.Tenant, task.Digest, task.HasRevert = m.tenant, m.Digest(), m.HasRevert()
+		task.Tenant, task.Digest, task.HasRevert = m.tenant, m.Digest(), m.HasRevert(mt.Key)
 		if other, ok := c.tasks[mt.Key]; ok {
 			switch {
 			case other.Digest == task.Digest && other.Tenant == task.Tenant:

@@ -32,10 +32,14 @@ var may = map[string][]string{
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
+	"internal/engines":       {},
+	"internal/scripts":       {"abi", "runtime", "internal/engines"},
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
 	"internal/scaffold":      {"abi"},
+	"internal/toolchain":     {},
+	"internal/tasktest":      {"abi", "recovery", "novasim", "internal/safeyaml"},
 	"internal/audit":         {"recovery"},
 	"internal/lifecycle":     {},
 	"internal/reload":        {},
@@ -47,7 +51,8 @@ var may = map[string][]string{
 	"cmd": {
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
-		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/oci",
+		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/toolchain", "internal/tasktest", "internal/oci",
+		"internal/engines", "internal/scripts",
 	},
 }
 
@@ -62,7 +67,7 @@ var only = map[string][]string{
 	"oras.land/oras-go":                  {"internal/oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
-	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks"},
+	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks", "internal/tasktest"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
 	"github.com/coreos/go-systemd/":      {"internal/lifecycle"},

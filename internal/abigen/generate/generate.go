@@ -24,14 +24,19 @@ func Files(root string) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	for name, write := range map[string]func() ([]byte, error){
-		"abi/ops_gen.go":                                     sc.abiOps,
-		"sdk/conformance/c/ops_gen.h":                        sc.cConformance,
+		"abi/ops_gen.go":      sc.abiOps,
+		"abi/types_gen.go":    func() ([]byte, error) { return sc.types("abi", true) },
+		"sdk/go/ops_gen.go":   sc.sdkOps,
+		"sdk/go/types_gen.go": func() ([]byte, error) { return sc.types("wasakari", false) },
+
+		"sdk/conformance/c/ops_gen.h": sc.cConformance,
+
+		"sdk/rust/src/ops_gen.rs":   sc.rustOps,
+		"sdk/rust/src/types_gen.rs": sc.rustTypes,
+
+		"sdk/assemblyscript/assembly/ops_gen.ts":             sc.asOps,
 		"sdk/assemblyscript/assembly/types_gen.ts":           sc.asTypes,
 		"sdk/conformance/assemblyscript/assembly/ops_gen.ts": sc.asConformance,
-		"sdk/assemblyscript/assembly/ops_gen.ts":             sc.asOps,
-		"abi/types_gen.go":                                   func() ([]byte, error) { return sc.types("abi", true) },
-		"sdk/go/ops_gen.go":                                  sc.sdkOps,
-		"sdk/go/types_gen.go":                                func() ([]byte, error) { return sc.types("wasakari", false) },
 	} {
 		if files[name], err = write(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
