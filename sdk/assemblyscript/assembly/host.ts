@@ -293,12 +293,12 @@ export function parallel<T extends Job>(jobs: T[], atOnce: i32 = 0): OpError | n
   let first: OpError | null = null;
   let next = 0, busy = 0;
   const others: Call[] = []; // begun outside; whoever began them ends them
-  for (;;) {
+  while (busy || first === null && next < jobs.length) {
     let job: Job;
     if (first === null && next < jobs.length && (!atOnce || busy < atOnce)) {
       job = jobs[next++];
       busy++;
-    } else if (busy) {
+    } else {
       const c = waitAny();
       if (c === null) return new OpError("", Code.NotFound, "the host lost the calls");
       const owner = c.job;
@@ -306,21 +306,16 @@ export function parallel<T extends Job>(jobs: T[], atOnce: i32 = 0): OpError | n
         others.push(c);
         continue;
       }
+      owner.call = c;
+      owner.stage++;
       job = owner;
-      job.call = c;
-      job.stage++;
-    } else {
-      break;
     }
     job.pending = null;
     const e = job.step();
     if (e !== null && first === null) first = e;
     const p = job.pending;
-    if (p === null) {
-      busy--;
-    } else if (!p.open && !ended.includes(p)) {
-      ended.push(p); // it could not be begun, or was waited for
-    }
+    if (p === null) busy--;
+    else if (!p.open && !ended.includes(p)) ended.push(p); // it could not be begun, or was waited for
   }
   for (let i = 0; i < others.length; i++) ended.push(others[i]);
   return first;

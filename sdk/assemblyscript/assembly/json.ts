@@ -1,5 +1,7 @@
 // Reading and writing JSON. Values that are read are views of checked text: nothing is copied before it is asked for, and numbers keep every digit.
 
+import { readF64 } from "./number";
+
 /** What a value is. Absent: it is not there. */
 export enum Kind { Absent, Null, Bool, Number, String, Array, Object }
 
@@ -108,7 +110,7 @@ export class Json {
   asU64(): u64 { return this.isU64 ? this.magnitude(false) : 0; }
 
   /** The number as an f64, 0 when the value is none. */
-  asF64(): f64 { return this.kind == Kind.Number ? parseFloat(this.toString()) : 0; }
+  asF64(): f64 { return this.kind == Kind.Number ? readF64(this.begin, this.end) : 0; }
 
   /** Whether there are digits only, after the minus, and no more than fit 64 bits. */
   private digits(minus: bool): bool {
