@@ -99,9 +99,35 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 
 # One target for each language whose guest is committed.
 .PHONY: conformance-rebuild
-conformance-rebuild: conformance-c ## build those guests with the tool chains of their languages, compare their bytes, run them
+conformance-rebuild: conformance-c
+conformance-rebuild: conformance-rust
+conformance-rebuild: ## build those guests with the tool chains of their languages, compare their bytes, run them
 	git diff --exit-code --stat -- sdk/conformance
 	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance
+
+# Debian: rustc libstd-rust-dev-wasm32 lld. Its rustc makes the bytes that are committed.
+RUST  := $(RUSTC) --edition 2021 --remap-path-prefix=$(CURDIR)=.
+CRATE := $(BIN)/rust
+# rust-guest SOURCE OUT: builds a module as README.md of sdk/rust says, without cargo.
+RUST_GUEST := --target wasm32-unknown-unknown -C opt-level=s -C lto=fat -C panic=abort -C codegen-units=1 -C strip=symbols
+define rust-guest
+	@mkdir -p $(CRATE)/guest
+	$(RUST) $(RUST_GUEST) --crate-type rlib --crate-name wasakari --out-dir $(CRATE)/guest sdk/rust/src/lib.rs
+	$(RUST) $(RUST_GUEST) --crate-type cdylib --crate-name guest --extern wasakari=$(CRATE)/guest/libwasakari.rlib -o $(2) $(1)
+endef
+
+.PHONY: conformance-rust
+conformance-rust:
+	$(call rust-guest,sdk/conformance/rust/guest.rs,sdk/conformance/rust/guest.wasm)
+
+.PHONY: sdk-rust
+sdk-rust: ## tests of the Rust SDK and its examples (SERDE=1: of feature serde too, with cargo and its crates)
+	@mkdir -p $(CRATE)
+	$(RUST) --crate-type rlib --crate-name wasakari --out-dir $(CRATE) sdk/rust/src/lib.rs
+	for t in sdk/rust/tests/tasks.rs sdk/rust/tests/json.rs; do \
+		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test $$t && $(CRATE)/test -q || exit 1; done
+	$(dir $(RUSTC))rustdoc --test --edition 2021 --crate-name wasakari --extern wasakari=$(CRATE)/libwasakari.rlib sdk/rust/src/lib.rs
+	$(if $(SERDE),cd sdk/rust && CARGO_TARGET_DIR=$(CURDIR)/$(CRATE)/cargo cargo test -q --features serde)
 
 .PHONY: crash
 crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run

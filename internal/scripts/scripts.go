@@ -91,9 +91,18 @@ func Build(ctx context.Context, rt *runtime.Runtime, src Source) (wasm []byte, m
 			return nil, nil, nil, source("%s: a file of this name is made when the module is built; give yours another name", f.Name)
 		}
 	}
+	var uses []string
+	if ref.Name == javascriptEngine {
+		if src.Files, uses, notes, err = packJavaScript(src); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	d, err := describe(ctx, rt, src, ref)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if ref.Name == javascriptEngine {
+		useJavaScript(d.Tasks, uses)
 	}
 	m, places, reverts, err := d.merge(src)
 	if err != nil {
@@ -108,7 +117,7 @@ func Build(ctx context.Context, rt *runtime.Runtime, src Source) (wasm []byte, m
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("%w: %w", ErrSource, err)
 	}
-	return wasm, m, d.Notes, nil
+	return wasm, m, append(notes, d.Notes...), nil
 }
 
 func source(format string, args ...any) error {

@@ -29,6 +29,9 @@ func Files(root string) (map[string][]byte, error) {
 		"sdk/go/ops_gen.go":   sc.sdkOps,
 		"sdk/go/types_gen.go": func() ([]byte, error) { return sc.types("wasakari", false) },
 
+		"sdk/javascript/lib/ops_gen.js": sc.javascriptOps,
+		"sdk/javascript/wasakari.d.ts":  sc.javascriptTypes,
+
 		"sdk/conformance/c/ops_gen.h": sc.cConformance,
 
 		"sdk/rust/src/ops_gen.rs":   sc.rustOps,

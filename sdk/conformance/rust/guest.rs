@@ -115,11 +115,9 @@ async fn step(t: &Task, s: &Value, last: &mut Option<Error>) -> Value {
             let done = parallel(branches.map(|b| steps_of(t.clone(), b.clone()))).await;
             Value::Array(done.into_iter().map(|((results, _), _)| Value::Array(results)).collect())
         }
-        "spin" => {
-            loop {
-                SPUN.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        "spin" => loop {
+            SPUN.fetch_add(1, Ordering::Relaxed);
+        },
         "allocate" => {
             let mut all = Vec::new();
             loop {

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A JSON value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
+    #[default]
     Null,
     Bool(bool),
     Number(Number),
@@ -119,12 +120,6 @@ impl Value {
     /// Reads a type out of the value.
     pub fn to<T: FromJson>(&self) -> Result<T, JsonError> {
         T::from_json(self.clone())
-    }
-}
-
-impl Default for Value {
-    fn default() -> Value {
-        Value::Null
     }
 }
 

@@ -236,12 +236,7 @@ impl Fake {
             inputs: self.inputs.clone(),
             options: self.options.clone(),
         };
-        let host = FakeHost {
-            input,
-            handlers: self.handlers.clone(),
-            tickets: self.tickets,
-            state: self.state.clone(),
-        };
+        let host = FakeHost { input, handlers: self.handlers.clone(), tickets: self.tickets, state: self.state.clone() };
         let exit = crate::task::run_task(Box::new(host), tasks, revert);
         let s = self.state.borrow();
         Outcomes {

@@ -30,7 +30,7 @@ pub(crate) struct Desk {
     host: Box<dyn Host>,
     own: RefCell<Vec<u8>>,
     open: RefCell<BTreeMap<i64, Slot>>,
-    queue: RefCell<VecDeque<(u64, Waker)>>, // who waits until a ticket is free
+    queue: RefCell<VecDeque<(u64, Waker)>>,       // who waits until a ticket is free
     timers: RefCell<BTreeMap<(u64, u64), Waker>>, // by when, and id
     ids: Cell<u64>,
 }
