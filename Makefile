@@ -106,8 +106,27 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/$$e.c && \
 		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/$$e.c || exit 1; done
 
+AS := sdk/assemblyscript/node_modules/.package-lock.json
+$(AS): sdk/assemblyscript/package-lock.json
+	@for tool in node npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: Node.js 20 or later, with npm" >&2; exit 1; }; done
+	cd sdk/assemblyscript && npm ci --no-audit --no-fund
+	@touch $@
+
+# Byte-stable with the compiler of package-lock.json.
+.PHONY: conformance-assemblyscript
+conformance-assemblyscript: $(AS) # Node.js 20 or later, npm
+	cd sdk/conformance/assemblyscript && node ../../assemblyscript/node_modules/assemblyscript/bin/asc.js --config asconfig.json
+
+.PHONY: sdk-assemblyscript
+sdk-assemblyscript: $(AS) ## tests of the AssemblyScript SDK (Node.js 20 or later, npm)
+	node sdk/assemblyscript/test/run.mjs
+	@mkdir -p $(BIN)/sdk-assemblyscript
+	for e in ticket cooldown staged_start; do (cd tasks-examples/$$e/assemblyscript && \
+		node ../../../sdk/assemblyscript/node_modules/assemblyscript/bin/asc.js assembly/index.ts --target release --outFile $(CURDIR)/$(BIN)/sdk-assemblyscript/$$e.wasm) || exit 1; done
+
 # A target conformance-LANG for each language whose guest is committed.
 .PHONY: conformance-rebuild
+conformance-rebuild: conformance-assemblyscript
 conformance-rebuild: conformance-c
 conformance-rebuild: conformance-rust
 conformance-rebuild: ## build those guests with the tool chains of their languages, compare their bytes, run them
