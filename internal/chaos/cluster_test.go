@@ -41,12 +41,14 @@ type cluster struct {
 	// place makes the folder for the data of a program; nil: below dir.
 	place func(name string) (string, error)
 	nodes []*node
+	conf  string // more options of the nodes
+	armed string // folder: a process dies before the durable write that a file in it is named for
 }
 
 // newCluster starts everything.
-func newCluster(t *testing.T, v *nova, members, nodes int, place func(name string) (string, error)) *cluster {
+func newCluster(t *testing.T, v *nova, members, nodes int, place func(name string) (string, error), conf ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), nova: v, place: place}
+	c := &cluster{t: t, dir: t.TempDir(), nova: v, place: place, conf: strings.Join(conf, "")}
 	t.Cleanup(c.close)
 	if keep := *keepFlag; keep != "" {
 		c.dir = filepath.Join(keep, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid(), time.Now().Unix()))
@@ -54,7 +56,8 @@ func newCluster(t *testing.T, v *nova, members, nodes int, place func(name strin
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(c.startEtcd(members), c.makeNodes(nodes)); err != nil {
+	c.armed = filepath.Join(c.dir, "armed")
+	if err := errors.Join(os.MkdirAll(c.armed, 0o700), c.startEtcd(members), c.makeNodes(nodes)); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range c.nodes {
@@ -174,7 +177,7 @@ func (c *cluster) makeNodes(count int) error {
 			where = "dir = " + filepath.Join(data, name+".store")
 		}
 		state, conf := filepath.Join(c.dir, name), filepath.Join(c.dir, name+".conf")
-		text := fmt.Sprintf(nodeConfig, clusterName, state, filepath.Join(*programs, "cache"), name, where)
+		text := fmt.Sprintf(nodeConfig, clusterName, state, filepath.Join(*programs, "cache"), name, where) + c.conf
 		if err := errors.Join(os.MkdirAll(state, 0o700), os.WriteFile(conf, []byte(text), 0o600)); err != nil {
 			return err
 		}
@@ -184,12 +187,33 @@ func (c *cluster) makeNodes(count int) error {
 			env: append(os.Environ(),
 				"OS_AUTH_URL=http://"+n.nova.addr()+"/v3", "OS_USERNAME="+cr.Username, "OS_PASSWORD="+cr.Password, "OS_PROJECT_NAME="+cr.ProjectName,
 				"OS_USER_DOMAIN_NAME="+cr.UserDomainName, "OS_PROJECT_DOMAIN_NAME="+cr.ProjectDomainName, "OS_REGION_NAME="+cr.Region,
-				"WASAKARI_CHAOS_LEASE="+leaseTime.String(), "WASAKARI_CHAOS_STEPS="+n.steps,
+				"WASAKARI_CHAOS_LEASE="+leaseTime.String(), "WASAKARI_CHAOS_STEPS="+n.steps, "WASAKARI_CHAOS_KILL="+c.armed,
 			),
 		}
 		c.nodes = append(c.nodes, n)
 	}
 	return nil
+}
+
+// renamed gives the node another name at each start, as a container gets one: it
+// does not wait for its former process to be forgotten. Its lease is shorter, too.
+func (n *node) renamed() func() []string {
+	starts := 0
+	return func() []string {
+		starts++
+		conf := n.args[2] + ".name"
+		text := fmt.Sprintf("[engine]\nnode = %s.%d\n", n.name, starts)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err == nil && starts == 1 {
+			n.args = append(n.args, "--config-file", conf)
+		}
+		return []string{"WASAKARI_CHAOS_LEASE=2s"}
+	}
+}
+
+// nodeOf gives the node whose process has a name.
+func nodeOf(name string) string {
+	node, _, _ := strings.Cut(name, ".")
+	return node
 }
 
 func (c *cluster) close() {

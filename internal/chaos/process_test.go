@@ -44,11 +44,12 @@ func (p *process) start() error {
 	}
 	defer out.Close()
 	fmt.Fprintf(out, "--- started at %s\n", time.Now().UTC().Format(time.RFC3339Nano))
-	cmd := exec.Command(p.path, p.args...)
-	cmd.Env = append([]string{}, p.env...)
+	env := append([]string{}, p.env...)
 	if p.more != nil {
-		cmd.Env = append(cmd.Env, p.more()...)
+		env = append(env, p.more()...)
 	}
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
