@@ -81,7 +81,8 @@ func (f *field) finish() {
 		}
 	}()
 	quiet := time.Now()
-	f.await(2*time.Minute, "every accepted notification is final", func(ctx context.Context) error { return f.m.pending(ctx, f.nodes[0]) })
+	within := 2*time.Minute + time.Duration(len(f.m.notes))*300*time.Millisecond
+	f.await(within, "every accepted notification is final", func(ctx context.Context) error { return f.m.pending(ctx, f.nodes[0]) })
 	// Those too whose answer was lost.
 	f.await(2*time.Minute, "the store is quiet", func(ctx context.Context) error { return f.h.quiet(ctx, f.m) })
 	settled := time.Since(quiet)

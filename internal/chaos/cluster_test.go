@@ -38,6 +38,7 @@ type cluster struct {
 	nova    *nova
 	members []*process // none: each node has a store of its own
 	clients []string   // URLs of the members
+	mesh    *mesh      // between them
 	// place makes the folder for the data of a program; nil: below dir.
 	place func(name string) (string, error)
 	nodes []*node
@@ -83,9 +84,15 @@ func (c *cluster) startEtcd(members int) error {
 	if err != nil {
 		return err
 	}
-	var peers []string
+	var peers, targets []string
 	for i := range members {
-		peers = append(peers, fmt.Sprintf("m%d=http://127.0.0.1:%d", i+1, ports[2*i+1]))
+		targets = append(targets, fmt.Sprintf("127.0.0.1:%d", ports[2*i+1]))
+	}
+	if c.mesh, err = newMesh(targets); err != nil {
+		return err
+	}
+	for i := range members {
+		peers = append(peers, fmt.Sprintf("m%d=%s", i+1, c.mesh.url(i)))
 		c.clients = append(c.clients, fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]))
 	}
 	for i := range members {
@@ -97,13 +104,16 @@ func (c *cluster) startEtcd(members int) error {
 		}
 		m := &process{name: name, path: filepath.Join(*programs, "etcd"), log: filepath.Join(c.dir, name+".log"), env: os.Environ(), args: []string{
 			"--name", name, "--data-dir", filepath.Join(data, name+".etcd"), "--initial-cluster-state", "new", "--initial-cluster", strings.Join(peers, ","),
-			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--listen-client-urls", c.clients[i], "--advertise-client-urls", c.clients[i],
+			"--listen-peer-urls", "http://" + targets[i], "--initial-advertise-peer-urls", peer, "--listen-client-urls", c.clients[i], "--advertise-client-urls", c.clients[i],
 			"--heartbeat-interval", "50", "--election-timeout", "500", "--log-level", "warn",
 		}}
+		c.members = append(c.members, m)
+	}
+	c.mesh.members = c.members
+	for _, m := range c.members {
 		if err := m.start(); err != nil {
 			return err
 		}
-		c.members = append(c.members, m)
 	}
 	return nil
 }
@@ -128,6 +138,8 @@ state_dir = %s
 cache_dir = %s
 nova_timeout = 2
 nova_outcome_wait = 3
+[http]
+timeout_seconds = 2
 [engine]
 node = %s
 hosts_at_once = 8
@@ -147,6 +159,9 @@ func (c *cluster) makeNodes(count int) error {
 	ports, err := freePorts(count)
 	if err != nil {
 		return err
+	}
+	if count == 0 {
+		return nil
 	}
 	cr := c.nova.Credentials()
 	for _, port := range ports {
@@ -226,6 +241,9 @@ func (c *cluster) close() {
 	}
 	for _, m := range c.members {
 		m.kill()
+	}
+	if err := c.mesh.close(); err != nil {
+		c.t.Error(err)
 	}
 }
 

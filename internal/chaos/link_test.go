@@ -16,10 +16,11 @@ const (
 	refused         // connections end, and no new ones are made
 	silent          // nothing gets through either way, and nobody is told
 	mute            // what is asked gets through, no answer does
+	deaf            // what is asked does not get through
 )
 
 func (t trouble) String() string {
-	return []string{"fine", "refused", "silent", "mute"}[t]
+	return []string{"fine", "refused", "silent", "mute", "deaf"}[t]
 }
 
 // link is the network between one program and a service: a proxy that can be
@@ -87,7 +88,9 @@ func (l *link) close() {
 	l.changed = make(chan struct{})
 	l.drop()
 	l.mu.Unlock()
-	_ = l.ln.Close()
+	if l.ln != nil {
+		_ = l.ln.Close()
+	}
 	l.all.Wait()
 }
 
@@ -124,7 +127,7 @@ func (l *link) carry(from net.Conn) {
 	}
 	defer l.forget(to)
 	var both sync.WaitGroup
-	both.Go(func() { l.copy(to, from, silent) })
+	both.Go(func() { l.copy(to, from, silent, deaf) })
 	both.Go(func() { l.copy(from, to, silent, mute) })
 	both.Wait()
 }

@@ -229,7 +229,7 @@ func TestSteps(t *testing.T) {
 	tasks := keeper(t)
 	f := prepare(t, p, *seedFlag, nil, "[taskflow_driver_recovery_flows]\ninstance_failure_recovery_tasks = "+
 		"{'pre': ['keeper', 'stop_instance_task'], 'main': ['start_instance_task'], 'post': ['confirm_instance_active_task']}\n"+
-		"[DEFAULT]\nwait_period_after_evacuation = 6\n[grants]\nchaos = kv.*\n[wasakari]\ntask_dir = "+tasks+"\n")
+		"[grants]\nchaos = kv.*\n[wasakari]\ntask_dir = "+tasks+"\n")
 	f.dice = rand.New(rand.NewPCG(f.seed, 2))
 	for _, n := range f.nodes {
 		n.more = n.renamed()
@@ -361,10 +361,14 @@ func (f *field) house() {
 	for _, n := range f.nodes {
 		f.s.keepUp(ctx, &n.process)
 	}
+	var armed time.Time
 	f.until(ctx, 90*time.Second, func() bool {
 		// Who deletes a segment and dies leaves the names of its hosts.
-		if len(f.unreached("sweep.name", "segment.names")) > 0 {
+		if len(f.unreached("sweep.name")) > 0 && time.Since(armed) > 10*time.Second {
+			armed = time.Now()
 			f.arm("segment.names")
+		}
+		if len(f.unreached("segment.names")) > 0 {
 			f.host(ctx, f.segment(ctx, "whole"), f.plan.spare[1])
 			f.clear(ctx, "whole", false)
 		}
