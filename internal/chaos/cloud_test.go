@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path"
 	"slices"
@@ -53,7 +52,7 @@ func newNova(sc *novasim.Scenario, seed int64) (*nova, error) {
 
 // door listens for one node.
 func (v *nova) door(node string) (addr string, err error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := loopback()
 	if err != nil {
 		return "", err
 	}

@@ -319,7 +319,7 @@ func call(ctx context.Context, method, url string, doc, into any) (status int, b
 	if err != nil {
 		return 0, nil, err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // read only
 	if body, err = io.ReadAll(resp.Body); err != nil {
 		return 0, nil, err
 	}

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -41,13 +42,18 @@ type link struct {
 }
 
 func newLink(target string, late bool) (*link, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := loopback()
 	if err != nil {
 		return nil, err
 	}
 	l := &link{ln: ln, target: target, late: late, changed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	l.all.Go(l.accept)
 	return l, nil
+}
+
+// loopback listens on a port of its own.
+func loopback() (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 }
 
 func (l *link) addr() string { return l.ln.Addr().String() }
@@ -118,7 +124,8 @@ func (l *link) carry(from net.Conn) {
 		return
 	}
 	defer l.forget(from)
-	to, err := net.DialTimeout("tcp", l.target, time.Second)
+	dialer := net.Dialer{Timeout: time.Second}
+	to, err := dialer.DialContext(context.Background(), "tcp", l.target)
 	if err != nil {
 		return
 	}
@@ -136,8 +143,8 @@ func (l *link) carry(from net.Conn) {
 // troubles waits until it is not.
 func (l *link) copy(dst, src net.Conn, held ...trouble) {
 	// An end in one direction ends both: none of the protocols here closes half.
-	defer dst.Close()
-	defer src.Close()
+	defer dst.Close() //nolint:errcheck // it may be closed
+	defer src.Close() //nolint:errcheck // the same
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)

@@ -32,7 +32,7 @@ type mesh struct {
 func newMesh(targets []string) (*mesh, error) {
 	m := &mesh{links: make([][]*link, len(targets))}
 	for to, target := range targets {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ln, err := loopback()
 		if err != nil {
 			return nil, errors.Join(err, m.close())
 		}

@@ -470,9 +470,12 @@ func keeper(t *testing.T) string {
 	}
 	var table, text []byte
 	ops := [][2]string{
-		{"kv.put", `{"name":"first","value":1}`}, {"kv.put", `{"name":"second","value":2}`},
-		{"kv.put", `{"name":"scratch/a","value":1}`}, {"kv.delete", `{"name":"scratch/a"}`},
-		{"kv.put", `{"scope":"library","name":"a","value":1}`}, {"kv.delete", `{"scope":"library","name":"a"}`},
+		{"kv.put", `{"name":"first","value":1}`},
+		{"kv.put", `{"name":"second","value":2}`},
+		{"kv.put", `{"name":"scratch/a","value":1}`},
+		{"kv.delete", `{"name":"scratch/a"}`},
+		{"kv.put", `{"scope":"library","name":"a","value":1}`},
+		{"kv.delete", `{"scope":"library","name":"a"}`},
 	}
 	at := 16 * (len(ops) + 1)
 	for _, op := range ops {
@@ -496,7 +499,7 @@ func keeper(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command(filepath.Join(*programs, "wasakari"), "task", "pack", manifest, raw, "-o", filepath.Join(dir, "keeper.wasm")).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), filepath.Join(*programs, "wasakari"), "task", "pack", manifest, raw, "-o", filepath.Join(dir, "keeper.wasm")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
