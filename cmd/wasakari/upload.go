@@ -31,7 +31,7 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runt
 	if wasm == nil {
 		wasm = []byte{} // nil stands for a file
 	}
-	m, err := admitFile(ctx, a, l.cfg, moduleFile{path: uploadName, tenant: tenant, uploaded: wasm}, nil)
+	m, err := admitFile(ctx, a, l.cfg, moduleFile{path: uploadName, tenant: tenant, wasm: wasm}, nil)
 	if err != nil {
 		return none, refusedUpload(ctx, err)
 	}

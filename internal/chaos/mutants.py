@@ -40,7 +40,7 @@ MUTANTS = {
     "fence is open": ("store/run.go", 'res, err := r.s.commit(ctx, t.when(clientv3.Compare(clientv3.CreateRevision(r.place.lock), "=", r.token)))', "res, err := r.s.commit(ctx, t)", "./store"),
     "claim's lock is not tied to the lease": ("store/queue.go", "t.do(put(p.lock, lock, clientv3.WithLease(sess.id)))", "t.do(put(p.lock, lock))", "./store"),
     "claim stays after the end": ("store/run.go", "			do(clientv3.OpDelete(r.place.lock), clientv3.OpDelete(r.place.work), ", "			do(clientv3.OpDelete(r.place.work), ", "./store"),
-    "a lost answer is sent again": ("store/commit.go", "			if *sent && string(kv.Kvs[0].Value) == mark {", "			if false {", "./store", ("		if value == mark {", "		if false {")),
+    "a lost answer is sent again": ("store/commit.go", "			if *sent && string(kv.Kvs[0].Value) == mark {", "			if false {", "./store", ("		if value == mark {", "		if value == mark && false {")),
     "stale lease is good": ("store/session.go", "func (s *session) good() bool { return s.alive() && s.unheard() < 2*s.ttl/3 }", "func (s *session) good() bool { return s.alive() }", "./store"),
 }
 
@@ -71,7 +71,9 @@ def main():
             with open(path, "w") as f:
                 f.write(before)
         out = run.stdout + run.stderr
-        why = re.findall(r"--- FAIL: (\S+)|(\.go:\d+:\d+: .*)|_test\.go:\d+: (.{0,160})", out)
+        if "[build failed]" in out:
+            sys.exit(f"{name}: {out}")
+        why = re.findall(r"--- FAIL: (\S+)|(panic: test timed out.*)|_test\.go:\d+: (.{0,160})", out)
         noticed = "; ".join(filter(None, dict.fromkeys(x for w in why for x in w)))[:500]
         print(f"{name}: {'noticed by ' + noticed if run.returncode else 'MISSED'}", flush=True)
         missed += not run.returncode
