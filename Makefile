@@ -174,7 +174,7 @@ $(CHAOS): examples
 	$(GO) test -tags chaos -c -o $@/chaos.test ./internal/chaos
 
 .PHONY: chaos-short
-chaos-short: $(CHAOS) ## nodes and etcd killed, stopped, cut off: nothing is lost; fixed seeds, minutes (internal/chaos/README.md)
+chaos-short: $(CHAOS) ## nodes and etcd killed, stopped, cut off: nothing is lost; fixed seeds, two minutes (internal/chaos/README.md)
 	cd internal/chaos && ../../$(CHAOS)/chaos.test -test.v -test.timeout 10m -test.parallel 4 -sending 12s -vms 120 -seed 1
 
 .PHONY: chaos

@@ -18,6 +18,8 @@ MUTANTS = {
 				return nil, conflict("server %s is being rebuilt (task state %s), a second evacuation""", "./hostfuncs"),
     "evacuates while an evacuation is open": ("hostfuncs/nova_servers.go", "				if m.Open() {", "				if false {", "./hostfuncs"),
     "open intents are not settled": ("hostfuncs/change.go", "	open, err := h.ledger.OpenIntents(ctx)", "	open, err := []recovery.Intent(nil), error(nil)", "./hostfuncs"),
+    "a run ends while a change may yet arrive": ("engine/retry.go", "j.left = len(undos) + len(open)", "j.left = len(undos)", "./engine"),
+    "open intents are not settled at the end": ("hostfuncs/undo.go", "h.settleLeft(ctx), ", "", "./hostfuncs"),
     "undo list is not worked off": ("hostfuncs/undo.go", """		err = h.ledger.DropUndo(ctx, u.Key)
 	}
 	if err != nil {
@@ -65,7 +67,7 @@ def main():
         try:
             with open(path, "w") as f:
                 f.write(text)
-            command = ["make", "chaos-short"] if chaos else ["go", "test", "-count=1", "-failfast", "-vet=off", *packages.split()]
+            command = ["make", "chaos-short"] if chaos else ["go", "test", "-count=1", "-failfast", "-vet=off", "-timeout=4m", *packages.split()]
             run = subprocess.run(command, cwd=tree, capture_output=True, text=True)
         finally:
             with open(path, "w") as f:
@@ -73,7 +75,7 @@ def main():
         out = run.stdout + run.stderr
         if "[build failed]" in out:
             sys.exit(f"{name}: {out}")
-        why = re.findall(r"--- FAIL: (\S+)|(panic: test timed out.*)|_test\.go:\d+: (.{0,160})", out)
+        why = re.findall(r"--- FAIL: (\S+)|(panic: test timed out[^$]*?\n\n)|_test\.go:\d+: (.{0,160})", out)
         noticed = "; ".join(filter(None, dict.fromkeys(x for w in why for x in w)))[:500]
         print(f"{name}: {'noticed by ' + noticed if run.returncode else 'MISSED'}", flush=True)
         missed += not run.returncode
