@@ -746,7 +746,7 @@ func TestTLS(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), tt.ca)
+			cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), tt.ca, zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -778,7 +778,8 @@ func TestTLS(t *testing.T) {
 func TestTLSRenewal(t *testing.T) {
 	ca := newAuthority(t)
 	first, _ := ca.issue("server", ca.cert, ca.key)
-	cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), "")
+	core, logs := observer.New(zap.WarnLevel)
+	cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), "", zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -804,6 +805,10 @@ func TestTLSRenewal(t *testing.T) {
 	want("at first", first)
 	ca.write("server.crt", []byte("half of a certificate"))
 	want("while it is written", first)
+	want("still", first)
+	if n := logs.FilterMessage("certificate not read, the former one is used").Len(); n != 1 {
+		t.Errorf("told %d times that the certificate is not read, want once", n)
+	}
 	second, _ := ca.issue("server", ca.cert, ca.key)
 	later := time.Now().Add(time.Hour) // whatever the clock of the file system can tell apart
 	for _, name := range []string{"server.crt", "server.key"} {
@@ -828,7 +833,7 @@ func TestTLSConfigRefuses(t *testing.T) {
 		"certificate is no such": {key, key, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := api.TLSConfig(files[0], files[1], files[2]); err == nil {
+			if _, err := api.TLSConfig(files[0], files[1], files[2], zap.NewNop()); err == nil {
 				t.Error("TLSConfig() error = nil")
 			}
 		})

@@ -62,6 +62,8 @@ type Run interface {
 	Record(ctx context.Context) (recovery.Run, error)
 	History(ctx context.Context) ([]recovery.TaskRecord, error)
 	Undos(ctx context.Context) ([]recovery.Undo, error)
+	// OpenIntents lists the changes whose outcome is not known.
+	OpenIntents(ctx context.Context) ([]recovery.Intent, error)
 	// Hosts lists the hosts of the run's segment, in the order in which reserved
 	// ones are tried.
 	Hosts(ctx context.Context) ([]recovery.Host, error)

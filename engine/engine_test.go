@@ -977,6 +977,39 @@ func TestLeftToUndo(t *testing.T) {
 	}
 }
 
+// TestLeftOpen lets no other run begin while a change of this one may yet
+// arrive.
+func TestLeftOpen(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		c := newCluster(t)
+		known := false
+		f := &flows{t: t}
+		f.task = func(ctx context.Context, job engine.Job, call flow.TaskCall) recovery.Outcome {
+			if err := job.Run.(*fakeRun).setOpen(ctx, recovery.Intent{ID: "i"}); err != nil {
+				t.Error(err)
+			}
+			return failing(ctx, job, call)
+		}
+		f.settle = func(ctx context.Context, run engine.Run) error {
+			if !known {
+				return nil
+			}
+			return run.(*fakeRun).setOpen(ctx)
+		}
+		start(t, c.node("n1"), f, nil)
+		c.hostDown("note", "h1")
+		pass(10 * time.Second)
+		if n, run := c.note("note"), c.run(0); n.Status != recovery.StatusRunning || !run.rec.Finished || c.count() != 1 {
+			t.Errorf("with a change that may yet arrive: notification %s, run finished %t, %d runs", n.Status, run.rec.Finished, c.count())
+		}
+		known = true
+		pass(16 * time.Second)
+		if got, want := c.outcome("note"), "error: flow host-auto: task b: boom"; got != want {
+			t.Errorf("notification = %q, want %q", got, want)
+		}
+	})
+}
+
 func TestAbort(t *testing.T) {
 	for _, mode := range []recovery.AbortMode{recovery.AbortRevert, recovery.AbortStop} {
 		bubble(t, string(mode), func(t *testing.T) {

@@ -639,6 +639,35 @@ func TestSettle(t *testing.T) {
 			}
 		})
 	})
+	t.Run("at the end of the run", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := setupSettle(t)
+			began := time.Now()
+			for i := range b.ledger.intents {
+				b.ledger.intents[i].Started = began.Add(-30 * time.Second)
+			}
+			if err := b.hatch.Undo(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			wantStates := []string{"server_evacuate s1 done", "server_evacuate s2 lost", "server_stop s1 done", "server_start s9 lost", "server_lock s3 lost"}
+			if got := b.ledger.states(); !slices.Equal(got, wantStates) {
+				t.Errorf("intents = %q, want %q", got, wantStates)
+			}
+			if took := time.Since(began); took < 60*time.Second || took > 62*time.Second {
+				t.Errorf("took %v, want what is left of a request and the outcome wait, 90s in all", took)
+			}
+			b = setupSettle(t)
+			b.cloud.before = func(context.Context, string) error {
+				return cloudError("read", 503, "down", recovery.ErrUnavailable)
+			}
+			if err := b.hatch.Undo(t.Context()); !errors.Is(err, recovery.ErrUnavailable) {
+				t.Errorf("without Nova: %v, want unavailable", err)
+			}
+			if open, _ := b.ledger.OpenIntents(t.Context()); len(open) != 4 {
+				t.Errorf("without Nova %d intents stay open, want 4", len(open))
+			}
+		})
+	})
 	t.Run("a node may still be at work", func(t *testing.T) {
 		for _, tt := range []struct{ first, want time.Duration }{
 			{31 * time.Second, 60 * time.Second}, {5 * time.Minute, 5 * time.Minute},

@@ -58,7 +58,7 @@ func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 		DrainTimeout: min(drainTime(cfg), drainAnswers), Logger: sv.log.Named("api"),
 	}}
 	if cfg.Default.UseSSL && sv.cloud.sim == nil {
-		if d.server.TLS, err = api.TLSConfig(cfg.WSGI.SSLCertFile, cfg.WSGI.SSLKeyFile, cfg.WSGI.SSLCAFile); err != nil {
+		if d.server.TLS, err = api.TLSConfig(cfg.WSGI.SSLCertFile, cfg.WSGI.SSLKeyFile, cfg.WSGI.SSLCAFile, sv.log.Named("api")); err != nil {
 			return nil, &usageError{err}
 		}
 	}

@@ -368,3 +368,16 @@ func TestServeHeld(t *testing.T) {
 		t.Errorf("the second host, overridden: %+v", done)
 	}
 }
+
+// An upload without bytes is no module, and not one that the server looks for
+// among its files.
+func TestServeEmptyUpload(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state")
+	var refused struct{ Error struct{ Message string } }
+	r := s.ask(t, "POST", "/wasakari/v1/modules", "", http.Header{"Content-Type": {"application/wasm"}}, &refused)
+	const want = "not a WebAssembly module: it does not begin with 00 61 73 6d"
+	if r.StatusCode != http.StatusUnprocessableEntity || refused.Error.Message != want {
+		t.Errorf("%s %q, want 422 %q", r.Status, refused.Error.Message, want)
+	}
+}

@@ -28,6 +28,9 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runt
 			Hint:    "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib",
 		}
 	}
+	if wasm == nil {
+		wasm = []byte{} // nil stands for a file
+	}
 	m, err := admitFile(ctx, a, l.cfg, moduleFile{path: uploadName, tenant: tenant, wasm: wasm}, nil)
 	if err != nil {
 		return none, refusedUpload(ctx, err)
