@@ -168,7 +168,9 @@ type Config struct {
 	//
 	// Defaults to 1 hour.
 	MaxWait time.Duration
-	// Repair is the kind of flow that answers a host that came back (STARTED).
+	// Repair is the kind of flow that answers a host that came back (STARTED). It
+	// waits until what was reported of the host before has ended.
+	//
 	// Defaults to none: such a notification is finished at once.
 	Repair recovery.FlowKind
 	// DrainTimeout bounds the end of Run. Defaults to 3 minutes.

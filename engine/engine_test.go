@@ -1439,17 +1439,44 @@ func TestRepair(t *testing.T) {
 			run.Status, run.Finished = recovery.StatusFinished, true
 			return run, nil
 		}
-		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Repair = recovery.ProcessFailure })
+		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Repair = recovery.HostRepair })
 		c.accept("note", recovery.ComputeHost, "h1", map[string]string{"event": "STARTED", "host_status": "NORMAL"})
 		c.vmDown("vm", "h1", "srv")
 		pass(millisecond)
-		if got := c.outcome("note"); got != "finished: " || c.run(0).rec.Flows[0] != recovery.ProcessFailure {
+		if got := c.outcome("note"); got != "finished: " || c.run(0).rec.Flows[0] != recovery.HostRepair {
 			t.Errorf("notification = %q, flows %v", got, c.run(0).rec.Flows)
 		}
 		pass(time.Minute)
 		if got := c.outcome("vm"); got != "finished: " {
 			t.Errorf("a server's notification = %q: it is not superseded", got)
 		}
+	})
+}
+
+// A host that is back is taken into service when its recovery has ended for
+// good, not between two tries of it.
+func TestRepairComesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		f := &flows{t: t}
+		var order []string
+		f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
+			run := job.Record
+			c.do(func() { order = append(order, fmt.Sprint(run.Host, " ", run.Flows[0])) })
+			run.Status, run.Finished = recovery.StatusFailed, true
+			return run, job.Journal.End(ctx, run)
+		}
+		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Repair, cfg.MaxDeliveries = recovery.HostRepair, 2 })
+		c.hostDown("down", "h1")
+		pass(millisecond)
+		c.accept("up", recovery.ComputeHost, "h1", map[string]string{"event": "STARTED", "host_status": "NORMAL"})
+		pass(30 * time.Minute)
+		want := []string{"h1 host-auto", "h1 host-auto", "h1 host-repair", "h1 host-repair"}
+		c.do(func() {
+			if !slices.Equal(order, want) {
+				t.Errorf("runs %q, want %q", order, want)
+			}
+		})
 	})
 }
 

@@ -26,6 +26,9 @@ func (e *Engine) judge(ctx context.Context, item recovery.QueueItem) (n recovery
 		return n, false, err // a run that was begun is brought to its end
 	}
 	v, _, err := e.verdict(ctx, n)
+	if err == nil && v.last {
+		err = e.older(ctx, item)
+	}
 	if err != nil || v.status == "" {
 		return n, false, err
 	}
@@ -39,6 +42,24 @@ func (e *Engine) judge(ctx context.Context, item recovery.QueueItem) (n recovery
 	e.log.Info("notification ended without a run", zap.String("notification", n.UUID), zap.String("status", string(v.status)), zap.String("reason", v.message))
 	e.cfg.Observer.EndedWithoutRun(n, v.status, v.message)
 	return n, true, nil
+}
+
+// older refuses with recovery.ErrConflict while the queue holds, before an item,
+// another one about its host.
+func (e *Engine) older(ctx context.Context, item recovery.QueueItem) error {
+	items, err := e.cfg.Store.Queue(ctx)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if it.Notification == item.Notification {
+			break
+		}
+		if it.Type != recovery.VM && it.Host == item.Host {
+			return fmt.Errorf("notification %s about host %s has not ended: %w", it.Notification, it.Host, recovery.ErrConflict)
+		}
+	}
+	return nil
 }
 
 func (e *Engine) verdict(ctx context.Context, n recovery.Notification) (verdict, recovery.Segment, error) {

@@ -365,6 +365,7 @@ func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func()
 		return opt, done, err
 	}
 	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	opt.HostRepair = cfg.HostRepair.Enabled
 	opt.Committed = func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) }
 	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
@@ -455,6 +456,9 @@ func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
 		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
+	}
+	if cfg.HostRepair.Enabled {
+		c.Repair = recovery.HostRepair
 	}
 	return c
 }

@@ -48,11 +48,12 @@ func newRun(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FLOW --input name=value ...",
 		Short: "Run a recovery flow now",
-		Long: `Runs the recovery flow of your configuration: host-auto, host-rh, instance or
-process, or the name of Masakari's option that holds it.
+		Long: `Runs the recovery flow of your configuration: host-auto, host-rh, instance,
+process or host-repair, or the name of the option that holds it.
 
 Each flow must be given: host-auto host_name; host-rh host_name and
-reserved_host_list; instance instance_uuid; process process_name and host_name.
+reserved_host_list; instance instance_uuid; process process_name and host_name;
+host-repair host_name.
 May be given: event, payload, segment, notification_uuid, generated_time.
 
 What you wrote is checked first; nothing is started when it is wrong. What the
@@ -89,7 +90,7 @@ and exits 130. A second Ctrl-C exits at once.`,
 			case f.resume != "" && f.dryRun:
 				return errors.New("--resume and --dry-run: choose one")
 			case f.resume == "" && len(args) != 1:
-				return errors.New("name one flow: host-auto, host-rh, instance or process")
+				return errors.New("name one flow: host-auto, host-rh, instance, process or host-repair")
 			}
 			return nil
 		},
@@ -135,7 +136,7 @@ type command struct {
 
 // method finds the recovery method and the flows that it tries.
 func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []recovery.FlowKind, error) {
-	if kind.Notification() != recovery.ComputeHost {
+	if !kind.FailedHost() {
 		if f.method != "" {
 			return "", nil, usagef("--recovery-method: only for host-auto and host-rh; leave it out")
 		}
@@ -186,7 +187,7 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	if f.dryRun {
 		return f.dry(ctx, w, l, cl, run, plans)
 	}
-	seg, hosts := segmentOf(run.Inputs)
+	seg, hosts := segmentOf(kind, run.Inputs)
 	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return usagef("%w; name another state folder with --state-dir", err)
@@ -338,7 +339,7 @@ func flowNames() []string {
 
 // failedHost names the host whose nova-compute is dead in a flow of this kind.
 func failedHost(kind recovery.FlowKind, in inputs) string {
-	if kind.Notification() != recovery.ComputeHost {
+	if !kind.FailedHost() {
 		return ""
 	}
 	return text(in, "host_name")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -270,6 +271,152 @@ func TestHostRepaired(t *testing.T) {
 		if err != nil || !strings.Contains(string(lines), want) {
 			t.Errorf("audit log, %v, lacks %s:\n%s", err, want, lines)
 		}
+	}
+}
+
+// hostBack tells of a host that came back.
+func hostBack(host string) string {
+	return strings.NewReplacer("STOPPED", "STARTED", "OFFLINE", "ONLINE").Replace(deadHost(host))
+}
+
+// onMaintenance tells whether a host is on maintenance.
+func (s serving) onMaintenance(t *testing.T, name string) bool {
+	t.Helper()
+	var segments struct{ Segments []struct{ UUID string } }
+	s.ask(t, "GET", "/v1/segments", "", nil, &segments)
+	for _, seg := range segments.Segments {
+		var hosts struct {
+			Hosts []struct {
+				Name string
+				On   bool `json:"on_maintenance"`
+			}
+		}
+		s.ask(t, "GET", "/v1/segments/"+seg.UUID+"/hosts", "", nil, &hosts)
+		for _, h := range hosts.Hosts {
+			if h.Name == name {
+				return h.On
+			}
+		}
+	}
+	t.Fatalf("no host %s", name)
+	return false
+}
+
+// A host fails, is recovered, and is reported to be back: with [host_repair] it is
+// taken into service again, by the flow of the operator's.
+func TestHostRepairFlow(t *testing.T) {
+	sim, environ := startCloud(t, strings.Replace(quickCloud, "compute-1, state: down", "compute-1", 1)+"service_down_time: 1s\n", novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ = environ
+	service := func(host string) novasim.ServiceState {
+		for _, s := range sim.Services() {
+			if s.Host == host {
+				return s
+			}
+		}
+		t.Fatalf("no host %s", host)
+		return novasim.ServiceState{}
+	}
+	s := p.serve(t, "--state-dir", "DIR/state", "--set", "DEFAULT.auth_strategy=noauth2", "--set", "host_repair.enabled=true", "--set", "guards.hosts=1")
+	var seg struct{ Segment struct{ UUID string } }
+	s.ask(t, "POST", "/v1/segments", `{"segment": {"name": "s", "service_type": "COMPUTE", "recovery_method": "auto"}}`, nil, &seg)
+	for _, host := range []string{"compute-1", "compute-2", "compute-3"} {
+		s.ask(t, "POST", "/v1/segments/"+seg.Segment.UUID+"/hosts", `{"host": {"name": "`+host+`", "type": "COMPUTE", "control_attributes": "x"}}`, nil, nil)
+	}
+	report := func(body string) notificationDoc {
+		t.Helper()
+		var sent notificationDoc
+		if r := s.ask(t, "POST", "/v1/notifications", body, nil, &sent); r.StatusCode != http.StatusAccepted {
+			t.Fatalf("notification: %s", r.Status)
+		}
+		return s.final(t, sent.Notification.UUID)
+	}
+	if err := sim.FailHost("compute-1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := report(deadHost("compute-1")).Notification; got.Status != "finished" || !service("compute-1").Disabled || !s.onMaintenance(t, "compute-1") {
+		t.Fatalf("the recovery: %+v, service %+v", got, service("compute-1"))
+	}
+	if err := errors.Join(sim.HealHost("compute-1"), sim.ForceDown("compute-1", true)); err != nil {
+		t.Fatal(err)
+	}
+	got := report(hostBack("compute-1")).Notification
+	if s1 := service("compute-1"); got.Status != "finished" || len(got.Details) != 1 || got.Details[0].Name != "EnableComputeServiceTask" || s1.Disabled || s1.ForcedDown || !s1.Up {
+		t.Errorf("the repair: %+v, service %+v", got, s1)
+	}
+	if s.onMaintenance(t, "compute-1") {
+		t.Error("the repaired host is still on maintenance")
+	}
+
+	// What somebody else disabled is his, and the run says so.
+	if err := sim.DisableService("compute-3", true, "new disks"); err != nil {
+		t.Fatal(err)
+	}
+	got = report(hostBack("compute-3")).Notification
+	if got.Status != "finished" || !service("compute-3").Disabled || service("compute-3").DisabledReason != "new disks" {
+		t.Errorf("a host that somebody else disabled: %+v, service %+v", got, service("compute-3"))
+	}
+	p.stdout = nil
+	const why = "was not disabled by a recovery (new disks), and is left as it is"
+	if r := p.run(t.Context(), t, "runs", "list", "--server", s.url); !strings.Contains(r.stdout, why) {
+		t.Errorf("runs list: %+v", r)
+	}
+	if r := p.run(t.Context(), t, "flow", "show", "host-repair", "--server", s.url); !strings.Contains(r.stdout, "host-repair (default)") || !strings.Contains(r.stdout, "enable_compute_service_task  standard") {
+		t.Errorf("flow show: %+v", r)
+	}
+}
+
+// Without [host_repair] a client sees what Masakari does.
+func TestHostRepairIsOff(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state")
+	var sent notificationDoc
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-2"), nil, &sent)
+	s.final(t, sent.Notification.UUID)
+	if r := s.ask(t, "POST", "/v1/notifications", hostBack("compute-2"), nil, nil); r.StatusCode != http.StatusConflict {
+		t.Errorf("a host on maintenance that is back: %s, want 409", r.Status)
+	}
+	s.ask(t, "POST", "/v1/notifications", hostBack("compute-3"), nil, &sent)
+	if got := s.final(t, sent.Notification.UUID).Notification; got.Status != "finished" || len(got.Details) != 0 {
+		t.Errorf("a host that is back: %+v, want it finished without a run", got)
+	}
+	p.stdout = nil
+	if r := p.run(t.Context(), t, "flow", "show", "host-repair", "--server", s.url); !strings.Contains(r.stdout, "host-repair (default; off, see [host_repair] enabled)") {
+		t.Errorf("flow show: %+v", r)
+	}
+}
+
+// By hand, the flow takes back what a run from the same state folder did.
+func TestHostRepairByHand(t *testing.T) {
+	sim, environ := startCloud(t, quickCloud, novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ = environ
+	for _, flow := range []string{"host-auto", "host-repair"} {
+		if r := p.run(t.Context(), t, "run", flow, "--input", "host_name=compute-1", "--state-dir", "DIR/state"); r.code != exitOK {
+			t.Fatalf("%s: %+v", flow, r)
+		}
+		if s := sim.Services()[0]; s.Disabled != (flow == "host-auto") {
+			t.Errorf("%s: service %+v", flow, s)
+		}
+		if err := sim.HealHost("compute-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The simulated cloud plays it through.
+func TestHostRepairSimulated(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state", "--set", "host_repair.enabled=true")
+	for _, body := range []string{deadHost("compute-2"), hostBack("compute-2")} {
+		var sent notificationDoc
+		s.ask(t, "POST", "/v1/notifications", body, nil, &sent)
+		if got := s.final(t, sent.Notification.UUID).Notification; got.Status != "finished" || len(got.Details) == 0 {
+			t.Errorf("%s\n%+v", body, got)
+		}
+	}
+	if s.onMaintenance(t, "compute-2") {
+		t.Error("compute-2 is still on maintenance")
 	}
 }
 

@@ -110,7 +110,7 @@ func (l *loaded) keyTaken(task recovery.Task) error {
 	return r
 }
 
-// flowDocuments tells of every flow: the four, those of segments, and those of
+// flowDocuments tells of every flow: those for all, those of segments, and those of
 // projects.
 func (l *loaded) flowDocuments() []wasakariv1.Flow {
 	var docs []wasakariv1.Flow
@@ -140,7 +140,7 @@ func (l *loaded) flowDocuments() []wasakariv1.Flow {
 
 // flowDocument tells of one flow, or why there is none.
 func (l *loaded) flowDocument(f recovery.Flow, err error, kind recovery.FlowKind) wasakariv1.Flow {
-	doc := wasakariv1.Flow{Kind: kind, At: f.Pos.String()}
+	doc := wasakariv1.Flow{Kind: kind, At: f.Pos.String(), Off: !l.inUse(kind)}
 	if err == nil {
 		_, err = l.checkFlow(f, nil)
 	}
