@@ -94,7 +94,7 @@ func answered(tel *telemetry.Telemetry) func(api.Answer) {
 func auditedAPI(lines *audit.Log) func(context.Context, api.Change) {
 	return func(_ context.Context, c api.Change) {
 		r := audit.Record{
-			Time: c.Time, Kind: audit.API, Op: c.Action, Target: c.Target, Outcome: audit.Outcome(c.Outcome), Status: c.Status,
+			Time: c.Time, Kind: audit.API, Op: c.Action, Target: c.Target, Outcome: audit.Outcome(c.Outcome), Status: c.Status, Message: c.Message,
 			User: c.User, UserName: c.UserName, Project: c.Project, Remote: c.Remote, RequestID: c.RequestID, GlobalRequestID: c.GlobalID,
 		}
 		switch c.Action {
