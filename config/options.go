@@ -436,7 +436,7 @@ var table = rows(
 	),
 	section("webhooks",
 		row("url", tMulti, nil, "URL that events of runs are sent to as POST; may be given more than once. Wasakari's own.", secret, service),
-		row("secret", tString, nil, "What requests are signed with (HMAC-SHA256 of the body, in X-Wasakari-Signature); unset: they are not signed. Wasakari's own.", secret, service),
+		row("secret", tString, nil, "What requests are signed with (HMAC-SHA256 of the body, in X-Wasakari-Signature); file: and the absolute path of a file that holds it will do; unset: they are not signed. Wasakari's own.", secret, service),
 		row("timeout_seconds", tSeconds, 10, "Limit for one request. Wasakari's own.", within(1, 600), service),
 		row("ca_file", tString, nil, "File of CA certificates that are trusted beside the system's. Wasakari's own.", service),
 	),

@@ -1480,6 +1480,63 @@ func TestRepairComesLast(t *testing.T) {
 	})
 }
 
+// Whoever asks whether the engine is alive hears of a loop that stands still, and
+// not of a store that is away for a moment.
+func TestAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		hangs := make(chan struct{})
+		e := start(t, c.node("n1"), &flows{t: t}, func(cfg *engine.Config) { cfg.Store = hanging{c.node("n1"), hangs} })
+		ask := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			return e.Alive(ctx)
+		}
+		if err := ask(); err != nil {
+			t.Errorf("at work: %v", err)
+		}
+		c.do(func() { c.away = recovery.ErrUnavailable })
+		pass(time.Minute)
+		if err := ask(); err != nil {
+			t.Errorf("while the store is away: %v", err)
+		}
+		c.do(func() { c.away = errHang })
+		pass(time.Minute)
+		if err := ask(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("stuck: %v", err)
+		}
+		close(hangs)
+		if err := ask(); err != nil {
+			t.Errorf("going on: %v", err)
+		}
+	})
+}
+
+// hanging is a store that stands still, whatever the caller's time, once its
+// cluster is away with errHang.
+type hanging struct {
+	*node
+	on chan struct{}
+}
+
+var errHang = errors.New("hang")
+
+func (h hanging) Queue(ctx context.Context) ([]recovery.QueueItem, error) {
+	items, err := h.node.Queue(ctx)
+	if errors.Is(err, errHang) {
+		<-h.on
+	}
+	return items, err
+}
+
+func (h hanging) Nodes(ctx context.Context) ([]recovery.Node, error) {
+	nodes, err := h.node.Nodes(ctx)
+	if errors.Is(err, errHang) {
+		<-h.on
+	}
+	return nodes, err
+}
+
 // TestLeftNew looks again at what was left new for long enough, although it
 // was tried a moment ago.
 func TestLeftNew(t *testing.T) {

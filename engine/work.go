@@ -284,7 +284,7 @@ func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run) (recov
 		return rec, err
 	}
 	if v.maintenance {
-		if err := e.onMaintenance(ctx, j, hosts); err != nil {
+		if err := e.onMaintenance(ctx, j, rec, hosts); err != nil {
 			return rec, err
 		}
 	}
@@ -328,7 +328,7 @@ func ended(run recovery.Run, status recovery.NotificationStatus, message string)
 
 // onMaintenance marks the failed host: no more notifications about it are
 // taken, and it is a spare no more.
-func (e *Engine) onMaintenance(ctx context.Context, j *journal, hosts []recovery.Host) error {
+func (e *Engine) onMaintenance(ctx context.Context, j *journal, run recovery.Run, hosts []recovery.Host) error {
 	for _, h := range hosts {
 		if h.Name != j.n.HostName {
 			continue
@@ -341,7 +341,9 @@ func (e *Engine) onMaintenance(ctx context.Context, j *journal, hosts []recovery
 		if h == was {
 			return nil
 		}
-		if err := j.UpdateHost(ctx, h); err != nil {
+		err := j.UpdateHost(ctx, h)
+		e.cfg.Observer.HostChanged(run, h, err)
+		if err != nil {
 			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 		return nil

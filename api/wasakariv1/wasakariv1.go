@@ -139,6 +139,9 @@ type Config struct {
 	// CompileWait bounds how long an upload waits for all nodes. Defaults to 60
 	// seconds.
 	CompileWait time.Duration
+	// Node is the name of this node. Whoever follows a run of another one here is
+	// told by a log line that lines of tasks and their progress come from there.
+	Node string
 	// Heartbeat is the pause after which a stream of events without any gets a
 	// comment. Defaults to 15 seconds.
 	Heartbeat time.Duration

@@ -350,6 +350,16 @@ func TestHostRepairFlow(t *testing.T) {
 	if s.onMaintenance(t, "compute-1") {
 		t.Error("the repaired host is still on maintenance")
 	}
+	lines, err := os.ReadFile(filepath.Join(p.dir, "state", "audit.log"))
+	for _, want := range []string{
+		`"kind":"ha","op":"ha.host_update","target":"compute-1","outcome":"done","message":"on_maintenance true, reserved false"`,
+		`"kind":"ha","op":"ha.host_update","target":"compute-1","outcome":"done","message":"on_maintenance false"`,
+		`"kind":"ha","op":"ha.vmove_put"`, `"task":"enable_compute_service_task"`, `"task":"engine"`,
+	} {
+		if err != nil || !strings.Contains(string(lines), want) {
+			t.Errorf("audit log, %v, lacks %s:\n%s", err, want, lines)
+		}
+	}
 
 	// What somebody else disabled is his, and the run says so.
 	if err := sim.DisableService("compute-3", true, "new disks"); err != nil {
