@@ -24,6 +24,8 @@ type snapshot struct {
 	// problems are what is wrong and keeps only those flows from running that
 	// need it.
 	problems []error
+	// missing says that modules could not be fetched from their registries.
+	missing bool
 	// modules is the revision of the uploaded modules in it.
 	modules int64
 
@@ -108,13 +110,18 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(reco
 		case err != nil:
 			return nil, fmt.Errorf("module %s: %w", v.Digest, err)
 		}
-		files = append(files, moduleFile{path: uploadedName(v), tenant: v.Tenant, uploaded: wasm})
+		files = append(files, moduleFile{path: uploadedName(v), tenant: v.Tenant, wasm: wasm})
 	}
 	var list []taskFolder
 	if folders {
 		if list, err = s.flags.folders(cfg); err != nil {
 			return nil, err
 		}
+		remote, missing, err := registryModules(ctx, cfg, s.w, s.log)
+		if err != nil {
+			return nil, err
+		}
+		files, damaged, snap.missing = append(files, remote...), append(damaged, missing...), len(missing) > 0
 	}
 	catalog, err := loadCatalog(ctx, snap, cfg, list, files, nil)
 	if catalog == nil {
