@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3gen"
 
 	"github.com/wasakari/wasakari/api/internal/wire"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // The rules of the policy that the routes ask, each with what may be done.
@@ -365,6 +366,12 @@ func (d describer) content(kind string, sample any) (openapi3.Content, error) {
 func strict(_ string, t reflect.Type, tag reflect.StructTag, s *openapi3.Schema) error {
 	if help := tag.Get("help"); help != "" {
 		s.Description = help
+	}
+	if t == reflect.TypeFor[recovery.FlowKind]() {
+		s.Enum = nil
+		for _, k := range recovery.FlowKinds() {
+			s.Enum = append(s.Enum, string(k))
+		}
 	}
 	if enum := tag.Get("enum"); enum != "" {
 		s.Enum = nil

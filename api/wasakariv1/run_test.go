@@ -32,8 +32,8 @@ func someRuns() *world {
 			"r4": {
 				Values: []string{"ticket", "instance"},
 				Tasks: []recovery.TaskRecord{
-					{Seq: 1, Key: "my_task", Status: recovery.TaskSucceeded, Message: "told you", Progress: []recovery.Progress{{Message: "half"}}},
-					{Seq: 2, Key: "stop_instance_task", Status: recovery.TaskRunning, Message: "on compute-2", Progress: []recovery.Progress{{Message: "on compute-2"}}, Revert: &recovery.RevertRecord{Reason: "on compute-2"}},
+					{Seq: 1, Key: "my_task", Flow: recovery.InstanceFailure, Status: recovery.TaskSucceeded, Message: "told you", Progress: []recovery.Progress{{Message: "half"}}},
+					{Seq: 2, Key: "stop_instance_task", Flow: recovery.InstanceFailure, Status: recovery.TaskRunning, Message: "on compute-2", Progress: []recovery.Progress{{Message: "on compute-2"}}, Revert: &recovery.RevertRecord{Reason: "on compute-2"}},
 				},
 				Undo:    []recovery.Undo{{Key: "unlock_server/s-one", Kind: recovery.UndoLock, Target: "s-one", Host: "compute-2"}},
 				Intents: []recovery.Intent{{ID: "i1", Op: "nova.server_stop", Target: "s-one", Task: "stop_instance_task", Attempt: 1, State: recovery.IntentDone, RequestID: "req-1", Known: []string{"req-0"}}},

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,9 +80,16 @@ func (f *runFlags) live(ctx context.Context, w world, cfg *config.Config) (*clie
 		return nil, err
 	}
 	err = c.probe(ctx)
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted || err == nil {
+		// Whom the cloud's certificates vouch for is known when it is logged in.
+		if c, err = f.client(ctx, w, cfg, server); err != nil {
+			return nil, err
+		}
+		if err = c.probe(ctx); err == nil {
+			return c, nil
+		}
+	}
 	switch {
-	case err == nil:
-		return f.client(ctx, w, cfg, server)
 	case who != "":
 		return nil, usagef("%s recovers this cloud, and does not answer at %s: name it with --server, %s", who, server, beside)
 	}
@@ -250,7 +258,7 @@ func (f *runFlags) through(ctx context.Context, w world, c *client, kind recover
 	var sent struct {
 		Notification sentNotification `json:"notification"`
 	}
-	if err := c.masakari(ctx, http.MethodPost, "/v1/notifications", nil, map[string]any{"notification": n}, &sent); err != nil {
+	if err := c.masakari(ctx, http.MethodPost, "/v1/notifications", map[string]any{"notification": n}, &sent); err != nil {
 		return err
 	}
 	out := w.stdout
@@ -318,7 +326,7 @@ func (f *runFlags) endedWithout(ctx context.Context, w world, c *client, kind re
 	var doc struct {
 		Notification sentNotification `json:"notification"`
 	}
-	if err := c.masakari(ctx, http.MethodGet, "/v1/"+path("notifications", notification), nil, nil, &doc); err != nil {
+	if err := c.masakari(ctx, http.MethodGet, "/v1/"+path("notifications", notification), nil, &doc); err != nil {
 		return err
 	}
 	n := doc.Notification
@@ -341,7 +349,7 @@ func (c *client) sameFlow(ctx context.Context, kind recovery.FlowKind, host stri
 			Method recovery.RecoveryMethod `json:"recovery_method"`
 		} `json:"segments"`
 	}
-	if err := c.masakari(ctx, http.MethodGet, "/v1/segments", nil, nil, &segments); err != nil {
+	if err := c.masakari(ctx, http.MethodGet, "/v1/segments", nil, &segments); err != nil {
 		return err
 	}
 	for _, s := range segments.Segments {
@@ -350,7 +358,7 @@ func (c *client) sameFlow(ctx context.Context, kind recovery.FlowKind, host stri
 				Name string `json:"name"`
 			} `json:"hosts"`
 		}
-		if err := c.masakari(ctx, http.MethodGet, "/v1/"+path("segments", s.UUID, "hosts"), nil, nil, &hosts); err != nil {
+		if err := c.masakari(ctx, http.MethodGet, "/v1/"+path("segments", s.UUID, "hosts"), nil, &hosts); err != nil {
 			return err
 		}
 		for _, h := range hosts.Hosts {
@@ -381,7 +389,7 @@ func (c *client) runOf(ctx context.Context, notification string) (string, error)
 			Notification sentNotification `json:"notification"`
 		}
 		// Asked for first: it has a run before it has ended with one.
-		if err := c.masakari(ctx, http.MethodGet, "/v1/"+path("notifications", notification), nil, nil, &n); err != nil {
+		if err := c.masakari(ctx, http.MethodGet, "/v1/"+path("notifications", notification), nil, &n); err != nil {
 			return "", err
 		}
 		var runs wasakariv1.RunList
@@ -403,18 +411,14 @@ func (c *client) runOf(ctx context.Context, notification string) (string, error)
 }
 
 // masakari asks Masakari's API.
-func (c *client) masakari(ctx context.Context, method, at string, query url.Values, body, doc any) error {
+func (c *client) masakari(ctx context.Context, method, at string, body, doc any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, requestTime, fmt.Errorf("server %s: %w", c.base, recovery.ErrTimeout))
 	defer cancel()
 	b, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	target := c.base.String() + at
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+at, nil)
 	if err != nil {
 		return err
 	}

@@ -405,6 +405,12 @@ func TestHostRepairByHand(t *testing.T) {
 	p := newPlace(t, nil)
 	p.environ = environ
 	for _, flow := range []string{"host-auto", "host-repair"} {
+		if flow == "host-repair" {
+			r := p.run(t.Context(), t, "run", flow, "--input", "host_name=compute-1", "--state-dir", "DIR/state", "--dry-run")
+			if r.code != exitOK || !strings.Contains(r.stdout, "nova.service_enable") || !sim.Services()[0].Disabled {
+				t.Errorf("dry run: %+v, service %+v", r, sim.Services()[0])
+			}
+		}
 		if r := p.run(t.Context(), t, "run", flow, "--input", "host_name=compute-1", "--state-dir", "DIR/state"); r.code != exitOK {
 			t.Fatalf("%s: %+v", flow, r)
 		}
