@@ -35,6 +35,7 @@ import (
 	"github.com/wasakari/wasakari/api/auth"
 	"github.com/wasakari/wasakari/api/internal/wire"
 	"github.com/wasakari/wasakari/api/masakariv1"
+	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -365,9 +366,10 @@ func TestTooLargeBeforeTheAPI(t *testing.T) {
 	cfg.Wasakari = http.NotFoundHandler()
 	h := handler(t, cfg)
 	for path, want := range map[string]string{
-		"/v1/segments":       "Request is too large.",
-		"/wasakari/v1/runs":  `{"error":{"code":413,"title":"Request Entity Too Large","message":"the body has more than 10 bytes"}}`,
-		"/wasakari/v1/x/../": `{"error":{"code":413,"title":"Request Entity Too Large","message":"the body has more than 10 bytes"}}`,
+		"/v1/segments":         "Request is too large.",
+		"/wasakari/v1/runs":    `{"error":{"code":413,"title":"Request Entity Too Large","message":"the body has more than 10 bytes"}}`,
+		"/wasakari/v1/modules": `{"error":{"code":413,"title":"Request Entity Too Large","message":"it is larger than the server takes","hint":"` + wasakariv1.HintTooLarge + `"}}`,
+		"/wasakari/v1/x/../":   `{"error":{"code":413,"title":"Request Entity Too Large","message":"the body has more than 10 bytes"}}`,
 	} {
 		w := request(h, "POST", path, strings.NewReader("0123456789+"))
 		if w.Code != 413 || w.Body.String() != want || w.Header().Get("Connection") != "close" {

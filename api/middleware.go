@@ -225,10 +225,14 @@ func tooLarge(w http.ResponseWriter, r *http.Request, most int64) {
 		return
 	}
 	w.Header().Set("Connection", "close") // the rest of the body is not read
-	wire.JSON(w, http.StatusRequestEntityTooLarge, wasakariv1.Problem{Error: wasakariv1.Refusal{
+	p := wasakariv1.Refusal{
 		Code: http.StatusRequestEntityTooLarge, Title: http.StatusText(http.StatusRequestEntityTooLarge),
 		Message: fmt.Sprintf("the body has more than %d bytes", most),
-	}})
+	}
+	if r.URL.Path == wasakariv1.Prefix+"/modules" {
+		p.Message, p.Hint = "it is larger than the server takes", wasakariv1.HintTooLarge
+	}
+	wire.JSON(w, p.Code, wasakariv1.Problem{Error: p})
 }
 
 // unauthorized answers as Keystone's middleware does.

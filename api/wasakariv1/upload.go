@@ -191,11 +191,14 @@ func auditName(v recovery.ModuleVersion) string {
 	return fmt.Sprintf("%s %s sha256:%s", v.Library, v.Version, v.Digest)
 }
 
+// HintTooLarge says what to do about a module that is too large.
+const HintTooLarge = "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib"
+
 func (a *API) tooLarge() error {
 	return &Refusal{
 		Code:    http.StatusRequestEntityTooLarge,
 		Message: fmt.Sprintf("the module is larger than the %d bytes that are taken", a.cfg.MaxModule),
-		Hint:    "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib",
+		Hint:    HintTooLarge,
 		Err:     recovery.ErrTooLarge,
 	}
 }

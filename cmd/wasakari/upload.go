@@ -25,7 +25,7 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runt
 		return none, &wasakariv1.Refusal{
 			Code: http.StatusRequestEntityTooLarge, Err: recovery.ErrTooLarge,
 			Message: fmt.Sprintf("the module has %s, at most %s are taken", size(len(wasm)), size(most)),
-			Hint:    "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib",
+			Hint:    wasakariv1.HintTooLarge,
 		}
 	}
 	m, err := admitFile(ctx, a, l.cfg, moduleFile{path: uploadName, tenant: tenant, wasm: wasm}, nil)
