@@ -322,16 +322,25 @@ func TestForceDownNeedsAProof(t *testing.T) {
 			wantErr: `forbidden: nova.service_force_down: host compute-2 is not forced down: fence_proof is of host "compute-1", not of "compute-2"`,
 		},
 		{name: "up again", req: `{"host":"compute-1","forced_down":false}`},
+		{name: "not forced down", req: `{"host":"compute-2","forced_down":false}`},
+		{
+			name: "another run's", req: `{"host":"compute-3","forced_down":false}`,
+			wantErr: `conflict: nova.service_force_down: nova-compute of compute-3 was disabled by run 9 of cluster "other"; finish or resume that run there, or enable the service by hand if it is over`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cloud := newNova()
-			cloud.svcs = []recovery.ComputeService{compute(failedHost, "disabled", ""), compute("compute-2", "enabled", "")}
+			cloud.svcs = []recovery.ComputeService{compute(failedHost, "disabled", ""), compute("compute-2", "enabled", ""), compute("compute-3", "disabled", "x [wasakari other 9]")}
+			cloud.svcs[2].ForcedDown = true
 			if tt.call == nil {
 				tt.call = func(*hostfuncs.TaskCall) {}
 			}
 			_, err := do(t.Context(), setup(t, cloud).task(tt.call), abi.OpNovaServiceForceDown, tt.req)
 			want(t, "", err, "", tt.wantErr)
+			if !cloud.svcs[2].ForcedDown {
+				t.Error("another run's host is not forced down any more")
+			}
 			if got := cloud.svcs[0].ForcedDown; got != tt.want {
 				t.Errorf("forced_down = %v, want %v", got, tt.want)
 			}

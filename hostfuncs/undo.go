@@ -232,7 +232,7 @@ func ofHost(u recovery.Undo, host string) bool {
 
 // setReserved changes the host's record; a host without one is left alone.
 func (h *Hatch) setReserved(ctx context.Context, host string, reserved bool) error {
-	_, err := h.updateHost(ctx, host, func(r *recovery.Host) { r.Reserved = reserved })
+	_, err := h.updateHost(ctx, undoing, host, func(r *recovery.Host) { r.Reserved = reserved })
 	if err != nil && !isNotFound(err) {
 		return fmt.Errorf("reserved host %s: %w", host, err)
 	}
