@@ -11,6 +11,7 @@ import (
 
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
+	"github.com/wasakari/wasakari/store/storetest"
 )
 
 // contents gives what clients see of a store; numbers and revisions left out.
@@ -30,15 +31,15 @@ func contents(t *testing.T, s *store.Store) string {
 		hosts[i].Stamp.ID = 0
 	}
 	put("hosts", hosts, err)
-	notifications, err := s.Notifications(ctx, time.Time{})
+	notifications := storetest.Notifications(t, s)
 	for i := range notifications {
 		notifications[i].Stamp.ID = 0
 	}
-	put("notifications", notifications, err)
+	put("notifications", notifications, nil)
 	queue, err := s.Queue(ctx)
 	put("queue", queue, err)
-	runs, err := s.Runs(ctx)
-	put("runs", runs, err)
+	runs := storetest.Runs(t, s)
+	put("runs", runs, nil)
 	for _, r := range runs {
 		run, tasks, values, undos, intents, err := s.RunDetail(ctx, r.ID)
 		put("run "+r.ID, []any{run, tasks, values, undos, intents}, err)

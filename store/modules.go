@@ -533,8 +533,10 @@ func (s *Store) remove(ctx context.Context, tenant, digest string) error {
 func (s *Store) unused(ctx context.Context, digest string) error {
 	var runs []string
 	err := s.view(ctx, func(x *index) error {
-		for _, r := range x.runs.list(func(r *recovery.Run) bool { return !r.Finished }) {
-			runs = append(runs, r.ID)
+		for id, r := range x.runs.rows {
+			if !r.doc.finished {
+				runs = append(runs, id)
+			}
 		}
 		return nil
 	})

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -13,39 +13,6 @@ import (
 
 	"github.com/wasakari/wasakari/recovery"
 )
-
-func decodeSegment(data []byte, created int64) (v recovery.Segment, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
-}
-
-func decodeHost(data []byte, created int64) (v recovery.Host, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
-}
-
-func decodeNotification(data []byte, created int64) (v recovery.Notification, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
-}
-
-func encodeSegment(v recovery.Segment) ([]byte, error) {
-	v.Stamp.ID = 0 // it is derived from where the record lies
-	return encode(v)
-}
-
-func encodeHost(v recovery.Host) ([]byte, error) {
-	v.Stamp.ID = 0 // it is derived from where the record lies
-	return encode(v)
-}
-
-func encodeNotification(v recovery.Notification) ([]byte, error) {
-	v.Stamp.ID = 0 // it is derived from where the record lies
-	return encode(v)
-}
 
 // found gives the only key of an answer, nil when there is none.
 func found(r *pb.RangeResponse) (value []byte, created, mod int64) {
@@ -96,7 +63,7 @@ func (s *Store) CreateSegment(ctx context.Context, v recovery.Segment) (recovery
 		return fail(err)
 	}
 	v.Stamp = recovery.Stamp{Created: now()}
-	data, err := encodeSegment(v)
+	data, err := encode(v)
 	if err != nil {
 		return fail(err)
 	}
@@ -110,7 +77,7 @@ func (s *Store) CreateSegment(ctx context.Context, v recovery.Segment) (recovery
 	if !res.ok {
 		return fail(recovery.ErrExists)
 	}
-	v.Stamp.ID = id(res.rev)
+	v.Stamp.ID = id(res.rev, 0)
 	return v, nil
 }
 
@@ -172,7 +139,7 @@ func (s *Store) updateSegment(ctx context.Context, uuid string, change func(*rec
 			return old, err
 		}
 		next.Stamp.Updated = now()
-		if data, err = encodeSegment(next); err != nil {
+		if data, err = encode(next); err != nil {
 			return old, err
 		}
 		t := (&txn{name: "segment.update"}).when(unchanged(key, mod), none(s.key.queueOf(uuid))).do(put(key, data))
@@ -331,7 +298,7 @@ func (s *Store) createHost(ctx context.Context, v recovery.Host) (recovery.Host,
 		return v, err
 	}
 	v.Stamp = recovery.Stamp{Created: now()}
-	data, err := encodeHost(v)
+	data, err := encode(v)
 	if err != nil {
 		return v, err
 	}
@@ -353,7 +320,7 @@ func (s *Store) createHost(ctx context.Context, v recovery.Host) (recovery.Host,
 		case err != nil:
 			return v, err
 		case res.ok:
-			v.Stamp.ID = id(res.rev)
+			v.Stamp.ID = id(res.rev, 0)
 			return v, nil
 		case len(res.reads[0].GetKvs()) == 0:
 			return v, fmt.Errorf("segment %.140s: %w", v.SegmentUUID, recovery.ErrNotFound)
@@ -436,7 +403,7 @@ func (s *Store) updateHost(ctx context.Context, uuid string, change func(*recove
 // putHost adds to a transaction that a host is written over its former self. A
 // host that leaves maintenance may be reported anew.
 func (s *Store) putHost(t *txn, old, next recovery.Host) error {
-	data, err := encodeHost(next)
+	data, err := encode(next)
 	if err != nil {
 		return err
 	}
@@ -491,15 +458,11 @@ func (s *Store) deleteHost(ctx context.Context, uuid string) error {
 	}
 }
 
-// Notifications lists the notifications whose generated time is not before
-// since; zero: all. Their payloads and lists of runs are shared and must not be
-// changed.
-func (s *Store) Notifications(ctx context.Context, since time.Time) (out []recovery.Notification, err error) {
-	var keep func(*recovery.Notification) bool
-	if !since.IsZero() {
-		keep = func(n *recovery.Notification) bool { return !n.Generated.Before(since) }
-	}
-	err = s.view(ctx, func(x *index) error { out = x.notifications.list(keep); return nil })
+// Notifications gives the notifications, newest first, without what only matters
+// while one is worked on: the ids of request and trace. What is made after the
+// call is left out. Payloads and lists of runs are shared and must not be changed.
+func (s *Store) Notifications(ctx context.Context) (iter.Seq[recovery.Notification], error) {
+	out, err := each(ctx, s, func(x *index) *table[note] { return x.notifications }, notification)
 	if err != nil {
 		return nil, fmt.Errorf("notifications: %w", err)
 	}
@@ -508,25 +471,19 @@ func (s *Store) Notifications(ctx context.Context, since time.Time) (out []recov
 
 // Notification gives a notification, or an error that matches
 // recovery.ErrNotFound.
-func (s *Store) Notification(ctx context.Context, uuid string) (out recovery.Notification, err error) {
-	err = s.view(ctx, func(x *index) error {
-		v, ok := x.notifications.get(uuid)
-		if !ok {
-			return recovery.ErrNotFound
-		}
-		out = v
-		return nil
-	})
-	if err != nil {
-		return out, fmt.Errorf("notification %.140s: %w", uuid, err)
+func (s *Store) Notification(ctx context.Context, uuid string) (recovery.Notification, error) {
+	resp, err := s.get(ctx, s.key.notification(uuid))
+	if err == nil && len(resp.Kvs) == 0 {
+		err = recovery.ErrNotFound
 	}
-	return out, nil
-}
-
-func decodeVMove(data []byte, created int64) (v recovery.VMove, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
+	var n recovery.Notification
+	if err == nil {
+		n, err = decodeNotification(resp.Kvs[0].Value, resp.Kvs[0].CreateRevision)
+	}
+	if err != nil {
+		return recovery.Notification{}, fmt.Errorf("notification %.140s: %w", uuid, err)
+	}
+	return n, nil
 }
 
 // VMoves lists the vmoves of a notification. One that is not there has none.

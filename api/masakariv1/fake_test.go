@@ -3,6 +3,7 @@ package masakariv1_test
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -206,10 +207,12 @@ func (s *fakeStore) DeleteHost(_ context.Context, uuid string) error {
 	return nil
 }
 
-func (s *fakeStore) Notifications(context.Context, time.Time) ([]recovery.Notification, error) {
+func (s *fakeStore) Notifications(context.Context) (iter.Seq[recovery.Notification], error) {
 	unlock, err := s.lock()
 	defer unlock()
-	return slices.Clone(s.notifications), err
+	list := slices.Clone(s.notifications)
+	slices.Reverse(list)
+	return slices.Values(list), err
 }
 
 func (s *fakeStore) Notification(_ context.Context, uuid string) (recovery.Notification, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -68,7 +69,7 @@ func listHosts(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, hostColumns, hostStamp, func(h *recovery.Host) bool {
+	kept, err := page(l, slices.Values(all), hostColumns, hostStamp, func(h *recovery.Host) bool {
 		return h.SegmentUUID == s.UUID && equals(c.query, "type", h.Type) &&
 			(!byMaintenance || h.OnMaintenance == maintained) && (!byReserved || h.Reserved == reserved)
 	})
@@ -77,7 +78,7 @@ func listHosts(c *call) (any, error) {
 	}
 	docs := make([]hostDoc, len(kept))
 	for i, h := range kept {
-		docs[i] = describeHost(*h, s)
+		docs[i] = describeHost(h, s)
 	}
 	return map[string][]hostDoc{"hosts": docs}, nil
 }

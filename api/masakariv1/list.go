@@ -2,9 +2,11 @@ package masakariv1
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -143,20 +145,23 @@ func flag[T any](get func(T) bool) func(a, b T) int {
 }
 
 // page gives the part of all that the client wants: those that it filtered, in
-// its order, after its marker.
-func page[T any](l listing, all []T, cols columns[T], stamp func(*T) *recovery.Stamp, keep func(*T) bool) ([]*T, error) {
+// its order, after its marker. all may be very many, and is quickest when what
+// comes first in the most usual order, newest first, does.
+func page[T any](l listing, all iter.Seq[T], cols columns[T], stamp func(*T) *recovery.Stamp, keep func(*T) bool) ([]T, error) {
 	if l.limit == 0 {
 		return nil, nil
 	}
-	var marker *T
+	var t, marker T // one t for all: each has its address taken
 	if l.marker != nil {
 		id, err := strconv.ParseInt(strings.TrimSpace(*l.marker), 10, 64)
-		for i := range all {
-			if err == nil && stamp(&all[i]).ID == id {
-				marker = &all[i]
+		there := false
+		for t = range all {
+			if there = err == nil && stamp(&t).ID == id; there {
+				marker = t
+				break
 			}
 		}
-		if marker == nil {
+		if !there {
 			return nil, faultf(http.StatusBadRequest, "Marker %s could not be found.", *l.marker)
 		}
 	}
@@ -177,14 +182,22 @@ func page[T any](l listing, all []T, cols columns[T], stamp func(*T) *recovery.S
 		}
 		return 0
 	}
-	var kept []*T
-	for i := range all {
-		if t := &all[i]; keep(t) && (marker == nil || compare(t, marker) > 0) {
-			kept = append(kept, t)
+	sorted := func(kept []T) []T {
+		sort.Slice(kept, func(i, j int) bool { return compare(&kept[i], &kept[j]) < 0 }) // copies nothing
+		return kept[:min(l.limit, len(kept))]
+	}
+	var kept []T
+	full := false // kept[:limit] is in order, and no worse than what was left out
+	for t = range all {
+		if !keep(&t) || l.marker != nil && compare(&t, &marker) <= 0 || full && compare(&t, &kept[l.limit-1]) >= 0 {
+			continue
+		}
+		kept = append(kept, t)
+		if len(kept) >= 2*l.limit {
+			kept, full = sorted(kept), true
 		}
 	}
-	slices.SortFunc(kept, compare)
-	return kept[:min(l.limit, len(kept))], nil
+	return sorted(kept), nil
 }
 
 // equals makes a filter of a parameter: true when it is not given, or has the

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"mime"
 	"net/http"
 	"net/url"
@@ -44,7 +45,8 @@ type Store interface {
 	UpdateHost(ctx context.Context, uuid string, change func(*recovery.Host) error) (recovery.Host, error)
 	DeleteHost(ctx context.Context, uuid string) error
 
-	Notifications(ctx context.Context, since time.Time) ([]recovery.Notification, error)
+	// Notifications gives the notifications, newest first; there may be very many.
+	Notifications(ctx context.Context) (iter.Seq[recovery.Notification], error)
 	Notification(ctx context.Context, uuid string) (recovery.Notification, error)
 	Accept(ctx context.Context, n recovery.Notification, window time.Duration) (recovery.Notification, error)
 	VMoves(ctx context.Context, notification string) ([]recovery.VMove, error)

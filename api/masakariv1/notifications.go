@@ -64,9 +64,7 @@ func listNotifications(c *call) (any, error) {
 			return nil, faultf(http.StatusBadRequest, "Invalid generated-since value")
 		}
 	}
-	// All of them: the store's own bound is on when they came, and a marker may
-	// be one that the filter leaves out.
-	all, err := c.cfg.Store.Notifications(c.ctx(), time.Time{})
+	all, err := c.cfg.Store.Notifications(c.ctx())
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +77,7 @@ func listNotifications(c *call) (any, error) {
 	}
 	docs := make([]notificationDoc, len(kept))
 	for i, n := range kept {
-		docs[i] = describeNotification(*n)
+		docs[i] = describeNotification(n)
 	}
 	return map[string][]notificationDoc{"notifications": docs}, nil
 }

@@ -3,6 +3,7 @@ package masakariv1
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -72,7 +73,7 @@ func listSegments(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, segmentColumns, segmentStamp, func(s *recovery.Segment) bool {
+	kept, err := page(l, slices.Values(all), segmentColumns, segmentStamp, func(s *recovery.Segment) bool {
 		return equals(c.query, "recovery_method", string(s.RecoveryMethod)) && equals(c.query, "service_type", s.ServiceType) &&
 			(!filtered || known && truth == s.Enabled)
 	})
@@ -81,7 +82,7 @@ func listSegments(c *call) (any, error) {
 	}
 	docs := make([]segmentDoc, len(kept))
 	for i, s := range kept {
-		docs[i] = describeSegment(*s)
+		docs[i] = describeSegment(s)
 	}
 	return map[string][]segmentDoc{"segments": docs}, nil
 }

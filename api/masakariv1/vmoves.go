@@ -3,6 +3,7 @@ package masakariv1
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -77,7 +78,7 @@ func listVMoves(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, vmoveColumns, vmoveStamp, func(v *recovery.VMove) bool {
+	kept, err := page(l, slices.Values(all), vmoveColumns, vmoveStamp, func(v *recovery.VMove) bool {
 		return equals(c.query, "type", v.Type) && equals(c.query, "status", string(v.Status))
 	})
 	if err != nil {
@@ -85,7 +86,7 @@ func listVMoves(c *call) (any, error) {
 	}
 	docs := make([]vmoveDoc, len(kept))
 	for i, v := range kept {
-		docs[i] = describeVMove(*v)
+		docs[i] = describeVMove(v)
 	}
 	return map[string][]vmoveDoc{"vmoves": docs}, nil
 }

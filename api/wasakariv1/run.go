@@ -173,22 +173,26 @@ func (a *API) listRuns(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 	if err != nil {
 		return err
 	}
-	if f.marker != "" {
-		i := slices.IndexFunc(runs, func(run recovery.Run) bool { return run.ID == f.marker })
-		if i < 0 {
-			return refuse(http.StatusBadRequest, "begin without one", "marker %q is no run that is kept", cut(f.marker, 64))
-		}
-		runs = runs[i+1:]
-	}
 	doc, budget := RunList{Runs: []Run{}}, maxLookups
-	for i, run := range runs {
+	begun, next := f.marker == "", "" // next: there is no room for more after it
+	for run := range runs {
+		if next != "" {
+			doc.Next = next
+			break
+		}
+		if !begun {
+			begun = run.ID == f.marker
+			continue
+		}
 		if f.takes(run) && a.shows(r.Context(), v, run, &budget) {
 			doc.Runs = append(doc.Runs, runOf(run, v))
 		}
-		if (len(doc.Runs) >= f.limit || budget <= 0) && i < len(runs)-1 {
-			doc.Next = run.ID
-			break
+		if len(doc.Runs) >= f.limit || budget <= 0 {
+			next = run.ID
 		}
+	}
+	if !begun {
+		return refuse(http.StatusBadRequest, "begin without one", "marker %q is no run that is kept", cut(f.marker, 64))
 	}
 	return a.answer(w, r, http.StatusOK, doc)
 }
