@@ -191,7 +191,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep: notification %s: %w", n.UUID, err)
 		}
 	}
-	if err := errors.Join(s.sweepNames(ctx), s.sweepUploads(ctx), s.sweepSlots(ctx)); err != nil {
+	if err := errors.Join(s.sweepNames(ctx), s.sweepUploads(ctx), s.sweepKept(ctx), s.sweepSlots(ctx)); err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -461,7 +462,9 @@ func (s *Store) deleteHost(ctx context.Context, uuid string) error {
 // Notifications gives the notifications, newest first, without what only matters
 // while one is worked on: the ids of request and trace. What is made after the
 // call is left out. Payloads and lists of runs are shared and must not be changed.
-func (s *Store) Notifications(ctx context.Context) (iter.Seq[recovery.Notification], error) {
+// The second value tells that none that comes later was created after it, but for
+// the fraction of a second.
+func (s *Store) Notifications(ctx context.Context) (iter.Seq2[recovery.Notification, time.Time], error) {
 	out, err := each(ctx, s, func(x *index) *table[note] { return x.notifications }, notification)
 	if err != nil {
 		return nil, fmt.Errorf("notifications: %w", err)

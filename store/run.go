@@ -660,7 +660,13 @@ func (s *Store) Runs(ctx context.Context) (iter.Seq[recovery.Run], error) {
 	if err != nil {
 		return nil, fmt.Errorf("runs: %w", err)
 	}
-	return out, nil
+	return func(yield func(recovery.Run) bool) {
+		for r := range out {
+			if !yield(r) {
+				return
+			}
+		}
+	}, nil
 }
 
 // RunDetail gives all of a run: the record, the journal, the values that tasks

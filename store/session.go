@@ -23,6 +23,8 @@ import (
 type nodeRecord struct {
 	recovery.Node
 	Boot string `json:"boot"`
+	// Keeps lists the modules of task folders that its runs may begin with.
+	Keeps []string `json:"keeps,omitempty"`
 }
 
 // session is one lease of this node. All its claims end with it.
@@ -160,7 +162,7 @@ func (s *Store) tryRegister(ctx context.Context) (*session, error) {
 func (s *Store) nodeRecord() nodeRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return nodeRecord{Boot: s.boot, Node: recovery.Node{
+	return nodeRecord{Boot: s.boot, Keeps: s.keeps, Node: recovery.Node{
 		Name: s.cfg.Node, Version: s.cfg.Version, Started: s.began, Draining: s.draining, Modules: s.compiled,
 	}}
 }

@@ -24,8 +24,11 @@ type table[T any] struct {
 type row[T any] struct {
 	name string
 	id   int64
-	dead bool
-	doc  T
+	// latest is when it was created, or one of those before it if that was later, in
+	// seconds since 1970: clocks of nodes differ. Zero: not needed.
+	latest int64
+	dead   bool
+	doc    T
 }
 
 func newTable[T any]() *table[T] { return &table[T]{rows: map[string]*row[T]{}} }
@@ -36,7 +39,7 @@ func byID[T any](r *row[T], id int64) int { return int(max(-1, min(1, r.id-id)))
 func (t *table[T]) put(next *row[T]) {
 	if r := t.rows[next.name]; r != nil {
 		if r.id == next.id {
-			delete(t.rows, r.name) // whose name is part of the former text
+			delete(t.rows, r.name) // it is part of a former text
 			r.name, r.doc = next.name, next.doc
 			t.rows[r.name] = r
 			return
@@ -49,14 +52,27 @@ func (t *table[T]) put(next *row[T]) {
 		at, _ = slices.BinarySearchFunc(t.order, next.id, byID[T])
 	}
 	t.order = slices.Insert(t.order, at, next)
+	t.raise(at)
+}
+
+// raise mends latest from a new row on.
+func (t *table[T]) raise(at int) {
+	for i := max(1, at); i < len(t.order); i++ {
+		if before := t.order[i-1].latest; t.order[i].latest < before {
+			t.order[i].latest = before
+		} else if i > at {
+			return
+		}
+	}
 }
 
 // fill makes an empty table of rows, in whatever order.
 func (t *table[T]) fill(rows []*row[T]) {
 	slices.SortFunc(rows, func(a, b *row[T]) int { return byID(a, b.id) })
 	t.rows, t.order = make(map[string]*row[T], len(rows)), rows
-	for _, r := range rows {
+	for i, r := range rows {
 		t.rows[r.name] = r
+		r.latest = max(r.latest, rows[max(0, i-1)].latest)
 	}
 }
 
@@ -106,9 +122,9 @@ func (t *table[T]) before(id int64, out []row[T]) []row[T] {
 }
 
 // each gives the records of a table, newest first, as of when it comes to each:
-// whoever takes them may take his time.
-func each[T, V any](ctx context.Context, s *Store, of func(*index) *table[T], show func(*row[T]) V) (iter.Seq[V], error) {
-	const some = 256
+// whoever takes them may take his time. The second value is latest of the row.
+func each[T, V any](ctx context.Context, s *Store, of func(*index) *table[T], show func(*row[T]) V) (iter.Seq2[V, time.Time], error) {
+	const some = 128
 	var top int64
 	err := s.view(ctx, func(x *index) error {
 		if order := of(x).order; len(order) > 0 {
@@ -116,14 +132,14 @@ func each[T, V any](ctx context.Context, s *Store, of func(*index) *table[T], sh
 		}
 		return nil
 	})
-	return func(yield func(V) bool) {
+	return func(yield func(V, time.Time) bool) {
 		rows := make([]row[T], 0, some)
 		for next := top; ; next = rows[len(rows)-1].id {
 			s.index.mu.RLock()
 			rows = of(s.index).before(next, rows[:0])
 			s.index.mu.RUnlock()
 			for i := range rows {
-				if !yield(show(&rows[i])) {
+				if !yield(show(&rows[i]), time.Unix(rows[i].latest, 0)) {
 					return
 				}
 			}
@@ -165,7 +181,7 @@ type note struct {
 }
 
 func noteOf(n recovery.Notification) *row[note] {
-	r := &row[note]{name: n.UUID, id: n.Stamp.ID, doc: note{
+	r := &row[note]{name: n.UUID, id: n.Stamp.ID, latest: n.Stamp.Created.Unix(), doc: note{
 		kind: unique.Make(string(n.Type)), hostUUID: unique.Make(n.HostUUID), hostName: unique.Make(n.HostName), segment: unique.Make(n.SegmentUUID),
 		status: unique.Make(string(n.Status)), message: unique.Make(n.Message),
 		payload: slices.Clip(n.Payload), generated: n.Generated, created: n.Stamp.Created, updated: n.Stamp.Updated,

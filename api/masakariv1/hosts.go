@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -69,8 +68,8 @@ func listHosts(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, slices.Values(all), hostColumns, hostStamp, func(h *recovery.Host) bool {
-		return h.SegmentUUID == s.UUID && equals(c.query, "type", h.Type) &&
+	kept, err := page(l, inAnyOrder(all), hostColumns, hostStamp, func(h *recovery.Host) bool {
+		return h.SegmentUUID == s.UUID && equals(c.query, "type")(h.Type) &&
 			(!byMaintenance || h.OnMaintenance == maintained) && (!byReserved || h.Reserved == reserved)
 	})
 	if err != nil {

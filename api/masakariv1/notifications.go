@@ -68,9 +68,9 @@ func listNotifications(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	status, kind, host := equals(c.query, "status"), equals(c.query, "type"), equals(c.query, "source_host_uuid")
 	kept, err := page(l, all, notificationColumns, notificationStamp, func(n *recovery.Notification) bool {
-		return equals(c.query, "status", string(n.Status)) && equals(c.query, "type", string(n.Type)) &&
-			equals(c.query, "source_host_uuid", n.HostUUID) && !n.Generated.Before(since)
+		return status(string(n.Status)) && kind(string(n.Type)) && host(n.HostUUID) && !n.Generated.Before(since)
 	})
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package masakariv1
 import (
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -73,8 +72,8 @@ func listSegments(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, slices.Values(all), segmentColumns, segmentStamp, func(s *recovery.Segment) bool {
-		return equals(c.query, "recovery_method", string(s.RecoveryMethod)) && equals(c.query, "service_type", s.ServiceType) &&
+	kept, err := page(l, inAnyOrder(all), segmentColumns, segmentStamp, func(s *recovery.Segment) bool {
+		return equals(c.query, "recovery_method")(string(s.RecoveryMethod)) && equals(c.query, "service_type")(s.ServiceType) &&
 			(!filtered || known && truth == s.Enabled)
 	})
 	if err != nil {

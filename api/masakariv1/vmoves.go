@@ -3,7 +3,6 @@ package masakariv1
 import (
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -78,8 +77,8 @@ func listVMoves(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, slices.Values(all), vmoveColumns, vmoveStamp, func(v *recovery.VMove) bool {
-		return equals(c.query, "type", v.Type) && equals(c.query, "status", string(v.Status))
+	kept, err := page(l, inAnyOrder(all), vmoveColumns, vmoveStamp, func(v *recovery.VMove) bool {
+		return equals(c.query, "type")(v.Type) && equals(c.query, "status")(string(v.Status))
 	})
 	if err != nil {
 		return nil, err

@@ -302,6 +302,7 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	for _, problem := range unjoined(snap.checkAll()) {
 		sv.log.Error("flow cannot run", zap.Error(problem))
 	}
+	sv.store.SetKept(snap.kept)
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 

@@ -165,7 +165,11 @@ func newWorld(t *testing.T, s *store.Store, hosts ...string) world {
 // Notifications lists the notifications, newest first.
 func Notifications(t *testing.T, s *store.Store) []recovery.Notification {
 	t.Helper()
-	return slices.Collect(must(s.Notifications(t.Context()))(t))
+	var out []recovery.Notification
+	for n := range must(s.Notifications(t.Context()))(t) {
+		out = append(out, n)
+	}
+	return out
 }
 
 // Runs lists the runs, newest first.

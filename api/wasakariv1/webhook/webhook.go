@@ -38,7 +38,7 @@ const (
 
 // Source is where endings are read. The store serves it.
 type Source interface {
-	Notifications(ctx context.Context) (iter.Seq[recovery.Notification], error)
+	Notifications(ctx context.Context) (iter.Seq2[recovery.Notification, time.Time], error)
 	Runs(ctx context.Context) (iter.Seq[recovery.Run], error)
 	Watch(ctx context.Context) <-chan recovery.Change
 }

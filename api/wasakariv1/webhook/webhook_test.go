@@ -47,10 +47,17 @@ func (s *source) Runs(context.Context) (iter.Seq[recovery.Run], error) {
 	return slices.Values(slices.Clone(s.runs)), nil
 }
 
-func (s *source) Notifications(context.Context) (iter.Seq[recovery.Notification], error) {
+func (s *source) Notifications(context.Context) (iter.Seq2[recovery.Notification, time.Time], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Values(slices.Clone(s.notifications)), nil
+	list := slices.Clone(s.notifications)
+	return func(yield func(recovery.Notification, time.Time) bool) {
+		for _, n := range list {
+			if !yield(n, time.Now()) {
+				return
+			}
+		}
+	}, nil
 }
 
 func (s *source) Watch(ctx context.Context) <-chan recovery.Change {
