@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"io"
 	"runtime"
 	"time"
@@ -53,4 +54,20 @@ func Take(key string, value []byte) error {
 func ReadBackup(r io.Reader) (n int, err error) {
 	err = readBackup(r, func(saved) error { n++; return nil })
 	return n, err
+}
+
+// AgeKept makes a kept module one that nobody was seen to need for longer than it
+// is kept. It reports whether it was marked as such at all.
+func (s *Store) AgeKept(ctx context.Context, digest, tenant string) (marked bool, err error) {
+	key := s.key.keptBy(digest, tenant)
+	resp, err := s.get(ctx, key)
+	if err != nil || len(resp.Kvs) == 0 {
+		return false, err
+	}
+	var m keptModule
+	if err := decode(resp.Kvs[0].Value, &m); err != nil || m.Unused.IsZero() {
+		return false, err
+	}
+	m.Unused = now().Add(-keptUnused)
+	return s.markKept(ctx, key, resp.Kvs[0].ModRevision, m)
 }
