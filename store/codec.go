@@ -115,27 +115,31 @@ func decodeHead(data []byte, into any) (head, error) {
 	return h, nil
 }
 
+// decodeMade is decode for a document with a stamp, whose number tells of the
+// revision that made it.
+func decodeMade(data []byte, created int64, into any, st *recovery.Stamp) error {
+	h, err := decodeHead(data, into)
+	st.ID = id(created, h.Place)
+	return err
+}
+
 func decodeSegment(data []byte, created int64) (v recovery.Segment, err error) {
-	h, err := decodeHead(data, &v)
-	v.Stamp.ID = id(created, h.Place)
+	err = decodeMade(data, created, &v, &v.Stamp)
 	return v, err
 }
 
 func decodeHost(data []byte, created int64) (v recovery.Host, err error) {
-	h, err := decodeHead(data, &v)
-	v.Stamp.ID = id(created, h.Place)
+	err = decodeMade(data, created, &v, &v.Stamp)
 	return v, err
 }
 
 func decodeNotification(data []byte, created int64) (v recovery.Notification, err error) {
-	h, err := decodeHead(data, &v)
-	v.Stamp.ID = id(created, h.Place)
+	err = decodeMade(data, created, &v, &v.Stamp)
 	return v, err
 }
 
 func decodeVMove(data []byte, created int64) (v recovery.VMove, err error) {
-	h, err := decodeHead(data, &v)
-	v.Stamp.ID = id(created, h.Place)
+	err = decodeMade(data, created, &v, &v.Stamp)
 	return v, err
 }
 

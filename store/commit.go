@@ -242,6 +242,18 @@ func newMark() string {
 	return strconv.FormatInt(time.Now().Unix(), 10) + " " + hex.EncodeToString(b[:])
 }
 
+// rest waits, and reports whether ctx let it.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (s *Store) getOnce(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryBound)
 	defer cancel()

@@ -93,11 +93,7 @@ func (s *Store) keepHouse(ctx context.Context) {
 				s.log.Warn("store not compacted", zap.Error(err))
 			}
 		}
-		timer := time.NewTimer(houseEvery)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, houseEvery) {
 			return
 		}
 		if !s.first(ctx) {

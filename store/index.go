@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -393,11 +392,7 @@ func (s *Store) follow(ctx context.Context, rev int64) {
 		}
 		rev = last
 		s.log.Warn("watch broke off", zap.Error(err), zap.Int64("revision", rev))
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, pause) {
 			return
 		}
 		pause = min(2*pause, lastPause)

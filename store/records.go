@@ -24,26 +24,35 @@ func found(r *pb.RangeResponse) (value []byte, created, mod int64) {
 }
 
 // Segments lists the segments.
-func (s *Store) Segments(ctx context.Context) (out []recovery.Segment, err error) {
-	err = s.view(ctx, func(x *index) error { out = x.segments.list(nil); return nil })
+func (s *Store) Segments(ctx context.Context) ([]recovery.Segment, error) {
+	return listed(ctx, s, "segments", func(x *index) *table[recovery.Segment] { return x.segments })
+}
+
+// Segment gives a segment, or an error that matches recovery.ErrNotFound.
+func (s *Store) Segment(ctx context.Context, uuid string) (recovery.Segment, error) {
+	return one(ctx, s, "segment", uuid, func(x *index) *table[recovery.Segment] { return x.segments })
+}
+
+// listed gives all records of a kind.
+func listed[T any](ctx context.Context, s *Store, what string, of func(*index) *table[T]) (out []T, err error) {
+	err = s.view(ctx, func(x *index) error { out = of(x).list(nil); return nil })
 	if err != nil {
-		return nil, fmt.Errorf("segments: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return out, nil
 }
 
-// Segment gives a segment, or an error that matches recovery.ErrNotFound.
-func (s *Store) Segment(ctx context.Context, uuid string) (out recovery.Segment, err error) {
+// one gives one record of a kind.
+func one[T any](ctx context.Context, s *Store, what, name string, of func(*index) *table[T]) (out T, err error) {
 	err = s.view(ctx, func(x *index) error {
-		v, ok := x.segments.get(uuid)
-		if !ok {
+		var ok bool
+		if out, ok = of(x).get(name); !ok {
 			return recovery.ErrNotFound
 		}
-		out = v
 		return nil
 	})
 	if err != nil {
-		return out, fmt.Errorf("segment %.140s: %w", uuid, err)
+		return out, fmt.Errorf("%s %.140s: %w", what, name, err)
 	}
 	return out, nil
 }
@@ -225,28 +234,13 @@ func (s *Store) deleteSegment(ctx context.Context, uuid string) error {
 }
 
 // Hosts lists the hosts of all segments.
-func (s *Store) Hosts(ctx context.Context) (out []recovery.Host, err error) {
-	err = s.view(ctx, func(x *index) error { out = x.hosts.list(nil); return nil })
-	if err != nil {
-		return nil, fmt.Errorf("hosts: %w", err)
-	}
-	return out, nil
+func (s *Store) Hosts(ctx context.Context) ([]recovery.Host, error) {
+	return listed(ctx, s, "hosts", func(x *index) *table[recovery.Host] { return x.hosts })
 }
 
 // Host gives a host, or an error that matches recovery.ErrNotFound.
-func (s *Store) Host(ctx context.Context, uuid string) (out recovery.Host, err error) {
-	err = s.view(ctx, func(x *index) error {
-		v, ok := x.hosts.get(uuid)
-		if !ok {
-			return recovery.ErrNotFound
-		}
-		out = v
-		return nil
-	})
-	if err != nil {
-		return out, fmt.Errorf("host %.140s: %w", uuid, err)
-	}
-	return out, nil
+func (s *Store) Host(ctx context.Context, uuid string) (recovery.Host, error) {
+	return one(ctx, s, "host", uuid, func(x *index) *table[recovery.Host] { return x.hosts })
 }
 
 // hostPlace is where a host lies, as the key of its name holds it.

@@ -102,11 +102,7 @@ func (s *Store) register(ctx context.Context, wait bool) (*session, error) {
 			return nil, err
 		}
 		s.log.Info("waiting for the former process of this node to expire", zap.String("node", s.cfg.Node))
-		timer := time.NewTimer(min(time.Second, s.cfg.LeaseTTL/8))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, min(time.Second, s.cfg.LeaseTTL/8)) {
 			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
 		}
 	}
@@ -205,11 +201,7 @@ func (s *Store) keepRegistered(ctx context.Context, sess *session) {
 				if ctx.Err() == nil {
 					s.log.Warn("node not registered", zap.Error(err))
 				}
-				timer := time.NewTimer(pause)
-				select {
-				case <-timer.C:
-				case <-ctx.Done():
-					timer.Stop()
+				if !rest(ctx, pause) {
 					return
 				}
 			}
@@ -222,11 +214,7 @@ func (s *Store) keepRegistered(ctx context.Context, sess *session) {
 func (s *Store) keepAlive(ctx context.Context, sess *session) {
 	every := sess.ttl / 5
 	for {
-		timer := time.NewTimer(every)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, every) {
 			return
 		}
 		sent := time.Now()
