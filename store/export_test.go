@@ -3,10 +3,14 @@ package store
 import (
 	"context"
 	"io"
+	"math"
 	"runtime"
+	"strconv"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // Forget makes the store forget a claim, as if the answer to it was lost.
@@ -70,4 +74,24 @@ func (s *Store) AgeKept(ctx context.Context, digest, tenant string) (marked bool
 	}
 	m.Unused = now().Add(-keptUnused)
 	return s.markKept(ctx, key, resp.Kvs[0].ModRevision, m)
+}
+
+// Latest puts records with these ids and times of creation into a table of
+// notifications, drops some, and gives each that is left, newest first, with what
+// is told of those that come later.
+func Latest(made [][2]int64, drop func(id int64) bool) (ids, created, latest []int64) {
+	rows := newTable[note]()
+	name := func(id int64) string { return strconv.FormatInt(id, 10) }
+	for _, m := range made {
+		rows.put(noteOf(recovery.Notification{UUID: name(m[0]), Stamp: recovery.Stamp{ID: m[0], Created: time.Unix(m[1], 0)}}))
+	}
+	for _, m := range made {
+		if drop(m[0]) {
+			rows.drop(name(m[0]))
+		}
+	}
+	for _, r := range rows.before(math.MaxInt64, make([]row[note], 0, len(made))) {
+		ids, created, latest = append(ids, r.id), append(created, r.doc.created.Unix()), append(latest, r.latest)
+	}
+	return ids, created, latest
 }
