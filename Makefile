@@ -56,6 +56,15 @@ standard: $(BIN)/wasakari ## rebuild the standard tasks that are embedded in the
 	$(BIN)/wasakari task pack tasks-examples/standard/task.yaml $(BIN)/standard.raw.wasm -o internal/standardtasks/standard.wasm
 	@rm $(BIN)/standard.raw.wasm
 
+# The engines of script tasks, which are committed: only who changes their sources builds them. Needs what the scripts say.
+.PHONY: engines engine-python
+engines: engine-python ## rebuild the engines of script tasks from Debian's sources (minutes)
+
+engine-python:
+	@mkdir -p $(BIN)/engine-python
+	sdk/python/engine/build.sh $(BIN)/engine-python $(BIN)/python.wasm
+	$(GO) run ./internal/engines/pack python $(BIN)/python.wasm
+
 .PHONY: demo
 demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=json: print its document)
 	@$(MAKE) build >&2
@@ -65,6 +74,69 @@ demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=
 .PHONY: test
 test: build ## every test, with the race detector, in random order
 	for m in $(MODULES); do (cd $$m && CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...); done
+
+.PHONY: conformance
+conformance: ## run the guests of all languages, rewrite the table of sdk/conformance/README.md
+	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance -write
+
+# Byte-stable with the same clang.
+C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry
+
+.PHONY: conformance-c
+conformance-c: # Debian: clang lld
+	cd sdk/conformance/c && $(CLANG) $(C_GUEST) -o guest.wasm guest.c
+
+# Once with every compiler and sanitizer that is asked of the header, once as each kind of guest.
+SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+C_WARN := -Wall -Wextra -Werror
+
+.PHONY: sdk-c
+sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev libclang-rt-14-dev-wasm32 gcc g++ libc6-dev)
+	@for tool in $(CLANG) wasm-ld gcc g++; do \
+		command -v $$tool >/dev/null || { echo "$$tool is missing: apt install clang lld wasi-libc libclang-rt-14-dev libclang-rt-14-dev-wasm32 gcc g++ libc6-dev" >&2; exit 1; }; done
+	@mkdir -p $(BIN)/sdk-c
+	for cc in $(CLANG) gcc; do \
+		$$cc -std=c11 $(C_WARN) $(SAN) -o $(BIN)/sdk-c/test sdk/c/test/test.c -lm && $(BIN)/sdk-c/test; done
+	g++ -std=c++11 $(C_WARN) -x c++ -fsyntax-only sdk/c/wasakari.h
+	$(CLANG) -std=c11 $(C_WARN) -Wno-unused-function -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $(BIN)/sdk-c/fuzz sdk/c/test/fuzz.c
+	@mkdir -p $(BIN)/sdk-c/corpus
+	$(BIN)/sdk-c/fuzz -rss_limit_mb=2048 -max_total_time=$(FUZZTIME:s=) -print_final_stats=0 -verbosity=0 $(BIN)/sdk-c/corpus sdk/c/test/corpus
+	for e in ticket cooldown staged_start; do \
+		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/$$e.c && \
+		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/$$e.c && \
+		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/$$e.c || exit 1; done
+
+# A target conformance-LANG for each language whose guest is committed.
+.PHONY: conformance-rebuild
+conformance-rebuild: conformance-c
+conformance-rebuild: conformance-rust
+conformance-rebuild: ## build those guests with the tool chains of their languages, compare their bytes, run them
+	git diff --exit-code --stat -- sdk/conformance
+	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance
+
+# Debian: rustc libstd-rust-dev-wasm32 lld. Its rustc makes the bytes that are committed.
+RUST  := $(RUSTC) --edition 2021 --remap-path-prefix=$(CURDIR)=.
+CRATE := $(BIN)/rust
+# rust-guest SOURCE OUT: builds a module as README.md of sdk/rust says, without cargo.
+RUST_GUEST := --target wasm32-unknown-unknown -C opt-level=s -C lto=fat -C panic=abort -C codegen-units=1 -C strip=symbols
+define rust-guest
+	@mkdir -p $(CRATE)/guest
+	$(RUST) $(RUST_GUEST) --crate-type rlib --crate-name wasakari --out-dir $(CRATE)/guest sdk/rust/src/lib.rs
+	$(RUST) $(RUST_GUEST) --crate-type cdylib --crate-name guest --extern wasakari=$(CRATE)/guest/libwasakari.rlib -o $(2) $(1)
+endef
+
+.PHONY: conformance-rust
+conformance-rust:
+	$(call rust-guest,sdk/conformance/rust/guest.rs,sdk/conformance/rust/guest.wasm)
+
+.PHONY: sdk-rust
+sdk-rust: ## tests of the Rust SDK and its examples (SERDE=1: of feature serde too, with cargo and its crates)
+	@mkdir -p $(CRATE)
+	$(RUST) --crate-type rlib --crate-name wasakari --out-dir $(CRATE) sdk/rust/src/lib.rs
+	for t in sdk/rust/tests/tasks.rs sdk/rust/tests/json.rs; do \
+		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test $$t && $(CRATE)/test -q || exit 1; done
+	$(dir $(RUSTC))rustdoc --test --edition 2021 --crate-name wasakari --extern wasakari=$(CRATE)/libwasakari.rlib sdk/rust/src/lib.rs
+	$(if $(SERDE),cd sdk/rust && CARGO_TARGET_DIR=$(CURDIR)/$(CRATE)/cargo cargo test -q --features serde)
 
 .PHONY: crash
 crash: build ## kill the demo after each of its requests, resume it, compare with an undisturbed run
@@ -79,11 +151,11 @@ e2e-short: build ## the four flows and the service on a real Nova, in minutes (n
 e2e: build ## everything on a real Nova, about an hour (E2E='TestStates|TestKilled': only those)
 	$(GO) test -tags e2e -count=1 -timeout 4h -v $(if $(E2E),-run '$(E2E)') ./test/openstack
 
-# Debian's clients of Masakari, and its process monitor; installed when they are missing, which needs root.
-CLIENTS := python3-openstackclient python3-masakariclient masakari-process-monitor
+# Debian's clients of Masakari, its process monitor, and a registry; installed when they are missing, which needs root.
+CLIENTS := python3-openstackclient python3-masakariclient masakari-process-monitor docker-registry
 
 .PHONY: clients
-clients: build ## Masakari's own clients and monitor against wasakari serve (Debian packages)
+clients: build ## Masakari's own clients and monitor against wasakari serve, and an OCI registry (Debian packages)
 	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
@@ -175,9 +247,12 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 	$(GO) test -tags lab -count=1 -timeout 60m -v -run '^TestRecord$$$(if $(SUBJECT),/^$(SUBJECT)$$)' ./novasim
 
 .PHONY: generate
-generate: ## rewrite what is generated: from abi/schema.json, docs/api-roles.md, the table of metrics
+generate: ## rewrite what is generated: from abi/schema.json, docs/api-*.md, docs/configuration.md, the table of metrics
 	$(GO) run ./internal/abigen
+	$(GO) run ./internal/scaffold/gen
 	$(GO) run ./api/auth/rolesdoc
+	$(GO) run ./api/apidoc
+	$(GO) run ./config/configdoc
 	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 
 .PHONY: testdata

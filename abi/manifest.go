@@ -226,6 +226,9 @@ var (
 		`(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
 )
 
+// TaskKey reports whether s may be the entry-point key of a task.
+func TaskKey(s string) bool { return nameForm.MatchString(s) }
+
 const wantName = "write a letter or _, then at most 254 letters, digits, _ . or -"
 
 // checker collects problems.

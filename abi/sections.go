@@ -11,7 +11,8 @@ import (
 const (
 	// ManifestSection holds the manifest.
 	ManifestSection = "wasakari.task"
-	// ScriptSection holds a script for a module that is an interpreter.
+	// ScriptSection holds a script, for a module that is an interpreter or that
+	// names one in EngineSection.
 	ScriptSection = "wasakari.script"
 )
 

@@ -56,6 +56,7 @@ type Config struct {
 	Wasakari        Wasakari        `section:"wasakari"`
 	Guards          Guards          `section:"guards"`
 	HTTP            HTTP            `section:"http"`
+	Registries      Registries      `section:"registries"`
 	Policy          Policy          `section:"oslo_policy"`
 	Store           Store           `section:"store"`
 	Engine          Engine          `section:"engine"`
@@ -74,6 +75,7 @@ type Config struct {
 	grants      map[string]*Grants
 	limits      map[string][]Limit // by line
 	libraries   map[string]Registration
+	signatures  map[string]SignaturePolicy
 	bindings    map[key]Binding
 
 	segmentFlows map[string]map[recovery.FlowKind]recovery.Flow // by uuid, in lower case
@@ -253,6 +255,7 @@ type Telemetry struct {
 // Wasakari is section [wasakari].
 type Wasakari struct {
 	TaskDirs           []string      `option:"task_dir"`
+	Modules            []string      `option:"modules"`   // oci://…@sha256:…
 	StateDir           string        `option:"state_dir"` // empty: the command chooses
 	CacheDir           string        `option:"cache_dir"` // empty: the command chooses
 	Cluster            string        `option:"cluster"`
@@ -287,6 +290,14 @@ type HTTP struct {
 	Timeout   time.Duration `option:"timeout_seconds"`
 	AnswerKiB int           `option:"answer_kib"`
 	CAFile    string        `option:"ca_file"`
+}
+
+// Registries is section [registries].
+type Registries struct {
+	CAFile          string        `option:"ca_file"`
+	CredentialsFile string        `option:"credentials_file"`
+	PlainHTTP       []string      `option:"plain_http"`
+	Timeout         time.Duration `option:"timeout_seconds"`
 }
 
 // Guards is section [guards].
@@ -412,6 +423,7 @@ func (c *Config) fill() []*recovery.ConfigError {
 	errs = append(errs, c.readGrants()...)
 	errs = append(errs, c.readLimits()...)
 	errs = append(errs, c.readLibraries()...)
+	errs = append(errs, c.readSignatures()...)
 	errs = append(errs, c.readBindings()...)
 	errs = append(errs, c.readSegmentFlows()...)
 	errs = append(errs, c.readTenantFlows()...)

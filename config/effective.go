@@ -112,6 +112,9 @@ func (c *Config) Effective(tasks ...recovery.Task) ([]Setting, error) {
 		_, pins, _ := strings.Cut(r.String(), "=")
 		out = append(out, line(a, librariesGroup, splitList(pins)))
 	}
+	for _, a := range c.lines(signaturesGroup) {
+		out = append(out, line(a, signaturesGroup, c.signatureItems(a)))
+	}
 	for _, a := range c.lines(secretsGroup) {
 		k, _ := secretName(a.name)
 		_, where, _ := strings.Cut(c.bindings[k].String(), " = ")

@@ -68,7 +68,7 @@ var (
 )
 
 // lineGroups are the sections whose lines have names of the operator's choice.
-var lineGroups = []string{grantsGroup, limitsGroup, librariesGroup, secretsGroup, tenantFlowsGroup}
+var lineGroups = []string{grantsGroup, limitsGroup, librariesGroup, signaturesGroup, secretsGroup, tenantFlowsGroup}
 
 func init() {
 	for _, g := range lineGroups {
@@ -376,6 +376,7 @@ var table = rows(
 	section("ssl", strangers(masakariOnly, "ca_file", "cert_file", "key_file")...),
 	section(ownGroup,
 		row("task_dir", tMulti, nil, "Directory of task modules; may be given more than once."),
+		row("modules", tList, nil, "Task modules in OCI registries, each oci://HOST[:PORT]/REPOSITORY@sha256:DIGEST. They are fetched once and kept in cache_dir. Wasakari's own."),
 		row("state_dir", tString, nil, "Directory of what must outlive the process. Default: $XDG_STATE_HOME/wasakari, else ~/.local/state/wasakari."),
 		row("cache_dir", tString, nil, "Directory of compiled modules. Default: under the user's cache directory."),
 		row("cluster", tString, "default", "Name of this installation in the marks that Nova keeps."),
@@ -450,6 +451,12 @@ var table = rows(
 		row("answer_kib", tInt, 512, "Longest body of an answer, decompressed, in KiB. Wasakari's own.", within(1, 16384)),
 		row("ca_file", tString, nil, "File of CA certificates that the requests of tasks trust beside the system's. Wasakari's own."),
 	),
+	section("registries",
+		row("ca_file", tString, nil, "File of CA certificates that OCI registries are trusted by, beside the system's. Wasakari's own."),
+		row("credentials_file", tString, nil, "File in the form of Docker's config.json with what to log in with. Unset: nothing is sent. Wasakari's own."),
+		row("plain_http", tList, nil, "Registries, each HOST[:PORT], that are spoken to without TLS. Wasakari's own."),
+		row("timeout_seconds", tSeconds, 120, "Limit for fetching one module. Wasakari's own.", within(1, 3600)),
+	),
 	section("guards",
 		row("hosts", tInt, 3, "Most hosts recovered within hosts_period; one more is held. 0: any number. Wasakari's own.", within(0, 1000000)),
 		row("hosts_percent", tInt, 30, "Most of a segment of 4 hosts or more recovered within hosts_period, in percent, and at least one; one more is held. 0: all of it. From the command line it is a percentage of all compute hosts of the cloud. Wasakari's own.", within(0, 100)),
@@ -466,6 +473,8 @@ const (
 	limitsGroup    = "limits"
 	librariesGroup = "libraries"
 	secretsGroup   = "secrets"
+	// signaturesGroup holds whose modules have to be signed, and with which keys.
+	signaturesGroup = "signatures"
 	// tenantFlowsGroup holds tenants' own flows of a server's failure, by the ids
 	// of their projects.
 	tenantFlowsGroup = "tenant_flows"

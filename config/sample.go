@@ -44,6 +44,11 @@ var sampleSections = []struct{ group, about string }{
 	{librariesGroup, "Which libraries you know, and what their modules are told by: sha256: and the digest of a module, or ed25519: and the " +
 		"public key of who signs them (wasakari task sign). A line without either takes any module that says it is of the library. " +
 		"As soon as there is a line, modules of libraries without a line are refused. LIBRARY@PROJECT is the library of a tenant."},
+	{signaturesGroup, "Which modules have to be signed (wasakari task sign). trusted lists the public keys whose signatures count. operator, tenants and " +
+		"@PROJECT each are unsigned (any module is taken), signed (with a trusted key, or with one in the line of its library in " +
+		"[libraries]), or a list of keys (with one of these). tenants is for all projects without a line. A module whose digest stands in " +
+		"the line of its library needs no signature. Without a line unsigned modules are taken."},
+	{"registries", "OCI registries, from which [wasakari] modules come."},
 	{secretsGroup, "Where the secret options of tasks may be sent, as SECTION.OPTION = https://HOST[:PORT] PLACE, with one place or several: " +
 		"header:NAME, basic, body, tls. HOST may be *.NAME for all names below. A task never sees the value: it puts a handle into its request, in whose place the value is put " +
 		"on the way out. A secret without a line here cannot be used. The value itself stands in its own section; one that begins " +
@@ -155,6 +160,8 @@ func (s *sample) section(name, about string, entries []*entry, tasks []recovery.
 		}
 	case librariesGroup:
 		s.b.WriteString("\n# <library> = <list: sha256:DIGEST, ed25519:KEY>\n")
+	case signaturesGroup:
+		s.b.WriteString("\n# trusted = <list: ed25519:KEY>\n# operator = unsigned\n# tenants = unsigned\n# @<project> = <unsigned, signed, or list: ed25519:KEY>\n")
 	case secretsGroup:
 		s.secrets(tasks)
 	case tenantFlowsGroup:

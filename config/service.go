@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/textproto"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -60,11 +61,16 @@ func (c *Config) checkService(values map[key]any) []*recovery.ConfigError {
 		name, value, ok := strings.Cut(s, "=")
 		return ok && headerForm.MatchString(textproto.CanonicalMIMEHeaderKey(name)) && !strings.ContainsAny(value, "\r\n")
 	})
+	items("wasakari", "modules", "oci://HOST[:PORT]/REPOSITORY@sha256: and 64 hex digits", artifactForm.MatchString)
+	items("registries", "plain_http", "registries, each HOST[:PORT]", func(s string) bool { return s != "" && !strings.ContainsAny(s, "/@ ") })
 	for _, name := range []string{"operator_roles", "author_roles", "monitor_roles", "reader_roles"} {
 		items("api", name, "names of roles", func(s string) bool { return s != "" && len(s) <= 255 })
 	}
 	return errs
 }
+
+// artifactForm is how a module in an OCI registry is named.
+var artifactForm = regexp.MustCompile(`^oci://[^/\s@]+/[^\s@]+@sha256:[0-9a-f]{64}$`)
 
 // webURL reads a URL of http or https with a host.
 func webURL(s string) (*url.URL, bool) {

@@ -43,6 +43,10 @@ type Deps struct {
 	// process, which then goes on with the context that Op gave; end takes "ok" or
 	// the name of the error's code. From many goroutines. May be nil.
 	Op func(ctx context.Context, op string) (_ context.Context, end func(code string))
+	// Answer answers an op that the task may use in the place of the Hatch, unless
+	// it gives ok false: with what was recorded. The request was not looked at.
+	// From many goroutines. May be nil.
+	Answer func(ctx context.Context, op *abi.Op, req []byte) (answer []byte, ok bool, err error)
 	// Changed is told how each change of the cloud ended, before that is written
 	// into the ledger: of each at least once, after a crash perhaps again with the
 	// same ID. From many goroutines. May be nil.
@@ -145,6 +149,7 @@ type Hatch struct {
 	http    HTTP
 	observe func(recovery.Event)
 	op      func(ctx context.Context, op string) (context.Context, func(code string)) // may be nil
+	instead func(ctx context.Context, op *abi.Op, req []byte) ([]byte, bool, error)   // may be nil
 	changed func(recovery.Intent)                                                     // may be nil
 	log     *zap.Logger
 	run     RunInfo
@@ -183,7 +188,7 @@ func New(d Deps) *Hatch {
 	}
 	h := &Hatch{
 		cloud: d.Cloud, ledger: d.Ledger, library: d.Library, scratch: d.Scratch, ha: d.HA, http: d.HTTP,
-		observe: d.Observe, op: d.Op, changed: d.Changed, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
+		observe: d.Observe, op: d.Op, instead: d.Answer, changed: d.Changed, log: d.Logger, run: d.Run, opt: d.Options.withDefaults(), known: d.KnownRun, guard: d.Guard,
 		unsettled: map[string]recovery.Intent{},
 	}
 	h.owner.init(d.Values)
@@ -385,7 +390,7 @@ func (t *TaskHost) serve(ctx context.Context, op *abi.Op, req []byte) ([]byte, e
 		t.unread(op.Name, req, refused)
 		return nil, refused
 	}
-	ans, err := rows[i](ctx, t, req)
+	ans, err := t.row(ctx, op, req)
 	if err != nil {
 		t.noteHeld(err)
 		if t.tenant() != "" {
@@ -397,6 +402,16 @@ func (t *TaskHost) serve(ctx context.Context, op *abi.Op, req []byte) ([]byte, e
 		return nil, t.tooLong(op.Name)
 	}
 	return ans, nil
+}
+
+// row answers an op that is not refused.
+func (t *TaskHost) row(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
+	if t.h.instead != nil {
+		if ans, ok, err := t.h.instead(ctx, op, req); ok {
+			return ans, err
+		}
+	}
+	return rows[op.Index()](ctx, t, req)
 }
 
 // Log passes on one line that the task logged.

@@ -60,7 +60,7 @@ const (
 	hintExportRun = `export it: Go //go:wasmexport run, Rust #[no_mangle] pub extern "C" fn run() -> i32, C __attribute__((export_name("run")))`
 	hintSimplify  = "split the function, or build with less inlining"
 	hintSmaller   = "make it smaller, or split it into several modules"
-	hintScript    = "pack the script again"
+	hintScript    = "build it again with wasakari task build"
 )
 
 // refuseSections words the errors of abi.CustomSections.
@@ -98,35 +98,44 @@ func (r *Runtime) Admit(ctx context.Context, source string, wasm []byte) (*Modul
 	if err := complexity.check(source); err != nil {
 		return nil, err
 	}
-	manifest, script, err := l.promises(source, wasm)
+	info := l.info(source, wasm)
+	info.Complexity = complexity
+	if info.Engine, err = abi.ReadEngine(wasm); err != nil {
+		e := refuse(source, StepManifest, err.Error(), "")
+		e.Err = err
+		return nil, e
+	}
+	manifest, script, err := l.promises(source, wasm, info.Engine)
 	if err != nil {
 		return nil, r.explain(ctx, err, source, wasm)
 	}
-	info := l.info(source, wasm)
 	info.Manifest = manifest
 	for _, f := range script {
 		info.Script = append(info.Script, f.Name)
 	}
-	info.Complexity = complexity
-	code, err := r.obtain(ctx, source, info.Digest, wasm)
+	m := &Module{runtime: r, source: source, manifest: manifest, script: script, info: info}
+	if info.Engine == nil {
+		m.guest, err = r.guestOf(ctx, source, info.Digest, l, wasm)
+	} else {
+		m.engine, m.guest, err = r.engineOf(ctx, source, info.Engine)
+	}
 	if err != nil {
 		return nil, err
 	}
-	m := &Module{runtime: r, wazero: code.rt, compiled: code.compiled, codes: code.cache, source: source, manifest: manifest, script: script, info: info}
-	if err = m.provideImports(ctx, l); err == nil {
-		err = r.adopt(m)
-	}
-	if err != nil {
-		ctx := context.WithoutCancel(ctx)
-		return nil, errors.Join(fmt.Errorf("%s: %w", source, err), code.close(ctx))
+	if err := r.adopt(m); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", source, err), m.Close(context.WithoutCancel(ctx)))
 	}
 	r.log.Debug("module admitted", zap.String("source", source), zap.String("library", manifest.Library), zap.String("digest", info.Digest))
 	return m, nil
 }
 
 // promises checks what the module says and gives its manifest and its script.
-func (l *layout) promises(source string, wasm []byte) (*abi.Manifest, []abi.ScriptFile, error) {
-	if err := l.checkInterface(source); err != nil {
+func (l *layout) promises(source string, wasm []byte, engine *abi.EngineRef) (*abi.Manifest, []abi.ScriptFile, error) {
+	check := l.checkInterface
+	if engine != nil {
+		check = l.checkEmpty
+	}
+	if err := check(source); err != nil {
 		return nil, nil, err
 	}
 	manifest, err := abi.ReadManifest(wasm)
@@ -139,7 +148,21 @@ func (l *layout) promises(source string, wasm []byte) (*abi.Manifest, []abi.Scri
 	if err != nil {
 		return nil, nil, refuse(source, StepManifest, err.Error(), hintScript)
 	}
+	if engine != nil && len(script) == 0 {
+		return nil, nil, refuse(source, StepManifest, fmt.Sprintf("it names the engine %s, and has no script for it", engine.Name), hintScript)
+	}
 	return manifest, script, nil
+}
+
+// checkEmpty refuses code beside a script that an engine runs: it would never
+// be called.
+func (l *layout) checkEmpty(source string) error {
+	for id, there := range l.seen {
+		if there {
+			return refuse(source, StepInterface, fmt.Sprintf("it has a %s section, and names an engine that runs its script instead of it", sectionNames[id]), hintScript)
+		}
+	}
+	return nil
 }
 
 // reservedPrefix begins the names that metering may use.

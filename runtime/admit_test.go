@@ -124,7 +124,7 @@ func TestAdmitRefuses(t *testing.T) {
 		},
 		{
 			name: "bad_script", step: runtime.StepManifest,
-			want: "custom section wasakari.script: unexpected end of JSON input; pack the script again",
+			want: "custom section wasakari.script: unexpected end of JSON input; build it again with wasakari task build",
 		},
 		{
 			name: "table_grow", step: runtime.StepComplexity,
@@ -251,10 +251,10 @@ func TestModule(t *testing.T) {
 	if len(script) != 2 || script[0].Name != "task.py" || script[0].Text != "print('hello')\n" {
 		t.Errorf("script = %v", script)
 	}
-	if m.HasRevert() {
+	if m.HasRevert(testwasm.Key) {
 		t.Error("script.wasm has no revert")
 	}
-	if !admit(t, r, "revert").HasRevert() {
+	if !admit(t, r, "revert").HasRevert(testwasm.Key) {
 		t.Error("revert.wasm has revert")
 	}
 }

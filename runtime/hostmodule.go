@@ -183,6 +183,18 @@ const maxText = 4096
 // the error document.
 func (s *sandbox) call(name, req []byte) ([]byte, abi.Errno) {
 	s.hostCalls++
+	if s.trace != nil {
+		c := s.traced(name, req)
+		errno := abi.ErrnoCanceled // when the run ends before the answer comes
+		var answer []byte
+		defer func() { s.report(c, answer, errno) }()
+		answer, errno = s.answer(name, req)
+		return answer, errno
+	}
+	return s.answer(name, req)
+}
+
+func (s *sandbox) answer(name, req []byte) ([]byte, abi.Errno) {
 	s.spend(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
 	s.throttle()
 	op, refusal := s.admit(name, req)
@@ -246,6 +258,10 @@ func (s *sandbox) setReason(req []byte) ([]byte, error) {
 	var r abi.TaskReasonRequest
 	if err := abi.DecodeRequest(abi.OpTaskReason, req, &r); err != nil {
 		return nil, err
+	}
+	if s.describes { // a document, for a program
+		s.reason = r.Reason
+		return emptyAnswer, nil
 	}
 	s.reason = printableLines(clip([]byte(r.Reason), maxText))
 	return emptyAnswer, nil

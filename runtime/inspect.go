@@ -44,11 +44,10 @@ type Info struct {
 	// ManifestProblem then says why.
 	Manifest        *abi.Manifest `json:"manifest,omitempty"`
 	ManifestProblem string        `json:"manifest_problem,omitempty"`
-	// Script lists the files of the custom section wasakari.script.
-	Script []string `json:"script,omitempty"`
-
-	hasRevert, initialize bool
-	tableBytes            int64
+	// Script lists the files of the custom section wasakari.script, and Engine
+	// names what runs them, nil when that is the module itself.
+	Script []string       `json:"script,omitempty"`
+	Engine *abi.EngineRef `json:"engine,omitempty"`
 }
 
 // SectionInfo describes one section.
@@ -94,6 +93,9 @@ func Inspect(source string, wasm []byte) (*Info, error) {
 	}
 	for _, f := range script {
 		info.Script = append(info.Script, f.Name)
+	}
+	if info.Engine, err = abi.ReadEngine(wasm); err != nil {
+		return nil, refuse(source, StepManifest, err.Error(), "")
 	}
 	return info, nil
 }
@@ -513,15 +515,8 @@ func (l *layout) info(source string, wasm []byte) *Info {
 		}
 		info.Exports = append(info.Exports, shown)
 	}
-	info.tableBytes = l.tableBytes()
-	revert, ok := l.export(abi.Revert)
-	info.hasRevert = ok && revert.kind == kindFunction
-	_, info.initialize = l.export(abi.Initialize)
 	return info
 }
-
-// maxScript bounds the custom section wasakari.script, in bytes.
-const maxScript = 1 << 20
 
 // readScript reads the files of the custom section wasakari.script, nil when
 // there is none.
@@ -543,14 +538,17 @@ func readScript(wasm []byte) ([]abi.ScriptFile, error) {
 	if data == nil {
 		return nil, nil
 	}
-	if len(data) > maxScript {
-		return nil, fmt.Errorf("custom section %s has %d bytes; at most %d are taken", abi.ScriptSection, len(data), maxScript)
+	if len(data) > abi.MaxScript {
+		return nil, fmt.Errorf("custom section %s has %d bytes; at most %d are taken", abi.ScriptSection, len(data), abi.MaxScript)
 	}
 	var doc struct {
 		Files []abi.ScriptFile `json:"files"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("custom section %s: %w", abi.ScriptSection, err)
+	}
+	if len(doc.Files) > abi.MaxScriptFiles {
+		return nil, fmt.Errorf("custom section %s has %d files; at most %d are taken", abi.ScriptSection, len(doc.Files), abi.MaxScriptFiles)
 	}
 	seen := map[string]bool{}
 	for _, f := range doc.Files {

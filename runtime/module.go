@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/tetratelabs/wazero"
-
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/runtime/meter"
 )
@@ -17,9 +15,8 @@ import (
 // each run has a sandbox of its own.
 type Module struct {
 	runtime  *Runtime
-	wazero   wazero.Runtime
-	compiled wazero.CompiledModule
-	codes    wazero.CompilationCache // the module's own, which frees the code
+	guest    *guest
+	engine   *engine // of the guest, nil when that is the module's own
 	source   string
 	manifest *abi.Manifest
 	script   []abi.ScriptFile
@@ -47,8 +44,14 @@ func (m *Module) Source() string { return m.source }
 // there is none: what op task.script answers.
 func (m *Module) Script() []abi.ScriptFile { return slices.Clone(m.script) }
 
-// HasRevert reports whether the module exports revert.
-func (m *Module) HasRevert() bool { return m.info.hasRevert }
+// HasRevert reports whether a task of the module can be reverted: the module
+// exports revert, or its script says that it has one for the task.
+func (m *Module) HasRevert(key string) bool {
+	if m.engine != nil {
+		return m.guest.hasRevert && m.info.Engine.Has(key)
+	}
+	return m.guest.hasRevert
+}
 
 // Info returns what Inspect says about the module. Callers must not change it.
 func (m *Module) Info() *Info { return m.info }
@@ -75,12 +78,22 @@ func (m *Module) Run(ctx context.Context, call Call) (Result, error) {
 }
 
 // Revert undoes a task of the module in a fresh sandbox, like Run. The module
-// must export revert, see HasRevert.
+// must have a revert for it, see HasRevert.
 func (m *Module) Revert(ctx context.Context, call Call) (Result, error) {
-	if !m.info.hasRevert {
-		return Result{Exit: abi.ExitFailed}, fmt.Errorf("task %s: module %s exports no %s", call.Key, m.source, abi.Revert)
+	if !m.HasRevert(call.Key) {
+		return Result{Exit: abi.ExitFailed}, fmt.Errorf("task %s: module %s has no %s", call.Key, m.source, abi.Revert)
 	}
 	return m.inTurn(ctx, call, abi.Revert)
+}
+
+// Describe lets the engine of a script module describe the script's tasks: the
+// description is the Result's Reason, whole; with ExitFailed that says what is
+// wrong with the script. See [abi.Describe].
+func (m *Module) Describe(ctx context.Context, call Call) (Result, error) {
+	if !m.guest.describes {
+		return Result{Exit: abi.ExitFailed}, fmt.Errorf("module %s exports no %s", m.source, abi.Describe)
+	}
+	return m.inTurn(ctx, call, abi.Describe)
 }
 
 // inTurn executes a function when it is the tenant's turn.
@@ -129,12 +142,41 @@ func (m *Module) Close(ctx context.Context) error {
 	}
 	m.closed = true
 	m.runtime.forget(m)
-	return (&loaded{m.wazero, m.compiled, m.codes}).close(ctx)
+	if m.engine != nil {
+		return m.engine.release(ctx)
+	}
+	return m.guest.close(ctx)
 }
 
-// provideImports instantiates the host modules that the module imports, and
+// guest is code that runs in sandboxes: a module's own, or that of an engine.
+type guest struct {
+	*loaded
+	// memoryMin is the size of the memory at the start, tableBytes what the
+	// tables take.
+	memoryMin, tableBytes            int64
+	initialize, hasRevert, describes bool
+}
+
+// guestOf obtains the machine code of a module that was found good.
+func (r *Runtime) guestOf(ctx context.Context, source, digest string, l *layout, wasm []byte) (*guest, error) {
+	code, err := r.obtain(ctx, source, digest, wasm)
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{loaded: code, memoryMin: l.memoryMin * pageBytes, tableBytes: l.tableBytes()}
+	_, g.initialize = l.export(abi.Initialize)
+	_, g.hasRevert = l.export(abi.Revert)
+	_, g.describes = l.export(abi.Describe)
+	if err := g.provideImports(ctx, l); err != nil {
+		ctx := context.WithoutCancel(ctx)
+		return nil, errors.Join(fmt.Errorf("%s: %w", source, err), code.close(ctx))
+	}
+	return g, nil
+}
+
+// provideImports instantiates the host modules that the guest imports, and
 // that of metering.
-func (m *Module) provideImports(ctx context.Context, l *layout) error {
+func (g *guest) provideImports(ctx context.Context, l *layout) error {
 	for _, host := range []struct {
 		name      string
 		functions []hostFunction
@@ -142,7 +184,7 @@ func (m *Module) provideImports(ctx context.Context, l *layout) error {
 		if host.name != meter.ImportModule && !l.importsModule(host.name) {
 			continue
 		}
-		if err := provide(ctx, m.wazero, host.name, host.functions); err != nil {
+		if err := provide(ctx, g.rt, host.name, host.functions); err != nil {
 			return fmt.Errorf("host module %s: %w", host.name, err)
 		}
 	}

@@ -94,6 +94,10 @@ type Config struct {
 	// MaxModuleBytes is the size of the largest module admitted.
 	// Defaults to DefaultModuleBytes.
 	MaxModuleBytes int
+
+	// Engines are what runs script modules. None is looked at before a module
+	// needs it. Defaults to none.
+	Engines []Engine
 }
 
 // Host answers what a task asks for. There is one for each sandbox. Do may be
@@ -128,6 +132,7 @@ type Runtime struct {
 	inProcess bool
 	queue     *queue
 	compilers chan struct{} // holds a token for each compiler at work
+	engines   []*engine
 
 	memory       atomic.Int64 // linear memory of all sandboxes, in bytes
 	hits, misses atomic.Int64 // modules that the cache had, and had not
@@ -181,6 +186,9 @@ func New(cfg Config) (*Runtime, error) {
 		return nil, err
 	}
 	r.job.Cache = r.cache.dir
+	for _, e := range cfg.Engines {
+		r.engines = append(r.engines, &engine{Engine: e, turn: make(chan struct{}, 1)})
+	}
 	return r, nil
 }
 

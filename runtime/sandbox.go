@@ -31,6 +31,23 @@ type Call struct {
 	Tenant string
 	// CoarseClock lets the guest's clocks show whole milliseconds only.
 	CoarseClock bool
+	// Trace is told of each op that the task asked for, when it was answered. It
+	// may be called by several goroutines at once, and once more after Run
+	// returned where an op does not heed its context. May be nil.
+	Trace func(HostCall)
+}
+
+// HostCall is an op that a task asked for, and its answer.
+type HostCall struct {
+	N       int    // from 1, in the order in which the task asked
+	Op      string // as the task wrote it; at most 64 bytes
+	Ticket  uint32 // 0: the task waited for the answer
+	Request []byte
+	Answer  []byte // the error document when Errno is not OK
+	Errno   abi.Errno
+	CPU     int64 // units that the task had used when it asked
+	Asked   time.Time
+	Took    time.Duration
 }
 
 // Result tells about a run. It is filled as far as the run came, also with an
@@ -73,8 +90,10 @@ type sandbox struct {
 	keeps bool
 
 	reason    string
+	describes bool // reasons are descriptions
 	hostCalls int
 	lastOp    *abi.Op // asked for
+	trace     func(HostCall)
 	logs      logBook
 	streams   [2]stream // standard output and error
 	tail      []byte    // end of both, for errors
@@ -117,7 +136,10 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	defer m.active.Done()
 
 	limits := call.Limits.orElse(m.runtime.limits)
-	if least := m.info.MemoryMin; least > limits.MemoryBytes {
+	if m.engine != nil {
+		limits.Stack = max(limits.Stack, m.engine.Stack)
+	}
+	if least := m.guest.memoryMin; least > limits.MemoryBytes {
 		return failed, fmt.Errorf("task %s: %w", call.Key, limits.memoryError("the module starts with "+size(least)))
 	}
 	var cancel context.CancelFunc
@@ -139,10 +161,13 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},
 		start:  time.Now(),
 		coarse: call.CoarseClock,
+		trace:  call.Trace,
+
+		describes: function == abi.Describe,
 	}
 	s.account.deadline, _ = ctx.Deadline()
 	s.ledger.limits = limits
-	s.ledger.used.Store(m.info.tableBytes)
+	s.ledger.used.Store(m.guest.tableBytes)
 	s.memory.ledger, s.memory.held = &s.ledger, s.held
 	if k, ok := call.Host.(Keeper); ok {
 		k.Keep(s.ledger.keep)
@@ -182,7 +207,7 @@ func (s *sandbox) enter(m *Module, function string) (abi.Exit, error) {
 	defer func() { _ = mod.Close(context.WithoutCancel(ctx)) }()
 	defer s.account.settle()
 	defer s.flushStreams()
-	if m.info.initialize {
+	if m.guest.initialize {
 		if _, err := mod.ExportedFunction(abi.Initialize).Call(ctx); err != nil {
 			return 0, fmt.Errorf("%s: %w", abi.Initialize, s.failure(s.ctx, err))
 		}
@@ -213,7 +238,7 @@ func (s *sandbox) instantiate(ctx context.Context, m *Module) (mod api.Module, e
 		}
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, &s.memory)
-	mod, err = m.wazero.InstantiateModule(ctx, m.compiled, instanceConfig)
+	mod, err = m.guest.rt.InstantiateModule(ctx, m.guest.compiled, instanceConfig)
 	if err != nil {
 		return nil, fmt.Errorf("instantiating: %w", err)
 	}

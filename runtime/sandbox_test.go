@@ -132,7 +132,7 @@ func TestRevert(t *testing.T) {
 		t.Errorf("revert = %+v, %v; want exit 2 with its reason", res, err)
 	}
 	_, err = admit(t, r, "noop").Revert(t.Context(), runtime.Call{Key: testwasm.Key, Host: &host{}})
-	if want := "task task: module noop.wasm exports no revert"; err == nil || err.Error() != want {
+	if want := "task task: module noop.wasm has no revert"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}
 	_, err = admit(t, r, "noop").Run(t.Context(), runtime.Call{Key: "other", Host: &host{}})

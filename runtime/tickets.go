@@ -26,6 +26,7 @@ type ticket struct {
 	id     uint32 // 0: of a synchronous call
 	op     *abi.Op
 	cancel context.CancelFunc // ends a read; nil for other ops
+	traced *HostCall          // nil: nobody is told
 	done   chan struct{}      // closed when settled
 
 	// What follows belongs to the desk's mutex until done is closed.
@@ -106,6 +107,12 @@ func (s *sandbox) ask(ctx context.Context, op *abi.Op, req []byte) (o outcome) {
 func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 	answer, errno := s.conclude(t.op, o.answer, o.err)
 	d := &s.desk
+	var told *HostCall
+	defer func() {
+		if told != nil {
+			s.report(told, answer, errno)
+		}
+	}()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t.settled {
@@ -126,6 +133,7 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 		s.ledger.used.Add(int64(len(answer)))
 	}
 	t.settled, t.gaveUp, t.answer, t.errno = true, gaveUp, answer, errno
+	told = t.traced
 	close(t.done)
 	if gaveUp {
 		d.abandoned++
@@ -143,6 +151,20 @@ func (s *sandbox) settle(t *ticket, o outcome, gaveUp bool) {
 // submit starts an op and returns its ticket.
 func (s *sandbox) submit(name, req []byte) (uint32, *abi.Error) {
 	s.hostCalls++
+	if s.trace == nil {
+		return s.file(name, req, nil)
+	}
+	c := s.traced(name, req)
+	ticket, refusal := s.file(name, req, c)
+	if refusal != nil {
+		answer, errno := document(refusal)
+		s.report(c, answer, errno)
+	}
+	return ticket, refusal
+}
+
+// file starts an op; c is what is told of it at its end, nil: nothing.
+func (s *sandbox) file(name, req []byte, c *HostCall) (uint32, *abi.Error) {
 	s.spend(unitsOp + unitsByte*min(len(req), s.limits.RequestBytes))
 	s.throttle()
 	op, refusal := s.admit(name, req)
@@ -160,7 +182,10 @@ func (s *sandbox) submit(name, req []byte) (uint32, *abi.Error) {
 		return 0, abi.Errorf(abi.ErrnoQuota, "%s: the sandbox has used up its ticket numbers", op.Name)
 	}
 	d.last++
-	t := &ticket{id: d.last, op: op, done: make(chan struct{})}
+	t := &ticket{id: d.last, op: op, done: make(chan struct{}), traced: c}
+	if c != nil {
+		c.Ticket = t.id
+	}
 	d.mu.Lock()
 	d.open[t.id] = t
 	d.mu.Unlock()
@@ -171,6 +196,20 @@ func (s *sandbox) submit(name, req []byte) (uint32, *abi.Error) {
 		s.run(t, req)
 	}
 	return t.id, nil
+}
+
+// traced notes what the guest asks for.
+func (s *sandbox) traced(name, req []byte) *HostCall {
+	return &HostCall{
+		N: s.hostCalls, Op: printable(clip(name, 64)), Request: bytes.Clone(req[:min(len(req), s.limits.RequestBytes)]),
+		CPU: s.account.used(), Asked: time.Now(),
+	}
+}
+
+// report tells how an op was answered.
+func (s *sandbox) report(c *HostCall, answer []byte, errno abi.Errno) {
+	c.Answer, c.Errno, c.Took = answer, errno, time.Since(c.Asked)
+	s.trace(*c)
 }
 
 // wait delivers the next settled ticket. A negative timeout waits as long as

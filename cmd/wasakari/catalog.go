@@ -75,12 +75,12 @@ func (c *catalog) Keys() []string { return slices.Sorted(maps.Keys(c.tasks)) }
 // empty for the operator's own.
 type taskFolder struct{ dir, tenant string }
 
-// moduleFile is a module in a taskFolder, or one that was uploaded.
+// moduleFile is a module in a taskFolder, or one that came another way.
 type moduleFile struct {
 	path, tenant string
-	// uploaded is the module itself; path then only says what it is. Nil: it is
-	// in the file.
-	uploaded []byte
+	// wasm is the module itself, when it was uploaded, kept, or is from a registry;
+	// path then only says what it is. Nil: it is in the file.
+	wasm []byte
 	// admitted is a module that was admitted under that path before; nil: it is to
 	// be.
 	admitted *shelved
@@ -100,10 +100,10 @@ type named map[string]bool
 
 // read gives the module.
 func (f moduleFile) read(most int64) ([]byte, error) {
-	if f.uploaded == nil {
+	if f.wasm == nil {
 		return readFile(f.path, most)
 	}
-	return f.uploaded, f.small(len(f.uploaded), most)
+	return f.wasm, f.small(len(f.wasm), most)
 }
 
 // small refuses a module that is not in a file and too large.
@@ -294,7 +294,7 @@ func admitFile(ctx context.Context, rt admitter, cfg *config.Config, f moduleFil
 	if err != nil {
 		return c, located(f.path, err)
 	}
-	if key := keyOf(f); f.uploaded == nil && admitted.Manifest().Task(key) == nil {
+	if key := keyOf(f); f.wasm == nil && admitted.Manifest().Task(key) == nil {
 		var others []string
 		for _, t := range admitted.Manifest().Tasks {
 			others = append(others, t.Key)
@@ -375,10 +375,7 @@ func identified(cfg *config.Config, library string, f moduleFile, hexDigest stri
 	}
 	switch {
 	case !known && cfg.Registers():
-		reg.Name = library
-		if f.tenant != "" {
-			reg.Name += "@" + f.tenant
-		}
+		reg.Name = registrationName(library, f.tenant)
 		return false, fmt.Errorf("%s: library %s%s is not registered; if you know this module, write below [libraries]: %s = %s", f.path, library, of, reg.Name, pin)
 	case !reg.Takes(hexDigest, key):
 		by := "it is not signed"
@@ -388,7 +385,18 @@ func identified(cfg *config.Config, library string, f moduleFile, hexDigest stri
 		return false, fmt.Errorf("%s: it says that it is of library %s%s, but %s, and neither that nor its digest stands in the library's line (%s); if you know it, write instead of that line: %s, %s",
 			f.path, library, of, by, reg.Pos, reg, pin)
 	}
+	if p := cfg.Signatures(f.tenant); !p.Takes(hexDigest, key, reg) {
+		return false, fmt.Errorf("%s: %s; have it signed with wasakari task sign, or write below [libraries]: %s = sha256:%s", f.path, p.Refusal(f.tenant, key), registrationName(library, f.tenant), hexDigest)
+	}
 	return reg.HasDigest(hexDigest), nil
+}
+
+// registrationName is the name of a library's line in [libraries].
+func registrationName(library, tenant string) string {
+	if tenant != "" {
+		return library + "@" + tenant
+	}
+	return library
 }
 
 // digestOf gives the SHA-256 of a module, in hexadecimal.
@@ -426,7 +434,7 @@ func (c *catalog) add(cfg *config.Config, m candidate) error {
 	var errs []error
 	for _, mt := range m.Manifest().Tasks {
 		task := taskOf(m.Manifest(), mt, m.Source(), m.standard)
-		task.Tenant, task.Digest, task.HasRevert = m.tenant, m.Digest(), m.HasRevert()
+		task.Tenant, task.Digest, task.HasRevert = m.tenant, m.Digest(), m.HasRevert(mt.Key)
 		if other, ok := c.tasks[mt.Key]; ok {
 			switch {
 			case other.Digest == task.Digest && other.Tenant == task.Tenant:

@@ -62,7 +62,7 @@ file. A wasakari.conf is read after masakari.conf, so what is set there may stay
 				_, err = io.WriteString(w.stdout, text)
 				return err
 			}
-			return writeNew(output, text, force)
+			return writeNew(output, text, 0o600, force)
 		},
 	}
 	f := cmd.Flags()
@@ -73,12 +73,12 @@ file. A wasakari.conf is read after masakari.conf, so what is set there may stay
 }
 
 // writeNew writes a file that is not there yet, or any with force.
-func writeNew(file, text string, force bool) error {
+func writeNew(file, text string, mode os.FileMode, force bool) error {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if force {
 		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 	}
-	f, err := os.OpenFile(file, flags, 0o600) //nolint:gosec // the caller names the file
+	f, err := os.OpenFile(file, flags, mode) //nolint:gosec // the caller names the file
 	if errors.Is(err, fs.ErrExist) {
 		return usagef("%s: it is there already; overwrite it with --force, or name another file", file)
 	}

@@ -313,7 +313,8 @@ const (
 )
 
 // follow reads the uploaded modules again when they change, and as long as they
-// cannot be read: runs wait for what is active.
+// cannot be read: runs wait for what is active. As long as one of a registry is
+// missing, it is asked for again.
 func (sv *daemon) follow(ctx context.Context) error {
 	changes := sv.store.Watch(ctx)
 	again := time.NewTimer(0) // they may have changed since they were read at the start
@@ -340,6 +341,11 @@ func (sv *daemon) follow(ctx context.Context) error {
 		}
 		again.Stop()
 		wait = firstReread
+		snap, release := sv.snapshots.newest()
+		if snap.missing {
+			again.Reset(mostReread)
+		}
+		release()
 	}
 }
 
@@ -349,12 +355,12 @@ func (sv *daemon) refresh(ctx context.Context) error {
 	sv.loading.Lock()
 	defer sv.loading.Unlock()
 	snap, release := sv.snapshots.newest()
-	cfg, has := snap.cfg, snap.modules
+	cfg, has, missing := snap.cfg, snap.modules, snap.missing
 	release()
 	switch now, err := sv.store.ModulesRevision(ctx); {
 	case err != nil:
 		return err
-	case now == has: // the others may not have been told
+	case now == has && !missing: // the others may not have been told
 		return sv.store.SetCompiled(ctx, has)
 	}
 	return sv.load(ctx, cfg)

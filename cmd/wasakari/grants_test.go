@@ -233,6 +233,26 @@ func TestLibraries(t *testing.T) {
 			want: "DIR/tasks/x.wasm: the signature does not fit the module: it was changed after it was signed; sign it anew with wasakari task sign",
 		},
 
+		{
+			name: "to be signed, and not signed", files: one(plain), conf: "[signatures]\noperator = signed\n",
+			want: "DIR/tasks/x.wasm: it is not signed, and of the operator's modules only those are taken that are signed with a key that is trusted (DIR/conf:4:1); " +
+				"have it signed with wasakari task sign, or write below [libraries]: acme = " + pin(plain),
+		},
+		{
+			name: "signed with a key that nobody trusts", files: one(signed), conf: "[signatures]\noperator = signed\ntrusted = " + foreign + "\n",
+			want: "DIR/tasks/x.wasm: it is signed with " + key + ", and of the operator's modules only those are taken that are signed with a key that is trusted (DIR/conf:4:1); " +
+				"have it signed with wasakari task sign, or write below [libraries]: acme = " + pin(signed),
+		},
+		{name: "signed with a trusted key", files: one(signed), conf: "[signatures]\noperator = signed\ntrusted = " + key + "\n"},
+		{name: "to be signed, with the key of the library", files: one(signed), conf: "[signatures]\noperator = signed\n[libraries]\nacme = " + key + "\n"},
+		{name: "to be signed, and pinned", files: one(plain), conf: "[signatures]\noperator = signed\n[libraries]\nacme = " + pin(plain) + "\n"},
+		{
+			name: "a tenant's, to be signed with his key", files: theirs(signedBy(t, plain, 2)), conf: "[signatures]\n@p1 = " + key + "\n",
+			want: "DIR/theirs/x.wasm: it is signed with " + foreign + ", and of modules of tenant p1 only those are taken that are signed with a key that is trusted (DIR/conf:4:1); " +
+				"have it signed with wasakari task sign, or write below [libraries]: acme@p1 = " + pin(signedBy(t, plain, 2)) + unknown,
+		},
+		{name: "the operator's, when tenants' are to be signed", files: one(plain), conf: "[signatures]\ntenants = signed\n"},
+
 		{name: "the same module twice", files: twice(plain, plain)},
 		{
 			name: "one key in two modules", files: twice(plain, other),

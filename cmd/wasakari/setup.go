@@ -19,6 +19,7 @@ import (
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
 	"github.com/wasakari/wasakari/internal/audit"
+	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
@@ -128,7 +129,11 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 			return nil, errors.Join(&usageError{err}, l.close())
 		}
 	}
-	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, nil, keys); err != nil {
+	remote, problems, err := registryModules(ctx, cfg, w, log)
+	if err = errors.Join(append(problems, err)...); err != nil {
+		return nil, errors.Join(&usageError{err}, l.close())
+	}
+	if l.catalog, err = loadCatalog(ctx, l.rt, cfg, folders, remote, keys); err != nil {
 		return nil, errors.Join(&usageError{err}, l.close())
 	}
 	if l.secrets, err = cfg.Secrets(l.catalog.secretOptions(cfg)); err != nil {
@@ -216,7 +221,17 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 		MaxModuleBytes:  max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits:          limits,
 		Ceilings:        ceilings,
+		Engines:         carried(),
 	}
+}
+
+// carried lists the engines that this program has for script modules.
+func carried() []runtime.Engine {
+	var list []runtime.Engine
+	for _, e := range engines.All() {
+		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
+	}
+	return list
 }
 
 // sandboxLimits gives the limits of a task that asks for none, and the most that

@@ -26,10 +26,15 @@ type snapshot struct {
 	// problems are what is wrong and keeps only those flows from running that
 	// need it.
 	problems []error
+	// missing says that modules could not be fetched from their registries.
+	missing bool
 	// modules is the revision of the uploaded modules in it.
 	modules int64
-	// kept are the digests of the modules of task folders that runs may begin with.
+	// kept are the digests of the modules that were put into the store for the runs
+	// that begin with them.
 	kept []string
+	// remote are the modules from registries, until they are kept.
+	remote []moduleFile
 
 	shelf *shelf
 	mu    sync.Mutex
@@ -119,6 +124,12 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, former *snapsh
 		if list, err = s.flags.folders(cfg); err != nil {
 			return nil, err
 		}
+		remote, missing, err := registryModules(ctx, cfg, s.w, s.log)
+		if err != nil {
+			return nil, err
+		}
+		files, damaged, snap.missing = append(files, remote...), append(damaged, missing...), len(missing) > 0
+		snap.remote = remote
 	} else {
 		kept, err := s.ofRun(ctx, snap, former, wanted)
 		if err != nil {
@@ -154,7 +165,7 @@ func (s *snapshots) uploaded(ctx context.Context, snap *snapshot, wanted map[str
 		}
 		file := moduleFile{path: uploadedName(v), tenant: v.Tenant}
 		if file.admitted = snap.take(file.path, v.Digest); file.admitted == nil {
-			file.uploaded, err = s.uploads.ModuleBytes(ctx, v.Digest)
+			file.wasm, err = s.uploads.ModuleBytes(ctx, v.Digest)
 		}
 		switch {
 		case errors.Is(err, recovery.ErrNotFound): // removed meanwhile
@@ -197,14 +208,14 @@ func (s *snapshots) ofRun(ctx context.Context, snap, former *snapshot, wanted ma
 			return nil, fmt.Errorf("module %s: %w", digest, err)
 		}
 		for _, tenant := range tenants {
-			files = append(files, moduleFile{path: fmt.Sprintf("a module of a task folder (sha256:%.12s)", digest), tenant: tenant, uploaded: wasm})
+			files = append(files, moduleFile{path: fmt.Sprintf("a module of a task folder (sha256:%.12s)", digest), tenant: tenant, wasm: wasm})
 		}
 	}
 	return files, nil
 }
 
 // keep puts into the store what runs may begin with and other nodes may not have:
-// the modules of task folders that flows name. What cannot be kept is told, and
+// the modules of task folders and registries that flows name. What cannot be kept is told, and
 // keeps nothing from running.
 func (s *snapshots) keep(ctx context.Context, snap *snapshot) {
 	for _, key := range snap.namedKeys() {
@@ -212,16 +223,21 @@ func (s *snapshots) keep(ctx context.Context, snap *snapshot) {
 		if !ok || task.Standard || isUploaded(task) || slices.Contains(snap.kept, task.Digest) {
 			continue
 		}
-		wasm, err := readFile(task.Source, int64(snap.cfg.Wasakari.ModuleMiB)<<20)
+		file := moduleFile{path: task.Source}
+		if i := slices.IndexFunc(snap.remote, func(f moduleFile) bool { return f.path == task.Source }); i >= 0 {
+			file = snap.remote[i]
+		}
+		wasm, err := file.read(int64(snap.cfg.Wasakari.ModuleMiB) << 20)
 		if err == nil {
 			err = s.uploads.KeepModule(ctx, task.Tenant, task.Digest, int64(len(wasm)), bytes.NewReader(wasm))
 		}
 		if err != nil {
-			s.log.Error("module of a task folder not kept: only nodes that have it can go on with its runs", zap.String("module", task.Source), zap.Error(err))
+			s.log.Error("module not kept: only nodes that have it can go on with its runs", zap.String("module", task.Source), zap.Error(err))
 			continue
 		}
 		snap.kept = append(snap.kept, task.Digest)
 	}
+	snap.remote = nil
 }
 
 // namedKeys lists the keys of tasks that flows name: the four, those of segments,

@@ -9,14 +9,13 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
+	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/safeyaml"
 	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/runtime"
@@ -30,13 +29,15 @@ const (
 func newTask(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Make task modules, and upload them to a server",
-		Example: `  wasakari task pack task.yaml mod.wasm -o custom_pre_task.wasm
+		Short: "Write, test and build tasks, and upload them to a server or a registry",
+		Example: `  wasakari task new --lang python my_task
+  wasakari task test my_task
+  wasakari task build my_task
   wasakari task push custom_pre_task.wasm
   wasakari task versions custom_pre_task`,
 	}
-	cmd.AddCommand(newInspect(w), newPack(w), newSign(w),
-		newPush(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
+	cmd.AddCommand(newTaskNew(w), newTaskBuild(w), newTaskTest(w), newTaskTrace(w), newInspect(w), newPack(w), newSign(w),
+		newPush(w), newPull(w), newTaskList(w), newTaskShow(w), newTaskVersions(w), newTaskPin(w), newTaskUnpin(w), newTaskRemove(w))
 	return cmd
 }
 
@@ -166,7 +167,7 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	}
 	fmt.Fprintf(&b, "  digest   sha256:%s\n  size     %s\n", info.Digest, size(info.Bytes))
 	for _, l := range []struct{ name, text string }{
-		{"signed", info.SignedBy}, {"problem", info.SignatureProblem}, {"line", info.Registration}, {"refused", info.Refused},
+		{"engine", engineNote(info.Engine)}, {"script", strings.Join(info.Script, ", ")}, {"signed", info.SignedBy}, {"problem", info.SignatureProblem}, {"line", info.Registration}, {"refused", info.Refused},
 	} {
 		if l.text != "" {
 			fmt.Fprintf(&b, "  %-8s %s\n", l.name, l.text)
@@ -217,13 +218,16 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	line := func(format string, args ...any) {
 		b.WriteString(strings.TrimRight(oneLine(fmt.Sprintf(format, args...)), " ") + "\n")
 	}
-	b.WriteString("\n  imports\n")
-	for _, i := range info.Imports {
-		line("    %s.%s %s", i.Module, i.Name, i.Signature)
-	}
-	b.WriteString("  exports\n")
-	for _, e := range info.Exports {
-		line("    %s %s", e.Name, e.Signature)
+	b.WriteString("\n")
+	if info.Engine == nil {
+		b.WriteString("  imports\n")
+		for _, i := range info.Imports {
+			line("    %s.%s %s", i.Module, i.Name, i.Signature)
+		}
+		b.WriteString("  exports\n")
+		for _, e := range info.Exports {
+			line("    %s %s", e.Name, e.Signature)
+		}
 	}
 	b.WriteString("  sections\n")
 	for _, s := range info.Sections {
@@ -232,6 +236,20 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	// Names and texts are a stranger's: a module that is only looked at may be
 	// hostile.
 	return printLines(out, b.String())
+}
+
+// engineNote says what runs a script, and whether this program has it.
+func engineNote(ref *abi.EngineRef) string {
+	if ref == nil {
+		return ""
+	}
+	switch e, ok := engines.Find(ref.Name); {
+	case !ok:
+		return ref.String() + ", which this program does not have"
+	case e.Digest != ref.Digest:
+		return fmt.Sprintf("%s; this program has sha256:%s: build the module again", ref, e.Digest)
+	}
+	return ref.String()
 }
 
 // limitNotes says what a task asks for.
@@ -313,35 +331,61 @@ result as check and run will do: what they would refuse, pack refuses.`,
 }
 
 func pack(manifestFile, moduleFile string) ([]byte, *abi.Manifest, error) {
-	text, err := readFile(manifestFile, maxManifestRead)
-	if err != nil {
+	if _, err := readManifest(manifestFile); err != nil {
 		return nil, nil, err
-	}
-	if err := safeyaml.Check(text); err != nil {
-		return nil, nil, usagef("%s:%s", manifestFile, yamlHint(err))
-	}
-	doc, err := yaml.YAMLToJSON(text)
-	if err != nil {
-		return nil, nil, usagef("%s%s", manifestFile, yamlProblem(err))
-	}
-	m, err := abi.ParseManifest(doc)
-	if err != nil {
-		return nil, nil, &usageError{located(manifestFile, err)}
-	}
-	for _, mt := range m.Tasks {
-		if err := ownOptions(taskOf(m, mt, manifestFile, false)); err != nil && m.Library != standardLibrary() {
-			return nil, nil, &usageError{err}
-		}
 	}
 	wasm, err := readFile(moduleFile, maxModuleRead)
 	if err != nil {
 		return nil, nil, err
 	}
+	return packInto(manifestFile, moduleFile, wasm)
+}
+
+// packInto puts the manifest of a file into a module.
+func packInto(manifestFile, source string, wasm []byte) ([]byte, *abi.Manifest, error) {
+	m, err := readManifest(manifestFile)
+	if err != nil {
+		return nil, nil, err
+	}
 	packed, err := abi.AppendManifest(wasm, m)
 	if err != nil {
-		return nil, nil, usagef("%s: %w", moduleFile, err)
+		return nil, nil, usagef("%s: %w", source, err)
 	}
 	return packed, m, nil
+}
+
+// readManifest reads a manifest as authors write it.
+func readManifest(file string) (*abi.Manifest, error) {
+	doc, err := manifestJSON(file)
+	if err != nil {
+		return nil, err
+	}
+	m, err := abi.ParseManifest(doc)
+	if err != nil {
+		return nil, &usageError{located(file, err)}
+	}
+	for _, mt := range m.Tasks {
+		if err := ownOptions(taskOf(m, mt, file, false)); err != nil && m.Library != standardLibrary() {
+			return nil, &usageError{err}
+		}
+	}
+	return m, nil
+}
+
+// manifestJSON reads a manifest's file as JSON, whatever it says.
+func manifestJSON(file string) ([]byte, error) {
+	text, err := readFile(file, maxManifestRead)
+	if err != nil {
+		return nil, err
+	}
+	if err := safeyaml.Check(text); err != nil {
+		return nil, usagef("%s:%s", file, yamlHint(err))
+	}
+	doc, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, usagef("%s%s", file, yamlProblem(err))
+	}
+	return doc, nil
 }
 
 // yamlHint gives a problem with its hint.
@@ -377,24 +421,10 @@ func yamlProblem(err error) string {
 // admissible admits a module. What was compiled for it stays in the user's cache,
 // where the first run finds it.
 func admissible(ctx context.Context, w world, source string, wasm []byte) error {
-	dir, err := cacheFolder("", w, zap.NewNop())
-	if err != nil {
-		return err
-	}
-	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler}
-	rt, err := runtime.New(cfg)
-	if err != nil && dir != "" { // a folder that is no good keeps nobody from packing
-		cfg.CacheDir = ""
-		rt, err = runtime.New(cfg)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = rt.Admit(ctx, source, wasm)
-	if err != nil {
-		err = &usageError{located(source, err)}
-	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return errors.Join(err, rt.Close(closing))
+	return withRuntime(ctx, w, func(rt *runtime.Runtime) error {
+		if _, err := rt.Admit(ctx, source, wasm); err != nil {
+			return &usageError{located(source, err)}
+		}
+		return nil
+	})
 }

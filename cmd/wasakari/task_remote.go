@@ -19,15 +19,17 @@ import (
 	"golang.org/x/term"
 
 	"github.com/wasakari/wasakari/api/wasakariv1"
+	"github.com/wasakari/wasakari/internal/oci"
 	"github.com/wasakari/wasakari/recovery"
 )
 
 func newPush(w world) *cobra.Command {
 	var f remoteFlags
+	var reg registryFlags
 	wait := time.Minute
 	cmd := &cobra.Command{
-		Use:   "push FILE...",
-		Short: "Upload modules to a server",
+		Use:   "push FILE... [oci://REFERENCE]",
+		Short: "Upload modules to a server, or one to an OCI registry",
 		Long: `Uploads modules to a running wasakari serve. The server checks and compiles each
 before it accepts it, and refuses it with what is wrong, where, and what to do.
 From then on every new run uses it; push returns when every live node has
@@ -36,14 +38,25 @@ compiled it.
 Whose a module is depends on who uploads it: with a role that may upload for the
 operator it is the operator's, with the author's role that of the project logged
 in at. A key that another module has is refused. Versions stay: task pin goes
-back to an earlier one.`,
+back to an earlier one.
+
+With a reference it sends the module to an OCI registry instead, as a wasm
+artifact, once it is admitted here; the line by which wasakari serve runs it from
+there is printed. The login is that of Docker's clients.`,
 		Example: `  wasakari task push custom_pre_task.wasm
   wasakari task push tasks/*.wasm --os-cloud mycloud
-  wasakari task push custom_pre_task.wasm --server https://controller:15868 --output json`,
+  wasakari task push custom_pre_task.wasm --server https://controller:15868 --output json
+  wasakari task push custom_pre_task.wasm oci://registry.example.com/acme/recovery:1.4.0`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if wait < 0 || wait > 10*time.Minute {
 				return usagef("--wait %s: want up to 10m", wait)
+			}
+			if to := args[len(args)-1]; strings.HasPrefix(to, oci.Scheme) {
+				if len(args) != 2 {
+					return usagef("want one file and one reference, such as custom_pre_task.wasm %s", to)
+				}
+				return reg.push(cmd.Context(), w, args[0], to, f.output == "json")
 			}
 			c, err := f.connect(cmd.Context(), w)
 			if err != nil {
@@ -62,6 +75,7 @@ back to an earlier one.`,
 		},
 	}
 	f.flags(cmd)
+	reg.flags(cmd)
 	cmd.Flags().DurationVar(&wait, "wait", wait, "`time` to wait for every node to have compiled it; 0 does not wait")
 	return cmd
 }

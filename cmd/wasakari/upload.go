@@ -28,7 +28,7 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runt
 			Hint:    "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib",
 		}
 	}
-	m, err := admitFile(ctx, a, l.cfg, moduleFile{path: uploadName, tenant: tenant, uploaded: wasm}, nil)
+	m, err := admitFile(ctx, a, l.cfg, moduleFile{path: uploadName, tenant: tenant, wasm: wasm}, nil)
 	if err != nil {
 		return none, refusedUpload(ctx, err)
 	}

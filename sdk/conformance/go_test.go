@@ -79,15 +79,13 @@ func afterLogs(h *host, n int) answer {
 
 // goCase is a run of a task of sdk/go/testdata/concurrent.
 type goCase struct {
-	name   string // default: key and export
+	name   string // default: key
 	key    string
-	export string // default: run
 	setUp  func(h *host)
 	exit   abi.Exit
 	reason string
 	open   int                         // tickets at the end
-	check  func(t *testing.T, h *host) // on every host
-	own    func(t *testing.T, h *host) // on the host of this package, which keeps more
+	own    func(t *testing.T, h *host) // on the host of this package, which keeps more than the runtime shows
 }
 
 func goCases() []goCase {
@@ -156,34 +154,6 @@ func goCases() []goCase {
 		{key: "after_func", setUp: func(h *host) { h.ops[abi.OpNovaServerGet] = afterLogs(h, 1) }},
 		{key: "busy", setUp: func(h *host) { h.ops[abi.OpNovaServerGet] = afterLogs(h, 1) }},
 		{
-			key: "large",
-			setUp: func(h *host) {
-				long := strings.Repeat("x", 128<<10)
-				h.ops[abi.OpKVGet] = func(context.Context, []byte) (any, *abi.Error) {
-					raw, err := json.Marshal(long)
-					if err != nil {
-						return nil, abi.Errorf(abi.ErrnoInvalid, "%v", err)
-					}
-					return abi.KVGetAnswer{Value: raw, Version: 1}, nil
-				}
-				h.ops[abi.OpNovaServerGet] = func(context.Context, []byte) (any, *abi.Error) {
-					return abi.Server{ID: "long", Name: long}, nil
-				}
-			},
-		},
-		{
-			key: "refused",
-			setUp: func(h *host) {
-				h.ops[abi.OpNovaServerStop] = func(context.Context, []byte) (any, *abi.Error) {
-					e := abi.Errorf(abi.ErrnoConflict, "%s", strings.Repeat("y", 40<<10))
-					e.Status, e.RequestID = 409, "req-1"
-					return nil, e
-				}
-			},
-			exit:   abi.ExitFailed,
-			reason: "nova.server_stop: conflict, 409, req-1, 40960 bytes of message",
-		},
-		{
 			key: "panics", exit: abi.ExitFailed, reason: "panic: the moon fell",
 			own: func(t *testing.T, h *host) {
 				for _, want := range []string{"panic: the moon fell\n", "runtime/debug.Stack"} {
@@ -193,51 +163,9 @@ func goCases() []goCase {
 				}
 			},
 		},
-		{key: "nothing", exit: abi.ExitNothingToDo, reason: "all is well"},
-		{key: "ignored", exit: abi.ExitIgnored, reason: "not ours"},
 		{
 			key: "leaves_open", open: 1,
 			setUp: func(h *host) { h.ops[abi.OpNovaServerWait] = never },
-		},
-		{
-			key: "given", exit: abi.ExitFailed, reason: "kv.get: not found: there is no nowhere",
-			setUp: func(h *host) {
-				h.input["inputs"] = map[string]any{"reserved_host_list": []string{"c4", "c5"}}
-				h.input["options"] = map[string]any{"acme": map[string]any{"queue": "ops"}}
-				h.ops[abi.OpKVPut] = func(_ context.Context, req []byte) (any, *abi.Error) {
-					var r abi.KVPutRequest
-					if err := abi.DecodeRequest(abi.OpKVPut, req, &r); err != nil {
-						return nil, err
-					}
-					if got, want := r.Name+string(r.Value), `ticket_id"ops-1"`; got != want {
-						return nil, abi.Errorf(abi.ErrnoInvalid, "got %s, want %s", got, want)
-					}
-					return abi.KVPutAnswer{Version: 1}, nil
-				}
-				h.ops[abi.OpKVGet] = func(context.Context, []byte) (any, *abi.Error) {
-					return nil, abi.Errorf(abi.ErrnoNotFound, "there is no nowhere")
-				}
-			},
-			check: func(t *testing.T, h *host) {
-				if got, want := h.steps, []string{"half of 2"}; !slices.Equal(got, want) {
-					t.Errorf("progress = %v, want %v", got, want)
-				}
-			},
-		},
-		{
-			key: "given", export: abi.Revert,
-			setUp: func(h *host) { h.input["reverting"], h.input["failure"] = true, "no host" },
-			check: func(t *testing.T, h *host) {
-				if got, want := h.logs, []string{"info reverting=true failure=no host"}; !slices.Equal(got, want) {
-					t.Errorf("logs = %v, want %v", got, want)
-				}
-			},
-		},
-		{key: "nothing", export: abi.Revert, exit: abi.ExitNothingToDo}, // registered without one
-		{
-			key: "unheard", exit: abi.ExitFailed,
-			reason: "task unheard: the module has no handler for it, only for: after_func, busy, cancel, chain, given, ignored, " +
-				"large, leaves_open, many, nothing, panics, refused, sleep, timeout, timeouts",
 		},
 	}
 }
@@ -245,11 +173,8 @@ func goCases() []goCase {
 // each runs f for every case as a subtest.
 func each(t *testing.T, f func(t *testing.T, h *host, tt goCase)) {
 	for _, tt := range goCases() {
-		if tt.export == "" {
-			tt.export = abi.Run
-		}
 		if tt.name == "" {
-			tt.name = tt.key + " " + tt.export
+			tt.name = tt.key
 		}
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHost(tt.key)
@@ -259,9 +184,6 @@ func each(t *testing.T, f func(t *testing.T, h *host, tt goCase)) {
 			f(t, h, tt)
 			if h.reason != tt.reason {
 				t.Errorf("reason = %q, want %q", h.reason, tt.reason)
-			}
-			if tt.check != nil {
-				tt.check(t, h)
 			}
 		})
 	}
@@ -282,7 +204,7 @@ func TestGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	each(t, func(t *testing.T, h *host, tt goCase) {
-		if got := h.run(t, rt, guest, tt.export); got != tt.exit {
+		if got := h.run(t, rt, guest, abi.Run); got != tt.exit {
 			t.Errorf("exit = %d, want %d", got, tt.exit)
 		}
 		if got := h.openTickets(); got != tt.open {
@@ -321,11 +243,7 @@ func TestGoOnRuntime(t *testing.T) {
 		if limits.Tickets = 1000; h.limit > 0 {
 			limits.Tickets = h.limit
 		}
-		do := guest.Run
-		if tt.export == abi.Revert {
-			do = guest.Revert
-		}
-		res, err := do(t.Context(), runtime.Call{Key: tt.key, Host: (*served)(h), Limits: limits})
+		res, err := guest.Run(t.Context(), runtime.Call{Key: tt.key, Host: (*served)(h), Limits: limits})
 		if tt.open > 0 {
 			if !errors.Is(err, runtime.ErrOpenTickets) {
 				t.Errorf("error = %v, want %v", err, runtime.ErrOpenTickets)

@@ -1,6 +1,8 @@
-// Package conformance_test runs guests built with the SDKs on wazero, against
-// the smallest host that speaks ABI v1. It proves what the SDKs promise about
-// concurrency; the host's own rules are tested with the host.
+// Package conformance_test runs guests built with the SDKs of all languages
+// through the same cases on the runtime of the product. What only Go promises,
+// about goroutines and timers, and the guest of ABI.md also run on wazero alone,
+// against the smallest host that speaks ABI v1. The host's own rules are tested
+// with the host.
 package conformance_test
 
 import (

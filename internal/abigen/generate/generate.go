@@ -28,6 +28,16 @@ func Files(root string) (map[string][]byte, error) {
 		"abi/types_gen.go":    func() ([]byte, error) { return sc.types("abi", true) },
 		"sdk/go/ops_gen.go":   sc.sdkOps,
 		"sdk/go/types_gen.go": func() ([]byte, error) { return sc.types("wasakari", false) },
+
+		"sdk/javascript/lib/ops_gen.js": sc.javascriptOps,
+		"sdk/javascript/wasakari.d.ts":  sc.javascriptTypes,
+
+		"sdk/conformance/c/ops_gen.h": sc.cConformance,
+
+		"sdk/rust/src/ops_gen.rs":   sc.rustOps,
+		"sdk/rust/src/types_gen.rs": sc.rustTypes,
+
+		"sdk/python/lib/wasakari/_ops.py": sc.pythonOps,
 	} {
 		if files[name], err = write(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -44,6 +54,9 @@ func Files(root string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("sdk/ABI.md: %w", err)
 	}
 	files["sdk/ABI.md"] = []byte(out)
+	if files["sdk/c/wasakari.h"], err = sc.spliceC(root); err != nil {
+		return nil, fmt.Errorf("sdk/c/wasakari.h: %w", err)
+	}
 	return files, nil
 }
 
@@ -114,8 +127,14 @@ func (sc *schema) check() error {
 // splice puts each text between its markers, <!-- generated:NAME --> and
 // <!-- /generated:NAME -->.
 func splice(page string, texts map[string]string) (string, error) {
+	return spliceBetween(page, "<!-- generated:%s -->\n", "<!-- /generated:%s -->", texts)
+}
+
+// spliceBetween puts each text between the markers that these formats make of
+// its name.
+func spliceBetween(page, beginFormat, endFormat string, texts map[string]string) (string, error) {
 	for name, text := range texts {
-		begin, end := "<!-- generated:"+name+" -->\n", "<!-- /generated:"+name+" -->"
+		begin, end := fmt.Sprintf(beginFormat, name), fmt.Sprintf(endFormat, name)
 		i := strings.Index(page, begin)
 		j := strings.Index(page, end)
 		if i < 0 || j < i {

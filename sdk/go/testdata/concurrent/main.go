@@ -30,16 +30,8 @@ func init() {
 	wasakari.Handle("sleep", sleep)
 	wasakari.Handle("after_func", afterFunc)
 	wasakari.Handle("busy", busy)
-	wasakari.Handle("large", large)
-	wasakari.Handle("refused", refused)
 	wasakari.Handle("panics", func(*wasakari.Task) error { panic("the moon fell") })
-	wasakari.Handle("nothing", func(*wasakari.Task) error { return wasakari.NothingToDo("all is well") })
-	wasakari.Handle("ignored", func(*wasakari.Task) error { return wasakari.Ignore("not ours") })
 	wasakari.Handle("leaves_open", leavesOpen)
-	wasakari.Handle("given", given, func(t *wasakari.Task) error {
-		t.Log().Infof("reverting=%v failure=%s", t.Reverting(), t.Failure())
-		return nil
-	})
 }
 
 // many has a thousand calls open at once: the host answers none before it has
@@ -162,46 +154,9 @@ func busy(t *wasakari.Task) error {
 	return err
 }
 
-// large gets an answer that does not fit any buffer, by call and by submit.
-func large(t *wasakari.Task) error {
-	var text string
-	if err := t.KV().Get(t.Context(), "long", &text); err != nil {
-		return err
-	}
-	s, err := t.Nova().ServerGet(t.Context(), wasakari.NovaServerGetRequest{ID: "long"})
-	if err != nil {
-		return err
-	}
-	if s.Name != text || len(text) != 128<<10 || strings.Trim(text, "x") != "" {
-		return fmt.Errorf("got %d and %d bytes", len(text), len(s.Name))
-	}
-	return nil
-}
-
-func refused(t *wasakari.Task) error {
-	_, err := t.Nova().ServerStop(t.Context(), wasakari.NovaServerStopRequest{ID: "s"})
-	var oe *wasakari.OpError
-	if !errors.As(err, &oe) || !errors.Is(err, wasakari.ErrConflict) {
-		return fmt.Errorf("not a conflict: %w", err)
-	}
-	return fmt.Errorf("%s: %s, %d, %s, %d bytes of message", oe.Op, oe.Code, oe.Status, oe.RequestID, len(oe.Message))
-}
-
 func leavesOpen(t *wasakari.Task) error {
 	go func() {
 		_, _ = t.Nova().ServerWait(t.Context(), wasakari.NovaServerWaitRequest{ID: "s", Until: "moved"})
 	}()
 	return t.Sleep(t.Context(), time.Millisecond)
-}
-
-func given(t *wasakari.Task) error {
-	var hosts []string
-	if err := t.Input("reserved_host_list", &hosts); err != nil {
-		return err
-	}
-	t.Progress(500, "half of %d", len(hosts))
-	if err := t.KV().Put(t.Context(), "ticket_id", t.OptionString("acme", "queue")+"-1"); err != nil {
-		return err
-	}
-	return t.KV().Get(t.Context(), "nowhere", &hosts)
 }
