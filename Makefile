@@ -202,6 +202,10 @@ clients: build ## Masakari's own clients and monitor against wasakari serve, and
 	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
+.PHONY: author-day
+author-day: $(BIN)/wasakari ## from task new to a push, per language, in minutes (LANGS='python go'; JSON=1; installs tools, needs root)
+	@LANGS='$(LANGS)' OUTPUT=$(if $(JSON),json,text) test/authorday/author-day $(BIN)/wasakari
+
 CHAOS     := $(BIN)/chaos
 SEED      ?= 1
 DURATION  ?= 1h
