@@ -77,6 +77,26 @@ C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -W
 conformance-c: # Debian: clang lld
 	cd sdk/conformance/c && $(CLANG) $(C_GUEST) -o guest.wasm guest.c
 
+.PHONY: engine-javascript
+engine-javascript: # Debian: clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc dpkg-dev
+	@mkdir -p $(BIN)/engine-javascript
+	sdk/javascript/engine/build.sh $(BIN)/engine-javascript $(BIN)/engine-javascript/javascript.wasm
+	$(GO) run ./internal/engines/pack javascript $(BIN)/engine-javascript/javascript.wasm
+
+# The checker of types, in the version of its list, for nothing but this.
+TSC := .bin/typescript
+$(TSC)/.made: sdk/javascript/test/types/package.json
+	rm -rf $(TSC)
+	@mkdir -p $(TSC)
+	cp $< $(TSC)
+	npm install --prefix $(TSC) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: sdk-javascript
+sdk-javascript: $(TSC)/.made ## tests of the JavaScript SDK on Node.js, and of its types (needs node 20, npm)
+	node --test sdk/javascript/test/
+	$(TSC)/node_modules/.bin/tsc -p sdk/javascript/test/types
+
 # Once with every compiler and sanitizer that is asked of the header, once as each kind of guest.
 SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 C_WARN := -Wall -Wextra -Werror
@@ -96,6 +116,10 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/$$e.c && \
 		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/$$e.c && \
 		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/$$e.c || exit 1; done
+
+.PHONY: engines
+engines: ## rebuild the engines of script languages from Debian's source packages; the same sources give the same bytes
+engines: engine-javascript
 
 # One target for each language whose guest is committed.
 .PHONY: conformance-rebuild
