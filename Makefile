@@ -56,6 +56,15 @@ standard: $(BIN)/wasakari ## rebuild the standard tasks that are embedded in the
 	$(BIN)/wasakari task pack tasks-examples/standard/task.yaml $(BIN)/standard.raw.wasm -o internal/standardtasks/standard.wasm
 	@rm $(BIN)/standard.raw.wasm
 
+# The engines of script tasks, which are committed: only who changes their sources builds them. Needs what the scripts say.
+.PHONY: engines engine-python
+engines: engine-python ## rebuild the engines of script tasks from Debian's sources (minutes)
+
+engine-python:
+	@mkdir -p $(BIN)/engine-python
+	sdk/python/engine/build.sh $(BIN)/engine-python $(BIN)/python.wasm
+	$(GO) run ./internal/engines/pack python $(BIN)/python.wasm
+
 .PHONY: demo
 demo: ## run the host recovery of Masakari's guide on a simulated cloud (OUTPUT=json: print its document)
 	@$(MAKE) build >&2
@@ -78,6 +87,7 @@ conformance-c: # Debian: clang lld
 	cd sdk/conformance/c && $(CLANG) $(C_GUEST) -o guest.wasm guest.c
 
 .PHONY: engine-javascript
+engines: engine-javascript
 engine-javascript: # Debian: clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc dpkg-dev
 	@mkdir -p $(BIN)/engine-javascript
 	sdk/javascript/engine/build.sh $(BIN)/engine-javascript $(BIN)/engine-javascript/javascript.wasm
@@ -117,11 +127,7 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/$$e.c && \
 		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/$$e.c || exit 1; done
 
-.PHONY: engines
-engines: ## rebuild the engines of script languages from Debian's source packages; the same sources give the same bytes
-engines: engine-javascript
-
-# One target for each language whose guest is committed.
+# A target conformance-LANG for each language whose guest is committed.
 .PHONY: conformance-rebuild
 conformance-rebuild: conformance-c
 conformance-rebuild: conformance-rust

@@ -2,6 +2,7 @@ package hostfuncs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -124,5 +125,43 @@ func TestChangedHook(t *testing.T) {
 	}
 	if !slices.Equal(told, wantTold) {
 		t.Errorf("told\n got %q\nwant %q", told, wantTold)
+	}
+}
+
+// What is answered in the hatch's place is refused as ever, and all else is
+// served.
+func TestAnswerHook(t *testing.T) {
+	b := setup(t, newNova(active("a", failedHost)), func(b *bench) {
+		b.deps.Answer = func(_ context.Context, op *abi.Op, req []byte) ([]byte, bool, error) {
+			if op.Name != abi.OpNovaServerGet {
+				return nil, false, nil
+			}
+			if string(req) == "gone" {
+				return nil, true, abi.Errorf(abi.ErrnoNotFound, "recorded")
+			}
+			return []byte(`"recorded"`), true, nil
+		}
+	})
+	task := b.task()
+	refused := b.task(func(c *hostfuncs.TaskCall) { c.Task.Uses = nil })
+	tests := []struct {
+		task          *hostfuncs.TaskHost
+		op, req, want string
+		code          abi.Errno
+	}{
+		{task, abi.OpNovaServerGet, "any", `"recorded"`, 0},
+		{task, abi.OpNovaServerGet, "gone", "", abi.ErrnoNotFound},
+		{refused, abi.OpNovaServerGet, "any", "", abi.ErrnoNotGranted},
+		{task, abi.OpNovaServerList, `{"fields":["id"]}`, `{"servers":[{"id":"a"}]}`, 0},
+	}
+	for _, tt := range tests {
+		got, err := do(t.Context(), tt.task, tt.op, tt.req)
+		var code abi.Errno
+		if e, ok := errors.AsType[*abi.Error](err); ok {
+			code = e.Code
+		}
+		if string(got) != tt.want || code != tt.code {
+			t.Errorf("%s %s: %s, %v, want %s, %s", tt.op, tt.req, got, err, tt.want, tt.code)
+		}
 	}
 }

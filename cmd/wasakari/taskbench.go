@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -577,6 +578,9 @@ func (s *setting) kept(ctx context.Context, library hostfuncs.LibraryKV, scratch
 	return values(l), values(sc), err
 }
 
+// versionPath begins the paths of Nova's API.
+var versionPath = regexp.MustCompile(`^/v[0-9.]+`)
+
 // requestsTo lists the requests that the cloud took, but for reads, with names
 // for ids.
 func requestsTo(sim *novasim.Cloud, names map[string]string) []string {
@@ -592,7 +596,7 @@ func requestsTo(sim *novasim.Cloud, names map[string]string) []string {
 		if r.Service != "compute" || r.Method == "GET" || r.Status < 200 || r.Status >= 300 {
 			continue
 		}
-		parts := strings.Split(r.Path, "/")
+		parts := strings.Split(versionPath.ReplaceAllString(r.Path, ""), "/")
 		for i, p := range parts {
 			if n, ok := ids[p]; ok && i > 1 {
 				parts[i] = n

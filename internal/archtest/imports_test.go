@@ -39,6 +39,7 @@ var may = map[string][]string{
 	"internal/safeyaml":      {},
 	"internal/scaffold":      {"abi"},
 	"internal/toolchain":     {},
+	"internal/doctest":       {},
 	"internal/tasktest":      {"abi", "recovery", "novasim", "internal/safeyaml"},
 	"internal/audit":         {"recovery"},
 	"internal/lifecycle":     {},
@@ -75,6 +76,7 @@ var only = map[string][]string{
 	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
 	"github.com/getkin/kin-openapi":      {"api"},
+	"github.com/evanw/esbuild":           {"internal/scripts"},
 }
 
 // bare lists the rooms that import nothing but the standard library and what

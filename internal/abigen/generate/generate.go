@@ -36,6 +36,8 @@ func Files(root string) (map[string][]byte, error) {
 
 		"sdk/rust/src/ops_gen.rs":   sc.rustOps,
 		"sdk/rust/src/types_gen.rs": sc.rustTypes,
+
+		"sdk/python/lib/wasakari/_ops.py": sc.pythonOps,
 	} {
 		if files[name], err = write(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
