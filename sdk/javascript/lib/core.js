@@ -388,7 +388,8 @@ export function create(host, load) {
   const nothing = ending(exits.nothing);
   const ignore = ending(exits.ignored);
 
-  const api = { inputs, options, kv, nova, ha, http, log, progress, sleep, parallel, succeed, fail, nothing, ignore, call, task };
+  const json = { parse, stringify };
+  const api = { inputs, options, kv, nova, ha, http, log, progress, sleep, parallel, succeed, fail, nothing, ignore, call, task, json };
 
   // The script.
 
