@@ -93,9 +93,9 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 	@mkdir -p $(BIN)/sdk-c/corpus
 	$(BIN)/sdk-c/fuzz -rss_limit_mb=2048 -max_total_time=$(FUZZTIME:s=) -print_final_stats=0 -verbosity=0 $(BIN)/sdk-c/corpus sdk/c/test/corpus
 	for e in ticket cooldown staged_start; do \
-		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/$$e.c && \
-		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/$$e.c && \
-		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/$$e.c || exit 1; done
+		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/main.c && \
+		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/main.c && \
+		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/main.c || exit 1; done
 
 AS := sdk/assemblyscript/node_modules/.package-lock.json
 $(AS): sdk/assemblyscript/package-lock.json
@@ -115,7 +115,7 @@ sdk-assemblyscript: $(AS) ## tests of the AssemblyScript SDK (Node.js 20 or late
 	for e in ticket cooldown staged_start; do (cd tasks-examples/$$e/assemblyscript && \
 		node ../../../sdk/assemblyscript/node_modules/assemblyscript/bin/asc.js assembly/index.ts --target release --outFile $(CURDIR)/$(BIN)/sdk-assemblyscript/$$e.wasm) || exit 1; done
 
-# One target for each language whose guest is committed.
+# A target conformance-LANG for each language whose guest is committed.
 .PHONY: conformance-rebuild
 conformance-rebuild: conformance-assemblyscript
 conformance-rebuild: conformance-c

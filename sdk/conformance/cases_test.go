@@ -262,13 +262,24 @@ func covers(path string, got, want any) string {
 		}
 		return ""
 	case map[string]any:
+		if either, ok := want["$either"].([]any); ok {
+			for _, w := range either {
+				if covers(path, got, w) == "" {
+					return ""
+				}
+			}
+			return differs()
+		}
 		g, ok := got.(map[string]any)
 		if !ok {
 			return differs()
 		}
 		for k, w := range want {
 			if isEmpty(w) && isEmpty(g[k]) {
-				continue // a typed language leaves out what is empty
+				continue // a typed language leaves it out
+			}
+			if _, there := g[k]; !there {
+				return differs()
 			}
 			if d := covers(path+"."+k, g[k], w); d != "" {
 				return d
