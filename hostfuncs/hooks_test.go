@@ -2,6 +2,7 @@ package hostfuncs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -95,7 +96,7 @@ func TestChangedHook(t *testing.T) {
 		b.deps.Changed = func(in recovery.Intent) {
 			mu.Lock()
 			defer mu.Unlock()
-			told = append(told, fmt.Sprint(in.Op, " ", in.Target, " ", in.Task, " ", in.State, " ", in.RequestID))
+			told = append(told, fmt.Sprint(in.Op, " ", in.Target, " ", in.Task, " ", in.State, " ", in.RequestID+in.Message))
 		}
 		b.ledger.fail = func(what string) error {
 			if what == "end nova.server_stop b done" {
@@ -116,13 +117,57 @@ func TestChangedHook(t *testing.T) {
 		{abi.OpNovaServerStop, `{"id":"a"}`},
 		{abi.OpNovaServerStart, `{"id":"a"}`},
 		{abi.OpNovaServerStop, `{"id":"b"}`},
+		{abi.OpHAHostUpdate, `{"name":"compute-4","reserved":false}`},
+		{abi.OpHAHostUpdate, `{"name":"compute-4","reserved":false}`}, // changes nothing
+		{abi.OpHAVMovePut, `{"instance_uuid":"a","status":"pending"}`},
+		{abi.OpHAVMovePut, `{"instance_uuid":"a","status":"pending","message":"x"}`}, // no other status
+		{abi.OpHAVMovePut, `{"instance_uuid":"a","status":"ignored"}`},
 	} {
 		_, _ = do(t.Context(), task, step.op, step.req)
 	}
 	wantTold := []string{
-		"nova.server_stop a custom_task done req-1", "nova.server_start a custom_task refused req-refused", "nova.server_stop b custom_task done req-3",
+		"nova.server_stop a custom_task done req-1", "nova.server_start a custom_task refused req-refusedstart: 409 no (req-refused)", "nova.server_stop b custom_task done req-3",
+		"ha.host_update compute-4 custom_task done reserved false", "ha.vmove_put a custom_task done pending", "ha.vmove_put a custom_task done ignored: x",
 	}
 	if !slices.Equal(told, wantTold) {
 		t.Errorf("told\n got %q\nwant %q", told, wantTold)
+	}
+}
+
+// What is answered in the hatch's place is refused as ever, and all else is
+// served.
+func TestAnswerHook(t *testing.T) {
+	b := setup(t, newNova(active("a", failedHost)), func(b *bench) {
+		b.deps.Answer = func(_ context.Context, op *abi.Op, req []byte) ([]byte, bool, error) {
+			if op.Name != abi.OpNovaServerGet {
+				return nil, false, nil
+			}
+			if string(req) == "gone" {
+				return nil, true, abi.Errorf(abi.ErrnoNotFound, "recorded")
+			}
+			return []byte(`"recorded"`), true, nil
+		}
+	})
+	task := b.task()
+	refused := b.task(func(c *hostfuncs.TaskCall) { c.Task.Uses = nil })
+	tests := []struct {
+		task          *hostfuncs.TaskHost
+		op, req, want string
+		code          abi.Errno
+	}{
+		{task, abi.OpNovaServerGet, "any", `"recorded"`, 0},
+		{task, abi.OpNovaServerGet, "gone", "", abi.ErrnoNotFound},
+		{refused, abi.OpNovaServerGet, "any", "", abi.ErrnoNotGranted},
+		{task, abi.OpNovaServerList, `{"fields":["id"]}`, `{"servers":[{"id":"a"}]}`, 0},
+	}
+	for _, tt := range tests {
+		got, err := do(t.Context(), tt.task, tt.op, tt.req)
+		var code abi.Errno
+		if e, ok := errors.AsType[*abi.Error](err); ok {
+			code = e.Code
+		}
+		if string(got) != tt.want || code != tt.code {
+			t.Errorf("%s %s: %s, %v, want %s, %s", tt.op, tt.req, got, err, tt.want, tt.code)
+		}
 	}
 }

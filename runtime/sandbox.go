@@ -45,8 +45,8 @@ type HostCall struct {
 	Request []byte
 	Answer  []byte // the error document when Errno is not OK
 	Errno   abi.Errno
-	CPU     int64         // units that the task had used when it asked
-	Asked   time.Duration // since the start of the run
+	CPU     int64 // units that the task had used when it asked
+	Asked   time.Time
 	Took    time.Duration
 }
 

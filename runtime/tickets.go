@@ -202,13 +202,13 @@ func (s *sandbox) file(name, req []byte, c *HostCall) (uint32, *abi.Error) {
 func (s *sandbox) traced(name, req []byte) *HostCall {
 	return &HostCall{
 		N: s.hostCalls, Op: printable(clip(name, 64)), Request: bytes.Clone(req[:min(len(req), s.limits.RequestBytes)]),
-		CPU: s.account.used(), Asked: time.Since(s.start),
+		CPU: s.account.used(), Asked: time.Now(),
 	}
 }
 
 // report tells how an op was answered.
 func (s *sandbox) report(c *HostCall, answer []byte, errno abi.Errno) {
-	c.Answer, c.Errno, c.Took = answer, errno, time.Since(s.start)-c.Asked
+	c.Answer, c.Errno, c.Took = answer, errno, time.Since(c.Asked)
 	s.trace(*c)
 }
 

@@ -102,9 +102,7 @@ func (s *Store) commit(ctx context.Context, t *txn) (result, error) {
 		return result{}, fmt.Errorf("%s: %w", t.name, fs.ErrClosed)
 	}
 	defer func() { s.slots <- sl }()
-	if s.cfg.Step != nil {
-		s.cfg.Step(t.name)
-	}
+	s.step(t.name)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeBound)
 	defer cancel()
 	began := time.Now()
@@ -120,6 +118,13 @@ func (s *Store) commit(ctx context.Context, t *txn) (result, error) {
 		return res, fmt.Errorf("%s: %w", t.name, err)
 	}
 	return res, nil
+}
+
+// step tells of a durable write that is about to be made.
+func (s *Store) step(name string) {
+	if s.cfg.Step != nil {
+		s.cfg.Step(name)
+	}
 }
 
 func (s *Store) send(ctx context.Context, t *txn, sl *slot) (result, error) {

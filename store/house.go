@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	houseEvery = time.Minute
 	// alarmFrom is how full, in percent, the database is when the operator is
 	// told; from reserveFrom on what could wait is refused, from the reserve of a
 	// claim on new runs too.
@@ -26,8 +25,11 @@ const (
 	// compactEvery is the least time between two compactions that a full database
 	// asks for.
 	compactEvery = 5 * time.Minute
-	// slotKept is how long the last transaction of a process that is gone is kept.
-	slotKept = 24 * time.Hour
+	// slotKept is how long the last transaction of a process that is gone is kept,
+	// at most: no longer than what is done with, but longer than one may be on its
+	// way.
+	slotKept  = 24 * time.Hour
+	slotLeast = 2 * writeBound
 )
 
 var errFull = fmt.Errorf("%w: etcd's database is nearly full: what is left is kept for notifications", recovery.ErrQuota)
@@ -93,7 +95,7 @@ func (s *Store) keepHouse(ctx context.Context) {
 				s.log.Warn("store not compacted", zap.Error(err))
 			}
 		}
-		timer := time.NewTimer(houseEvery)
+		timer := time.NewTimer(s.cfg.HouseEvery)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -269,7 +271,7 @@ func (s *Store) sweepUploads(ctx context.Context) error {
 		if err := decode(value, &at); err != nil {
 			return err
 		}
-		if age := time.Since(at.Time); age < uploadKept {
+		if age := time.Since(at.Time); age < min(uploadKept, s.cfg.Retention) {
 			return nil
 		}
 		return s.dropUpload(ctx, parts(key, s.key.uploads)[0], key)
@@ -281,9 +283,10 @@ func (s *Store) sweepUploads(ctx context.Context) error {
 // their transactions were made.
 func (s *Store) sweepSlots(ctx context.Context) error {
 	t := &txn{name: "sweep.slots"}
+	kept := max(slotLeast, min(slotKept, s.cfg.Retention))
 	_, err := s.rangeAll(ctx, s.key.tx, 0, func(key string, _, mod int64, value []byte) error {
 		at, _, _ := strings.Cut(string(value), " ")
-		old := fmt.Sprint(time.Now().Add(-slotKept).Unix())
+		old := fmt.Sprint(time.Now().Add(-kept).Unix())
 		if strings.HasPrefix(key, s.key.slots(s.cfg.Node, s.boot)) || len(t.ops) >= maxOps-10 || cmp.Compare(len(at), len(old)) > 0 || len(at) == len(old) && at > old {
 			return nil
 		}
@@ -312,10 +315,12 @@ func (s *Store) compact(ctx context.Context, defragment bool) error {
 	if err != nil {
 		return err
 	}
+	s.step("compact")
 	if _, err := s.etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical()); err != nil && !compactedAlready(err) {
 		return translate(err)
 	}
 	if defragment {
+		s.step("compact.defragment")
 		if s.own != nil {
 			// The in-process client has no way to it.
 			err = s.own.etcd.Server.Backend().Defrag()

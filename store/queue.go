@@ -309,13 +309,17 @@ func (s *Store) runOf(ctx context.Context, f claimed) (run recovery.Run, fresh b
 	}, true, nil
 }
 
-// supersede keeps new VM runs off a host, and asks those that began to end.
+// supersede keeps new VM runs off a host, and asks those that began to end; those
+// on a host that is back are let be.
 func (s *Store) supersede(ctx context.Context, q recovery.QueueItem, itemKey string, f claimed, p place) error {
 	if f.holder == "" {
 		res, err := s.commit(ctx, (&txn{name: "hold"}).when(unchanged(itemKey, f.itemMod), absent(p.hold)).do(put(p.hold, []byte(q.Notification))))
 		if err != nil || !res.ok {
 			return err
 		}
+	}
+	if comesBack(f.n) {
+		return nil
 	}
 	wish, err := encode(recovery.Abort{
 		Mode: recovery.AbortStop, Reason: "host " + q.Host + " failed and is being recovered", By: "notification:" + q.Notification, Status: recovery.StatusIgnored,
@@ -502,7 +506,7 @@ func (s *Store) retry(ctx context.Context, notification, override string) error 
 			return err
 		}
 		item := recovery.QueueItem{
-			Notification: n.UUID, Type: n.Type, Host: n.HostName, Server: serverOf(n), Added: now(), Supersedes: n.Type == recovery.ComputeHost,
+			Notification: n.UUID, Type: n.Type, Host: n.HostName, Server: serverOf(n), Added: now(), Supersedes: supersedes(n),
 		}
 		data, _, itemMod := found(res[0])
 		if data != nil {

@@ -265,6 +265,63 @@ func TestHostRepair(t *testing.T) {
 	}
 }
 
+// A host that is back waits for the runs of its servers, and leaves them be.
+func TestRepairLeavesServersBe(t *testing.T) {
+	ctx := t.Context()
+	for _, event := range []string{recovery.EventStarted, recovery.EventStopped} {
+		s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", HostRepair: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close() //nolint:errcheck // the end of the test
+		seg, err := s.CreateSegment(ctx, recovery.Segment{Name: "s"})
+		if err == nil {
+			_, err = s.CreateHost(ctx, recovery.Host{Name: "h1", SegmentUUID: seg.UUID})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept := func(of recovery.NotificationType, payload string) recovery.Notification {
+			n, err := s.Accept(ctx, recovery.Notification{Type: of, HostName: "h1", Payload: json.RawMessage(payload)}, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		vm, err := s.Claim(ctx, accept(recovery.VM, `{"instance_uuid":"a"}`).UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := accept(recovery.ComputeHost, `{"event":"`+event+`"}`)
+		if _, err := s.Claim(ctx, host.UUID); !errors.Is(err, recovery.ErrConflict) {
+			t.Errorf("%s: claim beside the run of a server: %v", event, err)
+		}
+		if _, err := s.Claim(ctx, accept(recovery.VM, `{"instance_uuid":"b"}`).UUID); !errors.Is(err, recovery.ErrConflict) {
+			t.Errorf("%s: claim of another server: %v", event, err)
+		}
+		rec, err := vm.Record(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The end of the run is after the wish, had there been one.
+		rec.Status, rec.Ended, rec.Finished = recovery.StatusFinished, rec.Started, true
+		if err := vm.End(ctx, rec); err != nil {
+			t.Fatal(err)
+		}
+		asked := false
+		select {
+		case _, asked = <-vm.Aborted():
+		default:
+		}
+		if asked != (event == recovery.EventStopped) {
+			t.Errorf("%s: the server's run was asked to end: %t", event, asked)
+		}
+		if _, err := s.Claim(ctx, host.UUID); err != nil {
+			t.Errorf("%s: claim after it: %v", event, err)
+		}
+	}
+}
+
 // A claim whose answer was lost can be had again, and an end whose answer was
 // lost is no failure.
 func TestLostAnswers(t *testing.T) {

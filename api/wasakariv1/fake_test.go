@@ -47,6 +47,7 @@ var people = map[string]person{
 	"admin":  {user: "u-admin", project: "p-admin", all: []string{"*"}},
 	"author": {user: "u-author", project: "p-one", own: []string{"*"}},
 	"other":  {user: "u-other", project: "p-two", own: []string{"*"}},
+	"third":  {user: "u-third", project: "p-three", own: []string{"*"}},
 	"lost":   {user: "u-lost", own: []string{"*"}}, // of no project
 	"reader": {user: "u-reader", project: "p-admin", all: []string{
 		wasakariv1.RuleModuleRead, wasakariv1.RuleRunRead, wasakariv1.RuleFlowRead, wasakariv1.RuleNodeRead, wasakariv1.RuleEventRead,

@@ -460,7 +460,7 @@ func TestFlowCommands(t *testing.T) {
 	}
 	says(t, good.run(t.Context(), t, "flow", "check"), exitOK, "all flows are good\n", "")
 	says(t, good.run(t.Context(), t, "flow", "show", "all"), exitUsage, "",
-		"wasakari: flow \"all\": invalid: want host-auto, host-rh, instance, process or the name of Masakari's option\n")
+		"wasakari: flow \"all\": invalid: want host-auto, host-rh, instance, process, host-repair or the name of the flow's option\n")
 
 	bad := &place{dir: p.dir}
 	serveRemote(t, bad, settings{taskDirs: []string{filepath.Join(p.dir, "tasks")}, configFiles: []string{filepath.Join(p.dir, "bad.conf")}})

@@ -9,11 +9,9 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
@@ -358,16 +356,9 @@ func packInto(manifestFile, source string, wasm []byte) ([]byte, *abi.Manifest, 
 
 // readManifest reads a manifest as authors write it.
 func readManifest(file string) (*abi.Manifest, error) {
-	text, err := readFile(file, maxManifestRead)
+	doc, err := manifestJSON(file)
 	if err != nil {
 		return nil, err
-	}
-	if err := safeyaml.Check(text); err != nil {
-		return nil, usagef("%s:%s", file, yamlHint(err))
-	}
-	doc, err := yaml.YAMLToJSON(text)
-	if err != nil {
-		return nil, usagef("%s%s", file, yamlProblem(err))
 	}
 	m, err := abi.ParseManifest(doc)
 	if err != nil {
@@ -379,6 +370,22 @@ func readManifest(file string) (*abi.Manifest, error) {
 		}
 	}
 	return m, nil
+}
+
+// manifestJSON reads a manifest's file as JSON, whatever it says.
+func manifestJSON(file string) ([]byte, error) {
+	text, err := readFile(file, maxManifestRead)
+	if err != nil {
+		return nil, err
+	}
+	if err := safeyaml.Check(text); err != nil {
+		return nil, usagef("%s:%s", file, yamlHint(err))
+	}
+	doc, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, usagef("%s%s", file, yamlProblem(err))
+	}
+	return doc, nil
 }
 
 // yamlHint gives a problem with its hint.
@@ -414,24 +421,10 @@ func yamlProblem(err error) string {
 // admissible admits a module. What was compiled for it stays in the user's cache,
 // where the first run finds it.
 func admissible(ctx context.Context, w world, source string, wasm []byte) error {
-	dir, err := cacheFolder("", w, zap.NewNop())
-	if err != nil {
-		return err
-	}
-	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler, Engines: carried()}
-	rt, err := runtime.New(cfg)
-	if err != nil && dir != "" { // a folder that is no good keeps nobody from packing
-		cfg.CacheDir = ""
-		rt, err = runtime.New(cfg)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = rt.Admit(ctx, source, wasm)
-	if err != nil {
-		err = &usageError{located(source, err)}
-	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return errors.Join(err, rt.Close(closing))
+	return withRuntime(ctx, w, func(rt *runtime.Runtime) error {
+		if _, err := rt.Admit(ctx, source, wasm); err != nil {
+			return &usageError{located(source, err)}
+		}
+		return nil
+	})
 }

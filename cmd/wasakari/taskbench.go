@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -428,7 +429,7 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	started := time.Now().UTC()
 	run := recovery.Run{ID: benchRun, Flows: []recovery.FlowKind{s.c.Kind()}, Inputs: s.inputs, Status: recovery.StatusRunning, Started: started}
-	seg, hosts := segmentOf(s.inputs)
+	seg, hosts := segmentOf(s.c.Kind(), s.inputs)
 	state, err := runstate.Create(filepath.Join(dir, "state"), run, runstate.Options{Segment: seg, Hosts: hosts, NoSync: true, ScratchBytes: scratchBytes(s.cfg)})
 	if err != nil {
 		return execution{}, err
@@ -577,6 +578,9 @@ func (s *setting) kept(ctx context.Context, library hostfuncs.LibraryKV, scratch
 	return values(l), values(sc), err
 }
 
+// versionPath begins the paths of Nova's API.
+var versionPath = regexp.MustCompile(`^/v[0-9.]+`)
+
 // requestsTo lists the requests that the cloud took, but for reads, with names
 // for ids.
 func requestsTo(sim *novasim.Cloud, names map[string]string) []string {
@@ -592,7 +596,7 @@ func requestsTo(sim *novasim.Cloud, names map[string]string) []string {
 		if r.Service != "compute" || r.Method == "GET" || r.Status < 200 || r.Status >= 300 {
 			continue
 		}
-		parts := strings.Split(r.Path, "/")
+		parts := strings.Split(versionPath.ReplaceAllString(r.Path, ""), "/")
 		for i, p := range parts {
 			if n, ok := ids[p]; ok && i > 1 {
 				parts[i] = n

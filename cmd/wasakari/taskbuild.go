@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/scripts"
 	"github.com/wasakari/wasakari/internal/toolchain"
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -58,11 +59,15 @@ func findSource(path, lang string) (taskSource, error) {
 	case !errors.Is(err, toolchain.ErrNoProject):
 		return s, &usageError{err}
 	}
+	if scripts.IsProject(path) {
+		s.file = path
+		return s, nil
+	}
 	s.file, err = onlyScript(path)
 	return s, err
 }
 
-// onlyScript finds the script of a folder.
+// onlyScript finds the script of a folder; several in Python are the folder.
 func onlyScript(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -83,6 +88,9 @@ func onlyScript(dir string) (string, error) {
 	case 0:
 		return "", usagef("%s: nothing to build here: want go.mod, Cargo.toml, asconfig.json, *.c, or a script (%s); make a project with wasakari task new",
 			dir, strings.Join(scriptSuffixes, ", "))
+	}
+	if !slices.ContainsFunc(found, func(name string) bool { return filepath.Ext(name) != ".py" }) {
+		return dir, nil // a library of several tasks
 	}
 	return "", usagef("%s holds several scripts: %s; name one", dir, strings.Join(found, ", "))
 }

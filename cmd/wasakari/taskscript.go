@@ -2,13 +2,71 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/scripts"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // buildScript packs a script and what it needs of the files beside it into a
-// module. notes are for the author.
-func buildScript(_ context.Context, _ world, file, manifestFile string) (wasm []byte, m *abi.Manifest, notes []string, err error) {
-	_ = manifestFile
-	return nil, nil, nil, usagef("%s: this wasakari has no engine for scripts", file)
+// module. file may be a folder in Python. notes are for the author.
+func buildScript(ctx context.Context, w world, file, manifestFile string) (wasm []byte, m *abi.Manifest, notes []string, err error) {
+	src, err := scripts.Collect(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil, nil, usagef("%s: %w", file, bare(err))
+	case err != nil:
+		return nil, nil, nil, usagef("%s: %w", file, err)
+	}
+	if manifestFile != "" {
+		if src.Manifest, err = manifestJSON(manifestFile); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	err = withRuntime(ctx, w, func(rt *runtime.Runtime) error {
+		wasm, m, notes, err = scripts.Build(ctx, rt, src)
+		return err
+	})
+	var manifest *abi.ManifestError
+	switch {
+	case errors.As(err, &manifest) && manifestFile != "":
+		err = &usageError{located(manifestFile, err)}
+	case errors.As(err, &manifest), errors.As(err, new(*runtime.AdmissionError)):
+		err = &usageError{located(file, err)}
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, mt := range m.Tasks {
+		if err := ownOptions(taskOf(m, mt, file, false)); err != nil {
+			return nil, nil, nil, &usageError{err}
+		}
+	}
+	return wasm, m, notes, nil
+}
+
+// withRuntime gives work a Runtime whose cache is the user's.
+func withRuntime(ctx context.Context, w world, work func(*runtime.Runtime) error) error {
+	dir, err := cacheFolder("", w, zap.NewNop())
+	if err != nil {
+		return err
+	}
+	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler, Engines: carried()}
+	rt, err := runtime.New(cfg)
+	if err != nil && dir != "" { // a folder that is no good keeps nobody from building
+		cfg.CacheDir = ""
+		rt, err = runtime.New(cfg)
+	}
+	if err != nil {
+		return err
+	}
+	err = work(rt)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, rt.Close(closing))
 }

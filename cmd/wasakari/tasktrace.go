@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,6 +84,8 @@ type traced struct {
 	Level    string          `json:"level,omitempty"`
 	Message  string          `json:"message,omitempty"`
 	Permille *int            `json:"permille,omitempty"`
+
+	at time.Duration // since the task began
 }
 
 // traceReport is what task trace prints as JSON.
@@ -111,6 +114,7 @@ type tracer struct {
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (t *tracer) add(e traced) {
+	e.AtMS = milliseconds(e.at)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.events) >= maxTraced {
@@ -122,7 +126,7 @@ func (t *tracer) add(e traced) {
 
 func (t *tracer) call(c runtime.HostCall) {
 	e := traced{
-		N: c.N, AtMS: milliseconds(c.Asked), Op: c.Op, Ticket: c.Ticket, Request: tracedJSON(c.Request), Answer: tracedJSON(c.Answer),
+		N: c.N, at: c.Asked.Sub(t.started), Op: c.Op, Ticket: c.Ticket, Request: tracedJSON(c.Request), Answer: tracedJSON(c.Answer),
 		Bytes: len(c.Answer), TookMS: milliseconds(c.Took), CPU: c.CPU,
 	}
 	if c.Errno != abi.ErrnoOK {
@@ -133,13 +137,13 @@ func (t *tracer) call(c runtime.HostCall) {
 
 // observe takes what the task says.
 func (t *tracer) observe(ev recovery.Event) {
-	at := milliseconds(time.Since(t.started))
+	at := time.Since(t.started)
 	switch {
 	case ev.Log != nil:
-		t.add(traced{AtMS: at, Level: ev.Log.Level, Message: ev.Log.Message})
+		t.add(traced{at: at, Level: ev.Log.Level, Message: ev.Log.Message})
 	case ev.Task != nil && len(ev.Task.Progress) > 0:
 		p := ev.Task.Progress[len(ev.Task.Progress)-1]
-		t.add(traced{AtMS: at, Permille: &p.Permille, Message: p.Message})
+		t.add(traced{at: at, Permille: &p.Permille, Message: p.Message})
 	}
 }
 
@@ -216,15 +220,7 @@ func (f *testFlags) trace(ctx context.Context, w world, path, name string, most 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// A call is told when it was answered, and shown when it was made.
-	slices.SortStableFunc(t.events, func(a, b traced) int {
-		switch {
-		case a.AtMS < b.AtMS:
-			return -1
-		case a.AtMS > b.AtMS:
-			return 1
-		}
-		return a.N - b.N
-	})
+	slices.SortStableFunc(t.events, func(a, b traced) int { return cmp.Compare(a.at, b.at) })
 	doc := traceReport{
 		Module: src.path, Scenario: c.File, Task: s.task.Key, Outcome: e.seen.Outcome, Reason: e.seen.Reason, Events: t.events, Dropped: t.dropped,
 		HostCalls: e.result.HostCalls, CPU: e.result.CPU, MemoryBytes: e.result.MemoryPeak, TookMS: milliseconds(e.result.Took),

@@ -20,6 +20,12 @@ import (
 // it is answered: testdata/ops.wat with its data.
 func asking(t *testing.T, ops ...string) []byte {
 	t.Helper()
+	return endingIn(t, abi.ExitSucceeded, ops...)
+}
+
+// endingIn is asking with another end.
+func endingIn(t *testing.T, exit abi.Exit, ops ...string) []byte {
+	t.Helper()
 	var records, texts []byte
 	at := 16 * (len(ops) + 1)
 	text := func(s string) {
@@ -32,7 +38,8 @@ func asking(t *testing.T, ops ...string) []byte {
 		text(op)
 		text(req)
 	}
-	data := slices.Concat(records, make([]byte, 16), texts)
+	last := binary.LittleEndian.AppendUint32(nil, uint32(exit))
+	data := slices.Concat(records, last, make([]byte, 12), texts)
 	leb := func(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 	section := slices.Concat([]byte{1, 0, 0x41, 0, 0x0b}, leb(len(data)), data) // one segment, at 0
 	return slices.Concat(guest("ops"), []byte{11}, leb(len(section)), section)

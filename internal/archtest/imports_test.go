@@ -39,6 +39,7 @@ var may = map[string][]string{
 	"internal/safeyaml":      {},
 	"internal/scaffold":      {"abi"},
 	"internal/toolchain":     {},
+	"internal/doctest":       {},
 	"internal/tasktest":      {"abi", "recovery", "novasim", "internal/safeyaml"},
 	"internal/audit":         {"recovery"},
 	"internal/lifecycle":     {},

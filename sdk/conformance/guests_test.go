@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -24,6 +25,10 @@ var write = flag.Bool("write", false, "rewrite the table of README.md")
 type language struct {
 	Name  string            `json:"name"`  // as the table shows it
 	Skips map[string]string `json:"skips"` // reasons by group or by "group/name" of cases that do not fit the language
+	// Script is the file with the guest, and Engine what runs it, of a language
+	// whose sources need no tool chain: there is no guest.wasm then.
+	Script string `json:"script"`
+	Engine string `json:"engine"`
 
 	dir string
 }
@@ -65,6 +70,9 @@ func (l language) guest(t *testing.T) []byte {
 	if l.dir == "go" {
 		return withManifest(t, buildGo(t, "./testdata/conformance"))
 	}
+	if l.Script != "" {
+		return l.packed(t)
+	}
 	wasm, err := os.ReadFile(filepath.Join(l.dir, "guest.wasm"))
 	if err != nil {
 		t.Fatal(err)
@@ -72,11 +80,48 @@ func (l language) guest(t *testing.T) []byte {
 	return withManifest(t, wasm)
 }
 
+// packed makes a module of a script as it is.
+func (l language) packed(t *testing.T) []byte {
+	t.Helper()
+	engine, ok := engines.Find(l.Engine)
+	if !ok {
+		t.Fatalf("%s: no engine %q", l.dir, l.Engine)
+	}
+	text, err := os.ReadFile(filepath.Join(l.dir, l.Script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wasm, err := abi.ScriptModule(readManifest(t), []abi.ScriptFile{{Name: l.Script, Text: string(text)}},
+		abi.EngineRef{Name: engine.Name, Digest: engine.Digest, Reverts: []string{"case"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+// scriptEngines are what the program runs scripts with.
+func scriptEngines() []runtime.Engine {
+	var list []runtime.Engine
+	for _, e := range engines.All() {
+		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
+	}
+	return list
+}
+
 func withManifest(t *testing.T, wasm []byte) []byte {
 	t.Helper()
 	if _, err := abi.ReadManifest(wasm); err == nil {
 		return wasm
 	}
+	wasm, err := abi.AppendManifest(wasm, readManifest(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+func readManifest(t *testing.T) *abi.Manifest {
+	t.Helper()
 	raw, err := os.ReadFile("manifest.json")
 	if err != nil {
 		t.Fatal(err)
@@ -85,18 +130,14 @@ func withManifest(t *testing.T, wasm []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wasm, err = abi.AppendManifest(wasm, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wasm
+	return m
 }
 
 // TestGuests runs every case in every language on the runtime of the product,
 // and compares the table of README.md with what came of it.
 func TestGuests(t *testing.T) {
 	cases := loadCases(t)
-	r, err := runtime.New(runtime.Config{Compiler: compiler, MaxModuleBytes: 64 << 20})
+	r, err := runtime.New(runtime.Config{Compiler: compiler, MaxModuleBytes: 64 << 20, Engines: scriptEngines()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +179,7 @@ func filtered() bool {
 
 func runCase(t *testing.T, guest *runtime.Module, c testCase) {
 	h := newScript(t, c)
+	h.files = guest.Script()
 	call := runtime.Call{Key: h.input["key"].(string), Host: h, Limits: runtime.DefaultLimits()}
 	call.Limits.HostCallsPerSecond = 1_000_000
 	call.Limits.MemoryBytes = 128 << 20
@@ -156,6 +198,13 @@ func runCase(t *testing.T, guest *runtime.Module, c testCase) {
 	do := guest.Run
 	if c.Export == abi.Revert {
 		do = guest.Revert
+		// A script module says which tasks can be reverted; the others are not called.
+		if !guest.HasRevert(call.Key) {
+			if want := exits[c.Exit]; want != abi.ExitNothingToDo {
+				t.Errorf("exit = %d, want %d: the task has no revert", abi.ExitNothingToDo, want)
+			}
+			return
+		}
 	}
 	res, err := do(t.Context(), call)
 	if c.Error == "" && err != nil && c.Exit != "failed" {
@@ -175,6 +224,7 @@ func runCase(t *testing.T, guest *runtime.Module, c testCase) {
 
 // script is the host of one case.
 type script struct {
+	files  []abi.ScriptFile // of a script module
 	c      testCase
 	input  map[string]any
 	logged chan struct{}
@@ -296,6 +346,8 @@ func (h *script) Do(ctx context.Context, op *abi.Op, raw []byte) ([]byte, error)
 	switch op.Name {
 	case abi.OpTaskInput:
 		return json.Marshal(h.input)
+	case abi.OpTaskScript:
+		return json.Marshal(abi.TaskScriptAnswer{Files: h.files})
 	case abi.OpTaskSleep:
 		ans, refusal := sleep(ctx, raw)
 		if refusal != nil {

@@ -177,7 +177,7 @@ func TestOutcomes(t *testing.T) {
 		{name: "a promise for ever", text: `export default { run: () => new Promise(() => {}) }`, exit: abi.ExitFailed, reason: "the task waits for a promise that nothing can settle"},
 		{
 			name: "not awaited", text: `export default { run({ nova }) { nova.serverGet({ id: "a" }) } }`, exit: abi.ExitFailed,
-			reason: "Error: the task ended and did not await an op: nova.server_get",
+			reason: "Error: tickets left open: the task ended and did not await nova.server_get",
 		},
 		{
 			name: "not handled", text: `export default { async run({ sleep }) { Promise.reject(new Error("lost")); await sleep(1) } }`, exit: abi.ExitFailed,
@@ -188,7 +188,7 @@ func TestOutcomes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h, res, err := run(t, tt.text)
-			if err != nil && tt.reason != "Error: the task ended and did not await an op: nova.server_get" {
+			if err != nil && tt.reason != "Error: tickets left open: the task ended and did not await nova.server_get" {
 				t.Error(err)
 			}
 			if res.Exit != tt.exit || res.Reason != tt.reason {

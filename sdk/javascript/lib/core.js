@@ -533,7 +533,7 @@ export function create(host, load) {
     for (const { reason } of unhandled.values()) throw reason;
     const ops = [...open.values()].filter((w) => !w.gaveUp).map((w) => w.op);
     if (ops.length) {
-      throw new Error(`the task ended and did not await ${ops.length === 1 ? "an op" : `${ops.length} ops`}: ${[...new Set(ops)].join(", ")}`);
+      throw new Error(`tickets left open: the task ended and did not await ${[...new Set(ops)].join(", ")}`);
     }
   };
 

@@ -64,3 +64,17 @@ if [ ! -f "$build/libpython3.11.a" ]; then
 	cp "$here/Setup.local" Modules/Setup.local
 	make -j"$(nproc)" libpython3.11.a >make.log
 fi
+
+# The engine itself, with the modules that it carries.
+objects=$work/objects
+mkdir -p "$objects"
+python3.11 "$here/freeze.py" "$cpython/Lib" "$here/../lib" "$objects"
+include="-I $cpython/Include -I $build -I $objects --embed-dir=$objects"
+# shellcheck disable=SC2086 # the flags are words
+{
+	$CC $CFLAGS -Os -DNDEBUG -std=c2x -Wno-c23-extensions -Wno-deprecated-declarations $include -ffile-prefix-map="$here=engine" -c "$here/engine.c" -o "$objects/engine.o"
+	$CC $CFLAGS -Os -c "$here/wasi.c" -o "$objects/wasi.o"
+	$CC -Wno-unused-command-line-argument --ld-path=/usr/bin/wasm-ld-19 -nostartfiles -Wl,--no-entry,--stack-first,-z,stack-size=1048576,--strip-all,--gc-sections \
+		-o "$objects/raw.wasm" "$objects/engine.o" "$objects/wasi.o" "$build/libpython3.11.a" -lm -lwasi-emulated-signal -lwasi-emulated-getpid -lwasi-emulated-process-clocks
+}
+(cd "$root" && go run ./runtime/internal/freeze "$objects/raw.wasm" "$out")

@@ -1,0 +1,202 @@
+package scripts
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/wasakari/wasakari/abi"
+)
+
+// Bounds on what is collected; a script module holds no more.
+const (
+	maxDepth = 16 // folders in one another
+	maxBytes = abi.MaxScript
+)
+
+// besides are files that say something about a script in Python.
+var besides = []string{"setup.cfg", "pyproject.toml"}
+
+// left are folders that are not part of a script.
+var left = []string{"tests", "test", "docs", "doc", "build", "dist", "node_modules", "__pycache__", "venv", "env"}
+
+// IsProject reports whether a folder is a project in Python, of which all files
+// belong to the module: it has setup.cfg or pyproject.toml.
+func IsProject(dir string) bool {
+	return slices.ContainsFunc(besides, func(name string) bool {
+		info, err := os.Stat(filepath.Join(dir, name))
+		return err == nil && info.Mode().IsRegular()
+	})
+}
+
+// Collect reads the source at a path: a file and those beside it that it
+// imports, or a folder in Python with all that is below it. Symbolic links are
+// left out, and so are tests and what begins with a dot.
+func Collect(name string) (Source, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return Source{}, err
+	}
+	c := &collector{seen: map[string]bool{}}
+	if info.IsDir() {
+		c.root = os.DirFS(name)
+		err = c.folder(".", 0)
+	} else {
+		c.root = os.DirFS(filepath.Dir(name))
+		err = c.follow(filepath.Base(name))
+	}
+	if err != nil {
+		return Source{}, err
+	}
+	return Source{Path: name, Files: c.files}, nil
+}
+
+type collector struct {
+	root  fs.FS
+	files []abi.ScriptFile
+	seen  map[string]bool
+	bytes int
+}
+
+// add reads a file.
+func (c *collector) add(name string) (string, error) {
+	c.seen[name] = true
+	if len(c.files) >= abi.MaxScriptFiles {
+		return "", source("more than %d files belong to it", abi.MaxScriptFiles)
+	}
+	info, err := fs.Stat(c.root, name)
+	if err != nil {
+		return "", err
+	}
+	if c.bytes += int(min(info.Size(), maxBytes+1)); c.bytes > maxBytes {
+		return "", source("%s: with it the script has more than the %d bytes that are taken", name, maxBytes)
+	}
+	text, err := fs.ReadFile(c.root, name)
+	if err != nil {
+		return "", err
+	}
+	c.files = append(c.files, abi.ScriptFile{Name: name, Text: string(text)})
+	return string(text), nil
+}
+
+// folder adds the files in Python below a folder.
+func (c *collector) folder(dir string, depth int) error {
+	if depth > maxDepth {
+		return source("%s: more than %d folders in one another", dir, maxDepth)
+	}
+	entries, err := fs.ReadDir(c.root, dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), "."):
+		case e.IsDir():
+			if slices.Contains(left, e.Name()) || strings.HasSuffix(e.Name(), ".egg-info") {
+				continue
+			}
+			if err := c.folder(name, depth+1); err != nil {
+				return err
+			}
+		case !e.Type().IsRegular():
+		case Language(name) == "python" && !isTest(e.Name()), dir == "." && slices.Contains(besides, e.Name()):
+			if _, err := c.add(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isTest tells what is for the author alone.
+func isTest(name string) bool {
+	return strings.HasPrefix(name, "test_") || strings.HasSuffix(name, "_test.py") || name == "conftest.py" || name == "setup.py"
+}
+
+var (
+	pythonImport = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+\(?([\w \t,]*)|import[ \t]+([\w., \t]+))`)
+	scriptImport = regexp.MustCompile(`["'](\.{1,2}/[^"'\n]+)["']`)
+)
+
+// follow adds a file and what it imports of the files beside it. What only
+// looks like an import adds a file too many at worst.
+func (c *collector) follow(name string) error {
+	if c.seen[name] {
+		return nil
+	}
+	text, err := c.add(name)
+	if err != nil {
+		return err
+	}
+	for _, candidate := range imported(name, text) {
+		info, err := fs.Stat(c.root, candidate)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if err := c.follow(candidate); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// imported lists the files that a file may import.
+func imported(name, text string) []string {
+	var list []string
+	if Language(name) != "python" {
+		for _, m := range scriptImport.FindAllStringSubmatch(text, -1) {
+			base := path.Join(path.Dir(name), m[1])
+			for _, ending := range []string{"", ".js", ".mjs", ".ts"} {
+				if file := base + ending; fs.ValidPath(file) && Language(file) == "javascript" {
+					list = append(list, file)
+				}
+			}
+			if cut, ok := strings.CutSuffix(base, ".js"); ok && fs.ValidPath(cut+".ts") {
+				list = append(list, cut+".ts") // as TypeScript writes it
+			}
+		}
+		return list
+	}
+	module := func(name string) {
+		parts := strings.Split(name, ".")
+		for i := range parts { // importing a.b.c imports a and a.b
+			base := path.Join(parts[:i+1]...)
+			for _, file := range []string{base + "/__init__.py", base + ".py"} {
+				if fs.ValidPath(file) {
+					list = append(list, file)
+				}
+			}
+		}
+	}
+	for _, m := range pythonImport.FindAllStringSubmatch(text, -1) {
+		if m[3] != "" {
+			for one := range strings.SplitSeq(m[3], ",") {
+				if f := strings.Fields(one); len(f) > 0 {
+					module(f[0])
+				}
+			}
+			continue
+		}
+		from := m[1]
+		if up := len(from) - len(strings.TrimLeft(from, ".")); up > 0 { // of this package
+			dir := path.Dir(name)
+			for range up - 1 {
+				dir = path.Dir(dir)
+			}
+			from = strings.Trim(strings.ReplaceAll(dir, "/", ".")+"."+from[up:], ".")
+		}
+		module(from)
+		for one := range strings.SplitSeq(m[2], ",") {
+			if f := strings.Fields(one); len(f) > 0 {
+				module(strings.Trim(from+"."+f[0], "."))
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,1 @@
+"""A stand-in for TaskFlow: the classes that tasks are made of."""

@@ -1,0 +1,224 @@
+"""What a task may ask of Wasakari.
+
+    import wasakari
+
+    @wasakari.task(provides=["tagged"])
+    def count_tagged(host_name):
+        servers = wasakari.nova.server_list(host=host_name, fields=["id", "metadata"]).servers
+        return sum("HA_Enabled" in s.metadata for s in servers)
+
+Names are the same in every language. Errors of ops are OpError, with code,
+message, status and request_id.
+"""
+
+import _wasakari
+from wasakari._host import (
+    Canceled, Conflict, Document, Forbidden, Invalid, NotFound, NotGranted, Null as _Null, OpError, Pending, Quota, Timeout, TooLarge, Unavailable, begin, do,
+)
+from wasakari._ops import HA, HTTP as _HTTP, Nova
+
+__all__ = [
+    "Canceled", "Conflict", "Document", "Forbidden", "Invalid", "NotFound", "NotGranted", "OpError", "Outcome", "Pending", "Quota", "TaskFailed",
+    "Timeout", "TooLarge", "Unavailable", "begin", "do", "fail", "ha", "http", "ignore", "info", "inputs", "kv", "log", "nothing", "nova", "option",
+    "options", "parallel", "progress", "secret", "sleep", "succeed", "task",
+]
+
+
+class Outcome(BaseException):
+    """Ends the task: raised by succeed, nothing and ignore."""
+
+    def __init__(self, exit, reason=""):
+        super().__init__(reason)
+        self.exit, self.reason = exit, reason
+
+
+class TaskFailed(Exception):
+    """The task has failed, and its text says why: raised by fail."""
+
+
+def succeed(reason=""):
+    """Ends the task here: it has succeeded."""
+    raise Outcome(0, reason)
+
+
+def fail(reason):
+    """Ends the task here: it has failed."""
+    raise TaskFailed(reason)
+
+
+def nothing(reason=""):
+    """Ends the task here, and the flow well: there is nothing to do."""
+    raise Outcome(2, reason)
+
+
+def ignore(reason=""):
+    """Ends the task here: the notification is ignored."""
+    raise Outcome(3, reason)
+
+
+class _Info(Document):
+    """Who the task is: key, flow, phase, run_id, notification_uuid, attempt,
+    round, idempotency_key, reverting, failure."""
+
+    __slots__ = ()
+
+
+info = _Info()
+inputs = {}
+options = {}
+
+
+def option(group, name, default=None):
+    """Gives the value of an option that the manifest lists, or the default when
+    it is not set."""
+    try:
+        value = options[group][name]
+    except KeyError:
+        raise KeyError("option [%s] %s: the manifest does not list it" % (group, name)) from None
+    return default if value is None else value
+
+
+def secret(group, name, prefix=""):
+    """Gives a secret option for a request of http, where the host puts its value
+    in; the task never sees it. The prefix is put before it, such as "Bearer "."""
+    value = option(group, name)
+    if value is not None and prefix:
+        value = dict(value, prefix=prefix)
+    return value
+
+
+class _Scope:
+    def __init__(self, scope=None, prefix=""):
+        self._scope, self._prefix = scope, prefix
+
+    def get(self, name, default=...):
+        """Reads a value. One that is not there is the default, or else a NotFound."""
+        try:
+            return do("kv.get", {"scope": self._scope, "name": self._prefix + name})["value"]
+        except NotFound:
+            if default is ...:
+                raise
+            return default
+
+    def delete(self, name, if_version=None):
+        """Removes a key."""
+        do("kv.delete", {"scope": self._scope, "name": self._prefix + name, "if_version": if_version})
+
+    def list(self, prefix=""):
+        """Lists keys that begin with a prefix, as documents."""
+        return do("kv.list", {"scope": self._scope, "prefix": self._prefix + prefix})["entries"]
+
+    def _put(self, name, value, **more):
+        req = {"scope": self._scope, "name": self._prefix + name, **more}
+        return do("kv.put", {**{k: v for k, v in req.items() if v is not None}, "value": _Null if value is None else value}).get("version", 0)
+
+    def put(self, name, value):
+        """Writes a value, whatever JSON can hold."""
+        self._put(name, value)
+
+
+class _Library(_Scope):
+    def get_version(self, name):
+        """Reads a value and its version; (None, 0) when it is not there."""
+        try:
+            a = do("kv.get", {"scope": self._scope, "name": name})
+        except NotFound:
+            return None, 0
+        return a["value"], a.get("version", 0)
+
+    def put(self, name, value, if_version=None, ttl=None):
+        """Writes a value and gives its version. With if_version only when the key
+        has that version (0: when it is not there), else a Conflict. ttl: seconds
+        after which it is forgotten."""
+        return self._put(name, value, if_version=if_version, ttl_s=ttl)
+
+
+class _KV(_Scope):
+    """Values of the run: what the task requires and provides. scratch holds values
+    for later attempts of this task, library what outlives the run."""
+
+    def __init__(self):
+        super().__init__()
+        self.run = self
+        self.scratch = _Scope(None, "scratch/")
+        self.library = _Library("library")
+
+
+kv = _KV()
+nova = Nova()
+ha = HA()
+
+
+class _Requests(_HTTP):
+    """Requests to the outside, where the manifest names it and the operator
+    granted it."""
+
+    def get(self, url, **more):
+        return self.request("GET", url, **more)
+
+    def post(self, url, **more):
+        return self.request("POST", url, **more)
+
+    def put(self, url, **more):
+        return self.request("PUT", url, **more)
+
+    def delete(self, url, **more):
+        return self.request("DELETE", url, **more)
+
+
+http = _Requests()
+
+
+class _Log:
+    """Writes log lines; arguments are put in as by %."""
+
+    def debug(self, text, *args):
+        _wasakari.log(0, str(text) % args if args else str(text))
+
+    def info(self, text, *args):
+        _wasakari.log(1, str(text) % args if args else str(text))
+
+    def warning(self, text, *args):
+        _wasakari.log(2, str(text) % args if args else str(text))
+
+    def error(self, text, *args):
+        _wasakari.log(3, str(text) % args if args else str(text))
+
+
+log = _Log()
+
+
+def progress(permille, text="", *args):
+    """Tells how far the task is, from 0 to 1000."""
+    _wasakari.progress(max(0, min(int(permille), 1000)), str(text) % args if args else str(text))
+
+
+def sleep(seconds):
+    """Sleeps, on the host's side."""
+    if seconds > 0:
+        do("task.sleep", {"ms": -int(-seconds * 1000 // 1)})
+
+
+def parallel(pending):
+    """Waits for ops that were begun, such as nova.begin.server_get(id), and gives
+    their answers in order. An error is in the place of an answer."""
+    answers = []
+    for p in list(pending):
+        try:
+            answers.append(p.result())
+        except OpError as e:
+            answers.append(e)
+    return answers
+
+
+def task(function=None, *, key=None, requires=None, provides=None, uses=None, revert=None):
+    """Makes a task of a function. Its arguments are what the task requires, those
+    with a default are optional. What it returns is what it provides: the value,
+    or, of several names, a tuple or a dict of them."""
+
+    def make(f):
+        from taskflow.task import function_task
+
+        return function_task(f, key, requires, provides, uses, revert)
+
+    return make(function) if function else make

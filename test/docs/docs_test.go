@@ -1,0 +1,74 @@
+// Package docs_test runs the commands that the documents tell their readers to
+// type.
+package docs_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wasakari/wasakari/internal/doctest"
+)
+
+var all = flag.Bool("all", false, "fail where a program that a document needs is not there")
+
+// documents are those whose commands are run.
+var documents = []string{"authors.md"}
+
+// bin is a folder with the program.
+var bin string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(main(m))
+}
+
+func main(m *testing.M) int {
+	var err error
+	if bin, err = os.MkdirTemp("", "wasakari-docs"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(bin)                                                                          //nolint:errcheck // among the temporary files
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "wasakari"), "../../cmd/wasakari") //nolint:noctx // the tests have not begun
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+func TestDocuments(t *testing.T) {
+	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range documents {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps, err := doctest.Parse(string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(steps) == 0 {
+				t.Fatal("there is nothing to run in it")
+			}
+			home := t.TempDir()
+			o := doctest.Options{Dir: t.TempDir(), All: *all, Log: t.Logf, Env: []string{
+				"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "GOCACHE=" + strings.TrimSpace(string(cache)), "GOFLAGS=-mod=mod", "GOPROXY=off", "LANG=C.UTF-8",
+			}}
+			for _, err := range doctest.Run(t.Context(), steps, o) {
+				t.Errorf("docs/%s: %v", name, err)
+			}
+		})
+	}
+}
