@@ -233,7 +233,7 @@ type TaskInput struct {
 	// The entry-point key under which the task runs. A module with several keys
 	// tells by it which task is wanted.
 	Key string `json:"key"`
-	// host-auto, host-rh, instance or process.
+	// host-auto, host-rh, instance, process or host-repair.
 	Flow string `json:"flow"`
 	// pre, main or post.
 	Phase string `json:"phase"`

@@ -71,7 +71,8 @@ type Config struct {
 	// Observe is told of every answer. It must not block.
 	Observe func(Answer)
 	// Audit is told of every request that was to change something, refused ones
-	// included. It must not block.
+	// included; of those whose caller is not known, 20 in a minute. It must not
+	// block.
 	//
 	// Defaults to a line in the log.
 	Audit func(context.Context, Change)
@@ -97,7 +98,10 @@ type Change struct {
 	Action   string // such as segment.create
 	Target   string // uuid or name of what was to be changed; may be empty
 	// Outcome is done, refused (the status is 4xx) or failed (5xx).
-	Outcome             string
+	Outcome string
+	// Message says what else is to be known: that requests of strangers were only
+	// counted. Mostly empty.
+	Message             string
 	Status              int
 	RequestID, GlobalID string
 }
@@ -108,6 +112,9 @@ const (
 	readyTimeout     = 5 * time.Second
 )
 
+// HeaderSimulated is in every answer of a service whose cloud is a simulated one.
+const HeaderSimulated = wire.HeaderSimulated
+
 // OpenAPIPath is where the OpenAPI document of the whole API is.
 const OpenAPIPath = "/wasakari/v1/openapi.json"
 
@@ -117,6 +124,8 @@ type server struct {
 	masakari http.Handler
 	versions http.Handler
 	openapi  []byte
+
+	strangers strangers
 }
 
 // New makes the handler of the whole API. It starts no goroutine.

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -34,6 +35,7 @@ import (
 	"github.com/wasakari/wasakari/api/auth"
 	"github.com/wasakari/wasakari/api/internal/wire"
 	"github.com/wasakari/wasakari/api/masakariv1"
+	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -355,6 +357,50 @@ func TestWasakari(t *testing.T) {
 	if w := request(handler(t, config()), "GET", "/wasakari/v1/runs", nil); w.Code != 300 {
 		t.Errorf("without a handler: %d, want 300", w.Code)
 	}
+}
+
+// A body that is too large is refused in the form of the API that it is for.
+func TestTooLargeBeforeTheAPI(t *testing.T) {
+	cfg := config()
+	cfg.MaxBody, cfg.MaxUpload = 10, 10
+	cfg.Wasakari = http.NotFoundHandler()
+	h := handler(t, cfg)
+	for path, want := range map[string]string{
+		"/v1/segments":         "Request is too large.",
+		"/wasakari/v1/runs":    `{"error":{"code":413,"title":"Request Entity Too Large","message":"the body has more than 10 bytes"}}`,
+		"/wasakari/v1/modules": `{"error":{"code":413,"title":"Request Entity Too Large","message":"it is larger than the server takes","hint":"` + wasakariv1.HintTooLarge + `"}}`,
+		"/wasakari/v1/x/../":   `{"error":{"code":413,"title":"Request Entity Too Large","message":"the body has more than 10 bytes"}}`,
+	} {
+		w := request(h, "POST", path, strings.NewReader("0123456789+"))
+		if w.Code != 413 || w.Body.String() != want || w.Header().Get("Connection") != "close" {
+			t.Errorf("%s: %d %s, want 413 %s", path, w.Code, w.Body, want)
+		}
+	}
+}
+
+// Whoever is not known cannot fill the audit.
+func TestAuditOfStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []api.Change
+		cfg := config()
+		cfg.Audit = func(_ context.Context, c api.Change) { lines = append(lines, c) }
+		h := handler(t, cfg)
+		for range 50 {
+			request(h, "POST", "/v1/segments", nil, "X-Auth-Token", "bad")
+		}
+		if last := lines[len(lines)-1]; len(lines) != 20 || last.Message != "further ones within a minute are only counted" || last.Status != 401 {
+			t.Fatalf("%d lines, the last %+v", len(lines), lines[len(lines)-1])
+		}
+		request(h, "POST", "/v1/nowhere", nil)
+		if last := lines[len(lines)-1]; len(lines) != 21 || last.User == "" {
+			t.Errorf("%d lines, the last %+v: who is known has a line", len(lines), last)
+		}
+		time.Sleep(time.Minute)
+		request(h, "POST", "/v1/segments", nil, "X-Auth-Token", "bad")
+		if last := lines[len(lines)-1]; len(lines) != 22 || !strings.HasPrefix(last.Message, "30 requests of callers who were not known got no line since ") {
+			t.Errorf("%d lines, the last %+v", len(lines), last)
+		}
+	})
 }
 
 func TestRemote(t *testing.T) {
@@ -746,7 +792,7 @@ func TestTLS(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), tt.ca)
+			cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), tt.ca, zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -778,7 +824,8 @@ func TestTLS(t *testing.T) {
 func TestTLSRenewal(t *testing.T) {
 	ca := newAuthority(t)
 	first, _ := ca.issue("server", ca.cert, ca.key)
-	cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), "")
+	core, logs := observer.New(zap.WarnLevel)
+	cfg, err := api.TLSConfig(ca.file("server.crt"), ca.file("server.key"), "", zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -804,6 +851,10 @@ func TestTLSRenewal(t *testing.T) {
 	want("at first", first)
 	ca.write("server.crt", []byte("half of a certificate"))
 	want("while it is written", first)
+	want("still", first)
+	if n := logs.FilterMessage("certificate not read, the former one is used").Len(); n != 1 {
+		t.Errorf("told %d times that the certificate is not read, want once", n)
+	}
 	second, _ := ca.issue("server", ca.cert, ca.key)
 	later := time.Now().Add(time.Hour) // whatever the clock of the file system can tell apart
 	for _, name := range []string{"server.crt", "server.key"} {
@@ -828,7 +879,7 @@ func TestTLSConfigRefuses(t *testing.T) {
 		"certificate is no such": {key, key, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := api.TLSConfig(files[0], files[1], files[2]); err == nil {
+			if _, err := api.TLSConfig(files[0], files[1], files[2], zap.NewNop()); err == nil {
 				t.Error("TLSConfig() error = nil")
 			}
 		})

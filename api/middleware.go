@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -10,12 +11,14 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/api/internal/wire"
+	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -120,14 +123,53 @@ func (s *server) done(rec *recorder, r *http.Request, info *wire.Request, start 
 		default:
 			c.Outcome = "done"
 		}
+		if !info.Known && !s.strangers.note(&c) {
+			return
+		}
 		s.cfg.Audit(r.Context(), c)
 	}
+}
+
+// Lines in the audit about requests of nobody who is known, which anybody can
+// send: so many in a period, the rest are counted.
+const (
+	strangerLines  = 20
+	strangerPeriod = time.Minute
+)
+
+// strangers counts requests that were refused before anybody knew whose they
+// are.
+type strangers struct {
+	mu           sync.Mutex
+	since        time.Time
+	lines, quiet int
+}
+
+// note reports whether a request gets a line, and writes into it how many before
+// it got none.
+func (s *strangers) note(c *Change) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Time.Sub(s.since) >= strangerPeriod {
+		if s.quiet > 0 {
+			c.Message = fmt.Sprintf("%d requests of callers who were not known got no line since %s", s.quiet, s.since.Format(time.RFC3339))
+		}
+		s.since, s.lines, s.quiet = c.Time, 0, 0
+	}
+	if s.lines >= strangerLines {
+		s.quiet++
+		return false
+	}
+	if s.lines++; s.lines == strangerLines {
+		c.Message = strings.TrimPrefix(c.Message+"; further ones within a minute are only counted", "; ")
+	}
+	return true
 }
 
 // audit is the default of Config.Audit.
 func (s *server) audit(_ context.Context, c Change) {
 	s.log.Named("audit").Info("change", zap.String("action", c.Action), zap.String("target", clip(c.Target)), zap.String("outcome", c.Outcome),
-		zap.Int("status", c.Status), zap.String("user", c.User), zap.String("user_name", c.UserName), zap.String("project", c.Project),
+		zap.Int("status", c.Status), zap.String("message", c.Message), zap.String("user", c.User), zap.String("user_name", c.UserName), zap.String("project", c.Project),
 		zap.String("remote", c.Remote), zap.String("request_id", c.RequestID), zap.String("global_request_id", c.GlobalID))
 }
 
@@ -154,7 +196,7 @@ func clip(s string) string {
 // is not too large.
 func (s *server) authenticated(w http.ResponseWriter, r *http.Request, maxBody int64, next http.Handler) {
 	if r.ContentLength > maxBody {
-		wire.TooLarge(w)
+		tooLarge(w, r, maxBody)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -170,8 +212,27 @@ func (s *server) authenticated(w http.ResponseWriter, r *http.Request, maxBody i
 		wire.Fault(w, http.StatusServiceUnavailable, "The Keystone service is temporarily unavailable.")
 		return
 	}
-	wire.Of(r.Context()).Caller = id
+	info := wire.Of(r.Context())
+	info.Caller, info.Known = id, true
 	next.ServeHTTP(w, r)
+}
+
+// tooLarge answers to a body that is over the limit, in the form of the API that
+// it is for.
+func tooLarge(w http.ResponseWriter, r *http.Request, most int64) {
+	if !below(r.URL.Path, wasakariv1.Prefix) {
+		wire.TooLarge(w)
+		return
+	}
+	w.Header().Set("Connection", "close") // the rest of the body is not read
+	p := wasakariv1.Refusal{
+		Code: http.StatusRequestEntityTooLarge, Title: http.StatusText(http.StatusRequestEntityTooLarge),
+		Message: fmt.Sprintf("the body has more than %d bytes", most),
+	}
+	if r.URL.Path == wasakariv1.Prefix+"/modules" {
+		p.Message, p.Hint = "it is larger than the server takes", wasakariv1.HintTooLarge
+	}
+	wire.JSON(w, p.Code, wasakariv1.Problem{Error: p})
 }
 
 // unauthorized answers as Keystone's middleware does.

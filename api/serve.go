@@ -143,12 +143,13 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, cfg ServeConfig
 // TLSConfig reads what the server needs for TLS. With a CA file every client
 // must show a certificate of that CA. A certificate and key that are renewed are
 // taken at the next handshake; as long as they do not go together, the former
-// pair is used. The CA file is read once.
-func TLSConfig(certFile, keyFile, caFile string) (*tls.Config, error) {
+// pair is used, and log is told why, once for each change of the files. The CA
+// file is read once.
+func TLSConfig(certFile, keyFile, caFile string, log *zap.Logger) (*tls.Config, error) {
 	if certFile == "" || keyFile == "" {
 		return nil, fmt.Errorf("tls: [wsgi] ssl_cert_file and ssl_key_file: %w: both are needed", recovery.ErrInvalid)
 	}
-	pair := &keyPair{certFile: certFile, keyFile: keyFile}
+	pair := &keyPair{certFile: certFile, keyFile: keyFile, log: log}
 	if err := pair.load(); err != nil {
 		return nil, fmt.Errorf("tls: %s, %s: %w", certFile, keyFile, err)
 	}
@@ -171,6 +172,7 @@ func TLSConfig(certFile, keyFile, caFile string) (*tls.Config, error) {
 // keyPair is a certificate and its key, in files that may be renewed.
 type keyPair struct {
 	certFile, keyFile string
+	log               *zap.Logger
 
 	mu     sync.Mutex
 	loaded *tls.Certificate
@@ -209,7 +211,9 @@ func (p *keyPair) load() error {
 }
 
 func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	_ = p.load() // the former pair serves until the new one is whole
+	if err := p.load(); err != nil { // the former pair serves until the new one is whole
+		p.log.Warn("certificate not read, the former one is used", zap.String("cert_file", p.certFile), zap.String("key_file", p.keyFile), zap.Error(err))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.loaded, nil

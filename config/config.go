@@ -50,6 +50,7 @@ type Config struct {
 	HostFailure     HostFailure     `section:"host_failure"`
 	InstanceFailure InstanceFailure `section:"instance_failure"`
 	ProcessFailure  ProcessFailure  `section:"process_failure"`
+	HostRepair      HostRepair      `section:"host_repair"`
 	AuthToken       AuthToken       `section:"keystone_authtoken"`
 	WSGI            WSGI            `section:"wsgi"`
 	Middleware      Middleware      `section:"oslo_middleware"`
@@ -63,7 +64,7 @@ type Config struct {
 	API             API             `section:"api"`
 	Webhooks        Webhooks        `section:"webhooks"`
 	Telemetry       Telemetry       `section:"telemetry"`
-	// Flows holds all four flows; those of segments and tenants stand beside
+	// Flows holds all flows; those of segments and tenants stand beside
 	// them, see SegmentFlow and TenantFlow.
 	Flows map[recovery.FlowKind]recovery.Flow
 
@@ -146,6 +147,13 @@ type InstanceFailure struct {
 // ProcessFailure is section [process_failure].
 type ProcessFailure struct {
 	ServiceDisableReason string `option:"service_disable_reason"`
+}
+
+// HostRepair is section [host_repair].
+type HostRepair struct {
+	Enabled bool `option:"enabled"`
+	// WaitPeriodForService bounds the wait for the host's nova-compute.
+	WaitPeriodForService time.Duration `option:"wait_period_for_service"`
 }
 
 // AuthToken is section [keystone_authtoken].

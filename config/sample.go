@@ -30,6 +30,7 @@ var sampleSections = []struct{ group, about string }{
 	{"host_failure", "How servers leave a failed host."},
 	{"instance_failure", "How a failed server is recovered."},
 	{"process_failure", "What is done on a host whose nova-compute failed."},
+	{"host_repair", "What is done with a host that is back after its recovery."},
 	{ownGroup, "Wasakari's own: its folders, the care that it takes with Nova, the limits of tasks."},
 	{"guards", "Guards against harm: what recoveries may do before a person has to agree, with wasakari run --override REASON."},
 	{"http", "Requests of tasks to the outside: http.request. What they may ask is granted in [grants]."},

@@ -223,7 +223,7 @@ func TestSampleLines(t *testing.T) {
 		}
 	}
 	want := []string{
-		"[DEFAULT]", "[taskflow_driver_recovery_flows]", "[tenant_flows]", "[host_failure]", "[instance_failure]", "[process_failure]", "[wasakari]", "[guards]", "[http]", "[grants]",
+		"[DEFAULT]", "[taskflow_driver_recovery_flows]", "[tenant_flows]", "[host_failure]", "[instance_failure]", "[process_failure]", "[host_repair]", "[wasakari]", "[guards]", "[http]", "[grants]",
 		"[limits]", "[libraries]", "[signatures]", "[registries]", "[secrets]", "[acme]", "[store]", "[engine]", "[keystone_authtoken]",
 		"[oslo_policy]", "[api]", "[wsgi]", "[oslo_middleware]", "[webhooks]", "[telemetry]",
 	}

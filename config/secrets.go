@@ -87,6 +87,20 @@ func (c *Config) Secrets(specs []recovery.OptionSpec) (map[string]recovery.Secre
 	return out, nil
 }
 
+// Text gives the secret itself: what the file holds that a value names which begins
+// with file:. The error shows neither value nor path.
+func (s Secret) Text() (string, error) {
+	path, ok := strings.CutPrefix(string(s), fileWord)
+	if !ok {
+		return string(s), nil
+	}
+	value, reason := secretFile(path)
+	if reason != "" {
+		return "", fmt.Errorf("its file %s; want file: and the absolute path of a file that holds the value alone: %w", reason, recovery.ErrInvalid)
+	}
+	return value, nil
+}
+
 const (
 	fileWord       = "file:"
 	maxSecretBytes = 64 << 10

@@ -8,6 +8,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,8 @@ type Run interface {
 	Record(ctx context.Context) (recovery.Run, error)
 	History(ctx context.Context) ([]recovery.TaskRecord, error)
 	Undos(ctx context.Context) ([]recovery.Undo, error)
+	// OpenIntents lists the changes whose outcome is not known.
+	OpenIntents(ctx context.Context) ([]recovery.Intent, error)
 	// Hosts lists the hosts of the run's segment, in the order in which reserved
 	// ones are tried.
 	Hosts(ctx context.Context) ([]recovery.Host, error)
@@ -168,7 +171,9 @@ type Config struct {
 	//
 	// Defaults to 1 hour.
 	MaxWait time.Duration
-	// Repair is the kind of flow that answers a host that came back (STARTED).
+	// Repair is the kind of flow that answers a host that came back (STARTED). It
+	// waits until what was reported of the host before has ended.
+	//
 	// Defaults to none: such a notification is finished at once.
 	Repair recovery.FlowKind
 	// DrainTimeout bounds the end of Run. Defaults to 3 minutes.
@@ -229,6 +234,7 @@ type Engine struct {
 	cfg       Config
 	log       *zap.Logger
 	intervals atomic.Pointer[Intervals]
+	asked     chan struct{} // by Alive
 }
 
 // New makes an engine. Store and Flows must be there.
@@ -236,10 +242,21 @@ func New(cfg Config) *Engine {
 	if cfg.Store == nil || cfg.Flows == nil {
 		panic("engine: a store and flows are needed")
 	}
-	e := &Engine{cfg: cfg.withDefaults()}
+	e := &Engine{cfg: cfg.withDefaults(), asked: make(chan struct{})}
 	e.log = e.cfg.Logger
 	e.SetIntervals(cfg.Intervals)
 	return e
+}
+
+// Alive returns nil when the loop that Run is answers before ctx ends. A store that
+// is away holds it up for 20 seconds at a time; whatever else does is a defect.
+func (e *Engine) Alive(ctx context.Context) error {
+	select {
+	case e.asked <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("engine: its loop does not answer: %w", ctx.Err())
+	}
 }
 
 // SetIntervals changes the intervals of a running engine. They count from the

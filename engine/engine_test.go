@@ -977,6 +977,39 @@ func TestLeftToUndo(t *testing.T) {
 	}
 }
 
+// TestLeftOpen lets no other run begin while a change of this one may yet
+// arrive.
+func TestLeftOpen(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		c := newCluster(t)
+		known := false
+		f := &flows{t: t}
+		f.task = func(ctx context.Context, job engine.Job, call flow.TaskCall) recovery.Outcome {
+			if err := job.Run.(*fakeRun).setOpen(ctx, recovery.Intent{ID: "i"}); err != nil {
+				t.Error(err)
+			}
+			return failing(ctx, job, call)
+		}
+		f.settle = func(ctx context.Context, run engine.Run) error {
+			if !known {
+				return nil
+			}
+			return run.(*fakeRun).setOpen(ctx)
+		}
+		start(t, c.node("n1"), f, nil)
+		c.hostDown("note", "h1")
+		pass(10 * time.Second)
+		if n, run := c.note("note"), c.run(0); n.Status != recovery.StatusRunning || !run.rec.Finished || c.count() != 1 {
+			t.Errorf("with a change that may yet arrive: notification %s, run finished %t, %d runs", n.Status, run.rec.Finished, c.count())
+		}
+		known = true
+		pass(16 * time.Second)
+		if got, want := c.outcome("note"), "error: flow host-auto: task b: boom"; got != want {
+			t.Errorf("notification = %q, want %q", got, want)
+		}
+	})
+}
+
 func TestAbort(t *testing.T) {
 	for _, mode := range []recovery.AbortMode{recovery.AbortRevert, recovery.AbortStop} {
 		bubble(t, string(mode), func(t *testing.T) {
@@ -1439,11 +1472,11 @@ func TestRepair(t *testing.T) {
 			run.Status, run.Finished = recovery.StatusFinished, true
 			return run, nil
 		}
-		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Repair = recovery.ProcessFailure })
+		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Repair = recovery.HostRepair })
 		c.accept("note", recovery.ComputeHost, "h1", map[string]string{"event": "STARTED", "host_status": "NORMAL"})
 		c.vmDown("vm", "h1", "srv")
 		pass(millisecond)
-		if got := c.outcome("note"); got != "finished: " || c.run(0).rec.Flows[0] != recovery.ProcessFailure {
+		if got := c.outcome("note"); got != "finished: " || c.run(0).rec.Flows[0] != recovery.HostRepair {
 			t.Errorf("notification = %q, flows %v", got, c.run(0).rec.Flows)
 		}
 		pass(time.Minute)
@@ -1451,6 +1484,90 @@ func TestRepair(t *testing.T) {
 			t.Errorf("a server's notification = %q: it is not superseded", got)
 		}
 	})
+}
+
+// A host that is back is taken into service when its recovery has ended for
+// good, not between two tries of it.
+func TestRepairComesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		f := &flows{t: t}
+		var order []string
+		f.perform = func(ctx context.Context, job engine.Job) (recovery.Run, error) {
+			run := job.Record
+			c.do(func() { order = append(order, fmt.Sprint(run.Host, " ", run.Flows[0])) })
+			run.Status, run.Finished = recovery.StatusFailed, true
+			return run, job.Journal.End(ctx, run)
+		}
+		start(t, c.node("n1"), f, func(cfg *engine.Config) { cfg.Repair, cfg.MaxDeliveries = recovery.HostRepair, 2 })
+		c.hostDown("down", "h1")
+		pass(millisecond)
+		c.accept("up", recovery.ComputeHost, "h1", map[string]string{"event": "STARTED", "host_status": "NORMAL"})
+		pass(30 * time.Minute)
+		want := []string{"h1 host-auto", "h1 host-auto", "h1 host-repair", "h1 host-repair"}
+		c.do(func() {
+			if !slices.Equal(order, want) {
+				t.Errorf("runs %q, want %q", order, want)
+			}
+		})
+	})
+}
+
+// Whoever asks whether the engine is alive hears of a loop that stands still, and
+// not of a store that is away for a moment.
+func TestAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		hangs := make(chan struct{})
+		e := start(t, c.node("n1"), &flows{t: t}, func(cfg *engine.Config) { cfg.Store = hanging{c.node("n1"), hangs} })
+		ask := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			return e.Alive(ctx)
+		}
+		if err := ask(); err != nil {
+			t.Errorf("at work: %v", err)
+		}
+		c.do(func() { c.away = recovery.ErrUnavailable })
+		pass(time.Minute)
+		if err := ask(); err != nil {
+			t.Errorf("while the store is away: %v", err)
+		}
+		c.do(func() { c.away = errHang })
+		pass(time.Minute)
+		if err := ask(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("stuck: %v", err)
+		}
+		close(hangs)
+		if err := ask(); err != nil {
+			t.Errorf("going on: %v", err)
+		}
+	})
+}
+
+// hanging is a store that stands still, whatever the caller's time, once its
+// cluster is away with errHang.
+type hanging struct {
+	*node
+	on chan struct{}
+}
+
+var errHang = errors.New("hang")
+
+func (h hanging) Queue(ctx context.Context) ([]recovery.QueueItem, error) {
+	items, err := h.node.Queue(ctx)
+	if errors.Is(err, errHang) {
+		<-h.on
+	}
+	return items, err
+}
+
+func (h hanging) Nodes(ctx context.Context) ([]recovery.Node, error) {
+	nodes, err := h.node.Nodes(ctx)
+	if errors.Is(err, errHang) {
+		<-h.on
+	}
+	return nodes, err
 }
 
 // TestLeftNew looks again at what was left new for long enough, although it

@@ -45,6 +45,7 @@ type runState struct {
 	tasks  map[int]recovery.TaskRecord
 	values map[string]json.RawMessage
 	undos  []recovery.Undo
+	open   []recovery.Intent
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -469,6 +470,15 @@ func (r *fakeRun) Values(ctx context.Context) (out map[string]json.RawMessage, e
 
 func (r *fakeRun) Undos(ctx context.Context) (out []recovery.Undo, err error) {
 	return out, r.with(ctx, "", func(s *runState) error { out = slices.Clone(s.undos); return nil })
+}
+
+func (r *fakeRun) OpenIntents(ctx context.Context) (out []recovery.Intent, err error) {
+	return out, r.with(ctx, "", func(s *runState) error { out = slices.Clone(s.open); return nil })
+}
+
+// setOpen says which changes have no result.
+func (r *fakeRun) setOpen(ctx context.Context, open ...recovery.Intent) error {
+	return r.with(ctx, "", func(s *runState) error { s.open = open; return nil })
 }
 
 func (r *fakeRun) Hosts(ctx context.Context) ([]recovery.Host, error) { return r.node.Hosts(ctx) }

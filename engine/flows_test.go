@@ -31,6 +31,7 @@ type flows struct {
 	prepare func(run recovery.Run) error
 	perform func(ctx context.Context, job engine.Job) (recovery.Run, error)
 	undo    func(recovery.Undo) error
+	settle  func(context.Context, engine.Run) error // finds out what became of open changes
 
 	mu       sync.Mutex
 	prepared []recovery.Run
@@ -146,6 +147,11 @@ type undoer struct {
 }
 
 func (u undoer) Undo(ctx context.Context) error {
+	if u.f.settle != nil {
+		if err := u.f.settle(ctx, u.run); err != nil {
+			return err
+		}
+	}
 	list, err := u.run.Undos(ctx)
 	if err != nil {
 		return err

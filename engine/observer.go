@@ -17,6 +17,9 @@ type Observer interface {
 	Claimed(item recovery.QueueItem, run recovery.Run, resumed bool)
 	// RunStarted tells that a run is about to be performed.
 	RunStarted(n recovery.Notification, run recovery.Run)
+	// HostChanged tells that a run is about to be begun and its host was put on
+	// maintenance; err: why that was not written.
+	HostChanged(run recovery.Run, h recovery.Host, err error)
 	// RunEvent hands on what the flow tells while it runs.
 	RunEvent(run string, e recovery.Event)
 	// RunEnded tells that a run came to its end, and how its notification stands:
@@ -50,6 +53,9 @@ func (NoObserver) Claimed(recovery.QueueItem, recovery.Run, bool) {}
 
 // RunStarted does nothing.
 func (NoObserver) RunStarted(recovery.Notification, recovery.Run) {}
+
+// HostChanged does nothing.
+func (NoObserver) HostChanged(recovery.Run, recovery.Host, error) {}
 
 // RunEvent does nothing.
 func (NoObserver) RunEvent(string, recovery.Event) {}

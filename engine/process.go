@@ -19,6 +19,9 @@ type verdict struct {
 	// supersedes says that the run takes the servers of the host out of other
 	// runs' hands.
 	supersedes bool
+	// last says that the run waits until what was reported of its host before has
+	// ended, retries included.
+	last bool
 }
 
 // The states that a monitor reports of a host, and the process whose failure
@@ -69,7 +72,7 @@ func (e *Engine) decide(n recovery.Notification, seg recovery.Segment) verdict {
 	case recovery.EventStopped:
 	case recovery.EventStarted:
 		if n.Type == recovery.ComputeHost && e.cfg.Repair != "" {
-			return verdict{flows: []recovery.FlowKind{e.cfg.Repair}}
+			return verdict{flows: []recovery.FlowKind{e.cfg.Repair}, last: true}
 		}
 		return end(recovery.StatusFinished, "")
 	default:

@@ -120,6 +120,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+		case <-e.asked:
+			wake = false
 		case r := <-q.done:
 			q.ended(r)
 		case c, ok := <-changes:

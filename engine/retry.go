@@ -44,12 +44,12 @@ type journal struct {
 
 	mu    sync.Mutex
 	ended bool // nothing is left to be done
-	left  int  // that it ended but for so much to undo
+	left  int  // that it ended but for so much to undo, or to find out
 	abort bool // it is aborted
 }
 
 // End writes how the run ended: for good, to be tried again, or, with
-// something left to undo, kept until that is worked off.
+// something left to undo or to find out, kept until that is worked off.
 func (j *journal) End(ctx context.Context, run recovery.Run) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -61,7 +61,12 @@ func (j *journal) End(ctx context.Context, run recovery.Run) error {
 	if err != nil {
 		return err
 	}
-	if j.left = len(undos); j.left > 0 && !j.overdue(run) {
+	// Nor may another run begin while a change of this one may yet arrive.
+	open, err := j.OpenIntents(ctx)
+	if err != nil {
+		return err
+	}
+	if j.left = len(undos) + len(open); j.left > 0 && !j.overdue(run) {
 		return j.Start(ctx, run)
 	}
 	return j.end(ctx, run, j.left > 0)

@@ -26,6 +26,9 @@ func (e *Engine) judge(ctx context.Context, item recovery.QueueItem) (n recovery
 		return n, false, err // a run that was begun is brought to its end
 	}
 	v, _, err := e.verdict(ctx, n)
+	if err == nil && v.last {
+		err = e.older(ctx, item)
+	}
 	if err != nil || v.status == "" {
 		return n, false, err
 	}
@@ -39,6 +42,24 @@ func (e *Engine) judge(ctx context.Context, item recovery.QueueItem) (n recovery
 	e.log.Info("notification ended without a run", zap.String("notification", n.UUID), zap.String("status", string(v.status)), zap.String("reason", v.message))
 	e.cfg.Observer.EndedWithoutRun(n, v.status, v.message)
 	return n, true, nil
+}
+
+// older refuses with recovery.ErrConflict while the queue holds, before an item,
+// another one about its host.
+func (e *Engine) older(ctx context.Context, item recovery.QueueItem) error {
+	items, err := e.cfg.Store.Queue(ctx)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if it.Notification == item.Notification {
+			break
+		}
+		if it.Type != recovery.VM && it.Host == item.Host {
+			return fmt.Errorf("notification %s about host %s has not ended: %w", it.Notification, it.Host, recovery.ErrConflict)
+		}
+	}
+	return nil
 }
 
 func (e *Engine) verdict(ctx context.Context, n recovery.Notification) (verdict, recovery.Segment, error) {
@@ -263,7 +284,7 @@ func (e *Engine) begin(ctx context.Context, j *journal, rec recovery.Run) (recov
 		return rec, err
 	}
 	if v.maintenance {
-		if err := e.onMaintenance(ctx, j, hosts); err != nil {
+		if err := e.onMaintenance(ctx, j, rec, hosts); err != nil {
 			return rec, err
 		}
 	}
@@ -307,7 +328,7 @@ func ended(run recovery.Run, status recovery.NotificationStatus, message string)
 
 // onMaintenance marks the failed host: no more notifications about it are
 // taken, and it is a spare no more.
-func (e *Engine) onMaintenance(ctx context.Context, j *journal, hosts []recovery.Host) error {
+func (e *Engine) onMaintenance(ctx context.Context, j *journal, run recovery.Run, hosts []recovery.Host) error {
 	for _, h := range hosts {
 		if h.Name != j.n.HostName {
 			continue
@@ -320,7 +341,9 @@ func (e *Engine) onMaintenance(ctx context.Context, j *journal, hosts []recovery
 		if h == was {
 			return nil
 		}
-		if err := j.UpdateHost(ctx, h); err != nil {
+		err := j.UpdateHost(ctx, h)
+		e.cfg.Observer.HostChanged(run, h, err)
+		if err != nil {
 			return fmt.Errorf("host %s: %w", h.Name, err)
 		}
 		return nil

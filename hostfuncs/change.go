@@ -318,6 +318,21 @@ func (h *Hatch) Settle(ctx context.Context, first time.Time) error {
 	return nil
 }
 
+// settleLeft brings the intents that are open at the end of the run to their own
+// end.
+func (h *Hatch) settleLeft(ctx context.Context) error {
+	open, err := h.ledger.OpenIntents(ctx)
+	if err != nil {
+		return fmt.Errorf("open intents: %w", err)
+	}
+	errs := make([]error, len(open))
+	each(len(open), len(open), func(i int) {
+		// As long after it was sent as after any other.
+		errs[i] = h.resolve(ctx, &open[i], open[i].Started.Add(h.opt.NovaTimeout+h.opt.OutcomeWait))
+	})
+	return errors.Join(errs...)
+}
+
 func (h *Hatch) settle(ctx context.Context, first time.Time) error {
 	open, err := h.ledger.OpenIntents(ctx)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ func hostList(ctx context.Context, t *TaskHost, req abi.HAHostListRequest) (host
 
 // hostUpdate implements abi.OpHAHostUpdate.
 func hostUpdate(ctx context.Context, t *TaskHost, req abi.HAHostUpdateRequest) (recovery.Host, error) {
-	return t.h.updateHost(ctx, req.Name, func(h *recovery.Host) {
+	return t.h.updateHost(ctx, t.by(), req.Name, func(h *recovery.Host) {
 		if req.Reserved != nil {
 			h.Reserved = *req.Reserved
 		}
@@ -46,8 +47,21 @@ func hostUpdate(ctx context.Context, t *TaskHost, req abi.HAHostUpdateRequest) (
 	})
 }
 
+// recorded tells that a run changed one of the records of Masakari's: for whoever
+// looks up what was changed, as a change of the cloud is told.
+func (h *Hatch) recorded(b by, op, target, what string, err error) {
+	if h.changed == nil {
+		return
+	}
+	in := recovery.Intent{Op: op, Target: target, Task: b.task, Attempt: b.attempt, Started: time.Now().UTC(), State: recovery.IntentDone, Message: what}
+	if err != nil {
+		in.State, in.Message = recovery.IntentOpen, what+": "+err.Error() // it may have been written
+	}
+	h.changed(in)
+}
+
 // updateHost changes the record of one host.
-func (h *Hatch) updateHost(ctx context.Context, name string, change func(*recovery.Host)) (recovery.Host, error) {
+func (h *Hatch) updateHost(ctx context.Context, b by, name string, change func(*recovery.Host)) (recovery.Host, error) {
 	unlock, err := h.targets.lock(ctx, "ha.host "+name)
 	if err != nil {
 		return recovery.Host{}, err
@@ -66,7 +80,16 @@ func (h *Hatch) updateHost(ctx context.Context, name string, change func(*recove
 	if hosts[i] == was {
 		return was, nil
 	}
-	return hosts[i], h.ha.UpdateHost(ctx, hosts[i])
+	err = h.ha.UpdateHost(ctx, hosts[i])
+	var what []string
+	if is := hosts[i].Reserved; is != was.Reserved {
+		what = append(what, fmt.Sprintf("reserved %t", is))
+	}
+	if is := hosts[i].OnMaintenance; is != was.OnMaintenance {
+		what = append(what, fmt.Sprintf("on_maintenance %t", is))
+	}
+	h.recorded(b, abi.OpHAHostUpdate, name, strings.Join(what, ", "), err)
+	return hosts[i], err
 }
 
 // maxVMoves and maxVMoveBytes bound the vmoves of a run, all rounds together:
@@ -218,6 +241,7 @@ func vmovePut(ctx context.Context, t *TaskHost, req abi.HAVMovePutRequest) (reco
 		return recovery.VMove{}, err
 	}
 
+	was := m.Status
 	to, now := recovery.VMoveStatus(req.Status), time.Now().UTC().Format(time.RFC3339Nano)
 	if place >= 0 && !mayBecome(m.Status, to, t.call.Attempt) {
 		return recovery.VMove{}, fmt.Errorf("vmove of server %s is %s, it cannot become %s: %w", req.InstanceUUID, m.Status, to, recovery.ErrConflict)
@@ -249,7 +273,15 @@ func vmovePut(ctx context.Context, t *TaskHost, req abi.HAVMovePutRequest) (reco
 	if full {
 		return recovery.VMove{}, fmt.Errorf("the texts of the run's vmoves would have more than %d bytes: %w", maxVMoveBytes, recovery.ErrQuota)
 	}
-	if err := h.ha.PutVMove(ctx, m); err != nil {
+	err = h.ha.PutVMove(ctx, m)
+	if to != was {
+		what := string(to)
+		if m.Message != "" {
+			what += ": " + m.Message
+		}
+		h.recorded(t.by(), abi.OpHAVMovePut, m.InstanceUUID, what, err)
+	}
+	if err != nil {
 		return recovery.VMove{}, err
 	}
 	h.vmoves.mu.Lock()

@@ -96,7 +96,7 @@ func TestChangedHook(t *testing.T) {
 		b.deps.Changed = func(in recovery.Intent) {
 			mu.Lock()
 			defer mu.Unlock()
-			told = append(told, fmt.Sprint(in.Op, " ", in.Target, " ", in.Task, " ", in.State, " ", in.RequestID))
+			told = append(told, fmt.Sprint(in.Op, " ", in.Target, " ", in.Task, " ", in.State, " ", in.RequestID+in.Message))
 		}
 		b.ledger.fail = func(what string) error {
 			if what == "end nova.server_stop b done" {
@@ -117,11 +117,17 @@ func TestChangedHook(t *testing.T) {
 		{abi.OpNovaServerStop, `{"id":"a"}`},
 		{abi.OpNovaServerStart, `{"id":"a"}`},
 		{abi.OpNovaServerStop, `{"id":"b"}`},
+		{abi.OpHAHostUpdate, `{"name":"compute-4","reserved":false}`},
+		{abi.OpHAHostUpdate, `{"name":"compute-4","reserved":false}`}, // changes nothing
+		{abi.OpHAVMovePut, `{"instance_uuid":"a","status":"pending"}`},
+		{abi.OpHAVMovePut, `{"instance_uuid":"a","status":"pending","message":"x"}`}, // no other status
+		{abi.OpHAVMovePut, `{"instance_uuid":"a","status":"ignored"}`},
 	} {
 		_, _ = do(t.Context(), task, step.op, step.req)
 	}
 	wantTold := []string{
-		"nova.server_stop a custom_task done req-1", "nova.server_start a custom_task refused req-refused", "nova.server_stop b custom_task done req-3",
+		"nova.server_stop a custom_task done req-1", "nova.server_start a custom_task refused req-refusedstart: 409 no (req-refused)", "nova.server_stop b custom_task done req-3",
+		"ha.host_update compute-4 custom_task done reserved false", "ha.vmove_put a custom_task done pending", "ha.vmove_put a custom_task done ignored: x",
 	}
 	if !slices.Equal(told, wantTold) {
 		t.Errorf("told\n got %q\nwant %q", told, wantTold)

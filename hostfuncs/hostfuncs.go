@@ -49,7 +49,8 @@ type Deps struct {
 	Answer func(ctx context.Context, op *abi.Op, req []byte) (answer []byte, ok bool, err error)
 	// Changed is told how each change of the cloud ended, before that is written
 	// into the ledger: of each at least once, after a crash perhaps again with the
-	// same ID. From many goroutines. May be nil.
+	// same ID. Changes of hosts' records and statuses of vmoves are told when they
+	// are written, without an ID. From many goroutines. May be nil.
 	Changed func(recovery.Intent)
 	// Values is a context whose values, never its end, go with the requests that
 	// several tasks share. Defaults to one without values.

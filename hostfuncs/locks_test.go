@@ -322,16 +322,25 @@ func TestForceDownNeedsAProof(t *testing.T) {
 			wantErr: `forbidden: nova.service_force_down: host compute-2 is not forced down: fence_proof is of host "compute-1", not of "compute-2"`,
 		},
 		{name: "up again", req: `{"host":"compute-1","forced_down":false}`},
+		{name: "not forced down", req: `{"host":"compute-2","forced_down":false}`},
+		{
+			name: "another run's", req: `{"host":"compute-3","forced_down":false}`,
+			wantErr: `conflict: nova.service_force_down: nova-compute of compute-3 was disabled by run 9 of cluster "other"; finish or resume that run there, or enable the service by hand if it is over`,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cloud := newNova()
-			cloud.svcs = []recovery.ComputeService{compute(failedHost, "disabled", ""), compute("compute-2", "enabled", "")}
+			cloud.svcs = []recovery.ComputeService{compute(failedHost, "disabled", ""), compute("compute-2", "enabled", ""), compute("compute-3", "disabled", "x [wasakari other 9]")}
+			cloud.svcs[2].ForcedDown = true
 			if tt.call == nil {
 				tt.call = func(*hostfuncs.TaskCall) {}
 			}
 			_, err := do(t.Context(), setup(t, cloud).task(tt.call), abi.OpNovaServiceForceDown, tt.req)
 			want(t, "", err, "", tt.wantErr)
+			if !cloud.svcs[2].ForcedDown {
+				t.Error("another run's host is not forced down any more")
+			}
 			if got := cloud.svcs[0].ForcedDown; got != tt.want {
 				t.Errorf("forced_down = %v, want %v", got, tt.want)
 			}
@@ -636,6 +645,35 @@ func TestSettle(t *testing.T) {
 			}
 			if took := time.Since(began); took < 60*time.Second || took > 62*time.Second {
 				t.Errorf("took %v, want the outcome wait of 60s", took)
+			}
+		})
+	})
+	t.Run("at the end of the run", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := setupSettle(t)
+			began := time.Now()
+			for i := range b.ledger.intents {
+				b.ledger.intents[i].Started = began.Add(-30 * time.Second)
+			}
+			if err := b.hatch.Undo(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			wantStates := []string{"server_evacuate s1 done", "server_evacuate s2 lost", "server_stop s1 done", "server_start s9 lost", "server_lock s3 lost"}
+			if got := b.ledger.states(); !slices.Equal(got, wantStates) {
+				t.Errorf("intents = %q, want %q", got, wantStates)
+			}
+			if took := time.Since(began); took < 60*time.Second || took > 62*time.Second {
+				t.Errorf("took %v, want what is left of a request and the outcome wait, 90s in all", took)
+			}
+			b = setupSettle(t)
+			b.cloud.before = func(context.Context, string) error {
+				return cloudError("read", 503, "down", recovery.ErrUnavailable)
+			}
+			if err := b.hatch.Undo(t.Context()); !errors.Is(err, recovery.ErrUnavailable) {
+				t.Errorf("without Nova: %v, want unavailable", err)
+			}
+			if open, _ := b.ledger.OpenIntents(t.Context()); len(open) != 4 {
+				t.Errorf("without Nova %d intents stay open, want 4", len(open))
 			}
 		})
 	})

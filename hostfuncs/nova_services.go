@@ -204,7 +204,12 @@ func serviceForceDown(ctx context.Context, t *TaskHost, req abi.NovaServiceForce
 		}
 	}
 	c, err := t.changeService(ctx, abi.OpNovaServiceForceDown, req.Host, binaryOf(req.Binary), recovery.ServiceUpdate{ForcedDown: &req.ForcedDown},
-		func(s recovery.ComputeService) (bool, error) { return s.ForcedDown == req.ForcedDown, nil }, nil)
+		func(s recovery.ComputeService) (bool, error) {
+			if !req.ForcedDown { // another run may rely on it
+				return !s.ForcedDown, t.h.foreign(s)
+			}
+			return s.ForcedDown, nil
+		}, nil)
 	return forceDownAnswer{c.Service, c.RequestID}, err
 }
 

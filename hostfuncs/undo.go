@@ -29,17 +29,19 @@ func each(n, limit int, f func(i int)) {
 	wg.Wait()
 }
 
-// Undo works the run's undo list off, newest first; locks on servers, which do
+// Undo first finds out what became of changes whose outcome is still unknown,
+// because the time of their task was over: the next run knows nothing of them.
+// Then it works the run's undo list off, newest first; locks on servers, which do
 // not depend on one another, several at a time. What was done to reserved hosts
 // comes last and stays where SettleReserved keeps the host. An entry is dropped
 // when it is done, or when there is nothing to undo any more (server deleted,
-// lock gone or somebody else's). Entries that could not be undone stay, and the
-// error joins the reasons. It may be called again. It ends after 20 NovaTimeouts
+// lock gone or somebody else's). Entries that could not be undone stay, as do
+// changes whose outcome stays unknown, and the error joins the reasons. It may be called again. It ends after 20 NovaTimeouts
 // at most.
 func (h *Hatch) Undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*h.opt.NovaTimeout, fmt.Errorf("undo took too long: %w", recovery.ErrTimeout))
 	defer cancel()
-	errs := []error{h.undo(ctx, func(u recovery.Undo) bool { return !ofHost(u, u.Host) })}
+	errs := []error{h.settleLeft(ctx), h.undo(ctx, func(u recovery.Undo) bool { return !ofHost(u, u.Host) })}
 	list, err := h.ledger.Undos(ctx)
 	if err != nil {
 		return fmt.Errorf("undo list: %w", err)
@@ -230,7 +232,7 @@ func ofHost(u recovery.Undo, host string) bool {
 
 // setReserved changes the host's record; a host without one is left alone.
 func (h *Hatch) setReserved(ctx context.Context, host string, reserved bool) error {
-	_, err := h.updateHost(ctx, host, func(r *recovery.Host) { r.Reserved = reserved })
+	_, err := h.updateHost(ctx, undoing, host, func(r *recovery.Host) { r.Reserved = reserved })
 	if err != nil && !isNotFound(err) {
 		return fmt.Errorf("reserved host %s: %w", host, err)
 	}

@@ -79,7 +79,7 @@ type QueueItem struct {
 	Run string `json:"run,omitempty"`
 	// Override is why a person lets the next run go on beyond the guards' bounds.
 	Override string `json:"override,omitempty"`
-	// Supersedes is true for an item of type COMPUTE_HOST, which ends the VM runs
+	// Supersedes is true for an item about a failed compute host, which ends the VM runs
 	// of its host.
 	Supersedes bool `json:"supersedes,omitempty"`
 }

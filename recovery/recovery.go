@@ -126,21 +126,26 @@ type VMove struct {
 	Stamp Stamp  `json:"stamp,omitzero"`
 }
 
-// FlowKind names one of the four flows as the command line does.
+// FlowKind names a flow as the command line does.
 type FlowKind string
 
-// The four flows.
+// The flows: Masakari's four, and that of a host that is back, which runs only
+// where the operator wants it.
 const (
 	HostAuto        FlowKind = "host-auto"
 	HostReserved    FlowKind = "host-rh"
 	InstanceFailure FlowKind = "instance"
 	ProcessFailure  FlowKind = "process"
+	HostRepair      FlowKind = "host-repair"
 )
 
-// FlowKinds lists the four flows in the order in which texts speak of them.
+// FlowKinds lists the flows in the order in which texts speak of them.
 func FlowKinds() []FlowKind {
-	return []FlowKind{HostAuto, HostReserved, InstanceFailure, ProcessFailure}
+	return []FlowKind{HostAuto, HostReserved, InstanceFailure, ProcessFailure, HostRepair}
 }
+
+// FailedHost reports whether the flow is one for a compute host that is dead.
+func (k FlowKind) FailedHost() bool { return k == HostAuto || k == HostReserved }
 
 // FlowSection is the section of the configuration that holds the flow options.
 const FlowSection = "taskflow_driver_recovery_flows"
@@ -156,6 +161,8 @@ func (k FlowKind) Option() string {
 		return "instance_failure_recovery_tasks"
 	case ProcessFailure:
 		return "process_failure_recovery_tasks"
+	case HostRepair:
+		return "host_repair_tasks"
 	}
 	return ""
 }
@@ -163,7 +170,7 @@ func (k FlowKind) Option() string {
 // Notification returns the type of notification that the flow answers.
 func (k FlowKind) Notification() NotificationType {
 	switch k {
-	case HostAuto, HostReserved:
+	case HostAuto, HostReserved, HostRepair:
 		return ComputeHost
 	case InstanceFailure:
 		return VM
@@ -173,14 +180,14 @@ func (k FlowKind) Notification() NotificationType {
 	return ""
 }
 
-// ParseFlowKind accepts a flow's name or that of Masakari's option.
+// ParseFlowKind accepts a flow's name or that of its option.
 func ParseFlowKind(s string) (FlowKind, error) {
 	for _, k := range FlowKinds() {
 		if s == string(k) || s == k.Option() {
 			return k, nil
 		}
 	}
-	return "", fmt.Errorf("flow %q: %w: want host-auto, host-rh, instance, process or the name of Masakari's option", s, ErrInvalid)
+	return "", fmt.Errorf("flow %q: %w: want host-auto, host-rh, instance, process, host-repair or the name of the flow's option", s, ErrInvalid)
 }
 
 // Phase is a part of a flow.
@@ -265,7 +272,7 @@ type Task struct {
 	HTTP        []string // what http.request is for: "METHOD URL"
 	Options     []OptionSpec
 	OnInterrupt OnInterrupt
-	// Standard is true for the nine standard tasks, which may require
+	// Standard is true for the standard tasks, which may require
 	// protected names and read Masakari's own options.
 	Standard bool
 	// HasRevert is true when the module exports revert.

@@ -206,7 +206,7 @@ func ProtectedNames() []string {
 func (k FlowKind) InputNames(p Phase) []string {
 	common := []string{"notification_uuid", "recovery_method", "segment", "event", "payload", "generated_time"}
 	switch k {
-	case HostAuto:
+	case HostAuto, HostRepair:
 		return append(common, "host_name")
 	case HostReserved:
 		common = append(common, "host_name", "reserved_host_list")

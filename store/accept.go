@@ -144,7 +144,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 			return n, err
 		}
 		if res.ok {
-			n.Stamp.ID = id(res.rev)
+			n.Stamp.ID = id(res.rev, 0)
 			return n, nil
 		}
 	}
@@ -152,7 +152,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 
 // acceptance is the transaction that takes a notification.
 func (s *Store) acceptance(n recovery.Notification, dedup string) (*txn, error) {
-	record, err := encodeNotification(n)
+	record, err := encode(n)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (s *Store) acceptance(n recovery.Notification, dedup string) (*txn, error) 
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", recovery.ErrTooLarge, len(record), maxNotification)
 	}
 	item, err := encode(recovery.QueueItem{
-		Notification: n.UUID, Type: n.Type, Host: n.HostName, Server: serverOf(n), Added: n.Stamp.Created, Supersedes: n.Type == recovery.ComputeHost,
+		Notification: n.UUID, Type: n.Type, Host: n.HostName, Server: serverOf(n), Added: n.Stamp.Created, Supersedes: supersedes(n),
 	})
 	if err != nil {
 		return nil, err
@@ -184,6 +184,12 @@ func (s *Store) acceptance(n recovery.Notification, dedup string) (*txn, error) 
 		t.do(clientv3.OpDelete(s.key.dedups(n.HostUUID, up, of), clientv3.WithPrefix()))
 	}
 	return t, nil
+}
+
+// supersedes reports whether the run for a notification ends those for the
+// servers of its host.
+func supersedes(n recovery.Notification) bool {
+	return n.Type == recovery.ComputeHost && !comesBack(n)
 }
 
 func serverOf(n recovery.Notification) string {

@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	houseEvery = time.Minute
 	// alarmFrom is how full, in percent, the database is when the operator is
 	// told; from reserveFrom on what could wait is refused, from the reserve of a
 	// claim on new runs too.
@@ -26,8 +25,11 @@ const (
 	// compactEvery is the least time between two compactions that a full database
 	// asks for.
 	compactEvery = 5 * time.Minute
-	// slotKept is how long the last transaction of a process that is gone is kept.
-	slotKept = 24 * time.Hour
+	// slotKept is how long the last transaction of a process that is gone is kept,
+	// at most: no longer than what is done with, but longer than one may be on its
+	// way.
+	slotKept  = 24 * time.Hour
+	slotLeast = 2 * writeBound
 )
 
 var errFull = fmt.Errorf("%w: etcd's database is nearly full: what is left is kept for notifications", recovery.ErrQuota)
@@ -93,11 +95,7 @@ func (s *Store) keepHouse(ctx context.Context) {
 				s.log.Warn("store not compacted", zap.Error(err))
 			}
 		}
-		timer := time.NewTimer(houseEvery)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, s.cfg.HouseEvery) {
 			return
 		}
 		if !s.first(ctx) {
@@ -148,7 +146,11 @@ func (s *Store) first(ctx context.Context) bool {
 // What is not done with stays, however old.
 func (s *Store) Sweep(ctx context.Context) error {
 	before := now().Add(-s.cfg.Retention)
-	var runs []recovery.Run
+	type endedRun struct {
+		id    string
+		ended time.Time
+	}
+	var runs []endedRun
 	var notifications []recovery.Notification
 	err := s.view(ctx, func(x *index) error {
 		// One that ended with something left to undo is still its item's.
@@ -156,18 +158,29 @@ func (s *Store) Sweep(ctx context.Context) error {
 		for _, q := range x.queue.rows {
 			held[q.doc.Run] = true
 		}
-		runs = x.runs.list(func(r *recovery.Run) bool { return r.Finished && !held[r.ID] })
-		notifications = x.notifications.list(func(n *recovery.Notification) bool { return n.Status.Final() && lastTouched(*n).Before(before) })
+		for _, r := range x.runs.order {
+			if !r.dead && r.doc.finished && !held[r.name] {
+				runs = append(runs, endedRun{r.name, r.doc.ended})
+			}
+		}
+		for _, r := range x.notifications.order {
+			if r.dead {
+				continue
+			}
+			if n := notification(r); n.Status.Final() && lastTouched(n).Before(before) {
+				notifications = append(notifications, n)
+			}
+		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
-	slices.SortStableFunc(runs, func(a, b recovery.Run) int { return a.Ended.Compare(b.Ended) })
+	slices.SortStableFunc(runs, func(a, b endedRun) int { return a.ended.Compare(b.ended) })
 	for i, r := range runs {
-		if i < len(runs)-s.cfg.RetentionRuns || r.Ended.Before(before) {
-			if err := s.dropRun(ctx, r.ID); err != nil {
-				return fmt.Errorf("sweep: run %s: %w", r.ID, err)
+		if i < len(runs)-s.cfg.RetentionRuns || r.ended.Before(before) {
+			if err := s.dropRun(ctx, r.id); err != nil {
+				return fmt.Errorf("sweep: run %s: %w", r.id, err)
 			}
 		}
 	}
@@ -176,7 +189,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep: notification %s: %w", n.UUID, err)
 		}
 	}
-	if err := errors.Join(s.sweepNames(ctx), s.sweepUploads(ctx), s.sweepSlots(ctx)); err != nil {
+	if err := errors.Join(s.sweepNames(ctx), s.sweepUploads(ctx), s.sweepKept(ctx), s.sweepSlots(ctx)); err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
 	return nil
@@ -269,7 +282,7 @@ func (s *Store) sweepUploads(ctx context.Context) error {
 		if err := decode(value, &at); err != nil {
 			return err
 		}
-		if age := time.Since(at.Time); age < uploadKept {
+		if age := time.Since(at.Time); age < min(uploadKept, s.cfg.Retention) {
 			return nil
 		}
 		return s.dropUpload(ctx, parts(key, s.key.uploads)[0], key)
@@ -281,9 +294,10 @@ func (s *Store) sweepUploads(ctx context.Context) error {
 // their transactions were made.
 func (s *Store) sweepSlots(ctx context.Context) error {
 	t := &txn{name: "sweep.slots"}
+	kept := max(slotLeast, min(slotKept, s.cfg.Retention))
 	_, err := s.rangeAll(ctx, s.key.tx, 0, func(key string, _, mod int64, value []byte) error {
 		at, _, _ := strings.Cut(string(value), " ")
-		old := fmt.Sprint(time.Now().Add(-slotKept).Unix())
+		old := fmt.Sprint(time.Now().Add(-kept).Unix())
 		if strings.HasPrefix(key, s.key.slots(s.cfg.Node, s.boot)) || len(t.ops) >= maxOps-10 || cmp.Compare(len(at), len(old)) > 0 || len(at) == len(old) && at > old {
 			return nil
 		}
@@ -312,10 +326,12 @@ func (s *Store) compact(ctx context.Context, defragment bool) error {
 	if err != nil {
 		return err
 	}
+	s.step("compact")
 	if _, err := s.etcd.Compact(ctx, resp.Header.Revision, clientv3.WithCompactPhysical()); err != nil && !compactedAlready(err) {
 		return translate(err)
 	}
 	if defragment {
+		s.step("compact.defragment")
 		if s.own != nil {
 			// The in-process client has no way to it.
 			err = s.own.etcd.Server.Backend().Defrag()

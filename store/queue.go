@@ -195,7 +195,7 @@ func (s *Store) tryClaim(ctx context.Context, sess *session, notification, itemK
 		q.Deliveries++
 		f.n.Status, f.n.Stamp.Updated = recovery.StatusRunning, now()
 		f.n.Runs = append(slices.Clone(f.n.Runs), run.ID)
-		if err := t.docs(doc{itemKey, q}, doc{s.key.notification(notification), bare(f.n)}); err != nil {
+		if err := t.docs(doc{itemKey, q}, doc{s.key.notification(notification), f.n}); err != nil {
 			return nil, false, err
 		}
 		if q.Type == recovery.VM {
@@ -309,13 +309,17 @@ func (s *Store) runOf(ctx context.Context, f claimed) (run recovery.Run, fresh b
 	}, true, nil
 }
 
-// supersede keeps new VM runs off a host, and asks those that began to end.
+// supersede keeps new VM runs off a host, and asks those that began to end; those
+// on a host that is back are let be.
 func (s *Store) supersede(ctx context.Context, q recovery.QueueItem, itemKey string, f claimed, p place) error {
 	if f.holder == "" {
 		res, err := s.commit(ctx, (&txn{name: "hold"}).when(unchanged(itemKey, f.itemMod), absent(p.hold)).do(put(p.hold, []byte(q.Notification))))
 		if err != nil || !res.ok {
 			return err
 		}
+	}
+	if comesBack(f.n) {
+		return nil
 	}
 	wish, err := encode(recovery.Abort{
 		Mode: recovery.AbortStop, Reason: "host " + q.Host + " failed and is being recovered", By: "notification:" + q.Notification, Status: recovery.StatusIgnored,
@@ -355,12 +359,6 @@ func (s *Store) adopt(r *Run) {
 type doc struct {
 	key string
 	v   any
-}
-
-// bare is a notification as it is stored.
-func bare(n recovery.Notification) recovery.Notification {
-	n.Stamp.ID = 0
-	return n
 }
 
 // docs adds to a transaction that documents are written.
@@ -410,7 +408,7 @@ func (s *Store) endNotification(ctx context.Context, notification string, status
 		f.n.Status, f.n.Message, f.n.Stamp.Updated = status, message, now()
 		key := s.key.notification(notification)
 		t := (&txn{name: "notification.end"}).when(unchanged(q.key, f.itemMod), unchanged(key, f.nMod)).do(clientv3.OpDelete(q.key))
-		if err := t.docs(doc{key, bare(f.n)}); err != nil {
+		if err := t.docs(doc{key, f.n}); err != nil {
 			return err
 		}
 		if f.holder == notification {
@@ -502,7 +500,7 @@ func (s *Store) retry(ctx context.Context, notification, override string) error 
 			return err
 		}
 		item := recovery.QueueItem{
-			Notification: n.UUID, Type: n.Type, Host: n.HostName, Server: serverOf(n), Added: now(), Supersedes: n.Type == recovery.ComputeHost,
+			Notification: n.UUID, Type: n.Type, Host: n.HostName, Server: serverOf(n), Added: now(), Supersedes: supersedes(n),
 		}
 		data, _, itemMod := found(res[0])
 		if data != nil {
@@ -521,7 +519,7 @@ func (s *Store) retry(ctx context.Context, notification, override string) error 
 		t := (&txn{name: "retry"}).
 			when(unchanged(key, resp.Kvs[0].ModRevision), unchanged(itemKey, itemMod), present(host), present(segment)).
 			do(clientv3.OpDelete(dedup))
-		if err := t.docs(doc{key, bare(n)}, doc{itemKey, item}); err != nil {
+		if err := t.docs(doc{key, n}, doc{itemKey, item}); err != nil {
 			return err
 		}
 		done, err := s.commit(ctx, t)

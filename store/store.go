@@ -63,6 +63,10 @@ type Config struct {
 	//
 	// Default to 10 MiB and 1 MiB.
 	KVLibraryBytes, ScratchBytes int64
+	// HouseEvery is the time between two looks for what is past its time.
+	//
+	// Defaults to 1 minute.
+	HouseEvery time.Duration
 	// HostRepair lets notifications be taken that a host on maintenance is back.
 	HostRepair bool
 	// Logger receives the store's own messages. Defaults to zap.NewNop.
@@ -85,6 +89,7 @@ func (c Config) withDefaults() Config {
 	def(&c.LeaseTTL, 15*time.Second)
 	def(&c.TakeOverWait, 30*time.Second)
 	def(&c.Retention, 30*24*time.Hour)
+	def(&c.HouseEvery, time.Minute)
 	if c.Cluster == "" {
 		c.Cluster = "default"
 	}
@@ -162,6 +167,7 @@ type Store struct {
 	claiming map[string]bool // notifications that are being claimed
 	draining bool
 	compiled int64
+	keeps    []string        // see SetKept
 	claims   map[string]*Run // by run id
 
 	usage atomic.Pointer[Usage]

@@ -130,13 +130,13 @@ func TestSweep(t *testing.T) {
 	}
 	// What is not done with stays, however old; so does a run that ended and left
 	// something to undo.
-	left, err := s.Notifications(ctx, time.Time{})
-	if err != nil || len(left) != 2 || left[0].UUID != n.UUID || left[1].UUID != undone.UUID {
-		t.Errorf("notifications = %v, %v", left, err)
+	left := storetest.Notifications(t, s)
+	if len(left) != 2 || left[0].UUID != undone.UUID || left[1].UUID != n.UUID {
+		t.Errorf("notifications = %v", left)
 	}
-	runs, err := s.Runs(ctx)
-	if err != nil || len(runs) != 2 || runs[0].ID != r.ID() || runs[1].Finished {
-		t.Errorf("runs = %v, %v", runs, err)
+	runs := storetest.Runs(t, s)
+	if len(runs) != 2 || runs[0].ID != r.ID() || runs[1].Finished {
+		t.Errorf("runs = %v", runs)
 	}
 	if vmoves, err := s.VMoves(ctx, n.UUID); err != nil || len(vmoves) != 3 {
 		t.Errorf("vmoves = %v, %v", vmoves, err)
@@ -215,14 +215,11 @@ func TestSweepRuns(t *testing.T) {
 			err = r.Requeue(ctx, time.Time{}, "again")
 		}
 	}
-	before, listErr := s.Runs(ctx)
-	if err := errors.Join(err, listErr, s.Sweep(ctx)); err != nil {
+	before := storetest.Runs(t, s)
+	if err := errors.Join(err, s.Sweep(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	after, err := s.Runs(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := storetest.Runs(t, s)
 	if len(before) != 5 || len(after) != 3 || after[0].ID != before[0].ID || after[1].ID != before[1].ID || after[2].Finished {
 		t.Errorf("%d runs before, %d after, want the two latest and the one that has not ended", len(before), len(after))
 	}
@@ -261,6 +258,63 @@ func TestHostRepair(t *testing.T) {
 			if tt.taken && err != nil || !tt.taken && !errors.Is(err, recovery.ErrMaintenance) {
 				t.Errorf("repair %t: %s %s: %v", repair, tt.of, tt.event, err)
 			}
+		}
+	}
+}
+
+// A host that is back waits for the runs of its servers, and leaves them be.
+func TestRepairLeavesServersBe(t *testing.T) {
+	ctx := t.Context()
+	for _, event := range []string{recovery.EventStarted, recovery.EventStopped} {
+		s, err := store.Open(ctx, store.Config{Dir: filepath.Join(t.TempDir(), "store"), Node: "n1", HostRepair: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close() //nolint:errcheck // the end of the test
+		seg, err := s.CreateSegment(ctx, recovery.Segment{Name: "s"})
+		if err == nil {
+			_, err = s.CreateHost(ctx, recovery.Host{Name: "h1", SegmentUUID: seg.UUID})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept := func(of recovery.NotificationType, payload string) recovery.Notification {
+			n, err := s.Accept(ctx, recovery.Notification{Type: of, HostName: "h1", Payload: json.RawMessage(payload)}, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		vm, err := s.Claim(ctx, accept(recovery.VM, `{"instance_uuid":"a"}`).UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := accept(recovery.ComputeHost, `{"event":"`+event+`"}`)
+		if _, err := s.Claim(ctx, host.UUID); !errors.Is(err, recovery.ErrConflict) {
+			t.Errorf("%s: claim beside the run of a server: %v", event, err)
+		}
+		if _, err := s.Claim(ctx, accept(recovery.VM, `{"instance_uuid":"b"}`).UUID); !errors.Is(err, recovery.ErrConflict) {
+			t.Errorf("%s: claim of another server: %v", event, err)
+		}
+		rec, err := vm.Record(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The end of the run is after the wish, had there been one.
+		rec.Status, rec.Ended, rec.Finished = recovery.StatusFinished, rec.Started, true
+		if err := vm.End(ctx, rec); err != nil {
+			t.Fatal(err)
+		}
+		asked := false
+		select {
+		case _, asked = <-vm.Aborted():
+		default:
+		}
+		if asked != (event == recovery.EventStopped) {
+			t.Errorf("%s: the server's run was asked to end: %t", event, asked)
+		}
+		if _, err := s.Claim(ctx, host.UUID); err != nil {
+			t.Errorf("%s: claim after it: %v", event, err)
 		}
 	}
 }

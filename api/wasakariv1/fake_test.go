@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -47,6 +48,7 @@ var people = map[string]person{
 	"admin":  {user: "u-admin", project: "p-admin", all: []string{"*"}},
 	"author": {user: "u-author", project: "p-one", own: []string{"*"}},
 	"other":  {user: "u-other", project: "p-two", own: []string{"*"}},
+	"third":  {user: "u-third", project: "p-three", own: []string{"*"}},
 	"lost":   {user: "u-lost", own: []string{"*"}}, // of no project
 	"reader": {user: "u-reader", project: "p-admin", all: []string{
 		wasakariv1.RuleModuleRead, wasakariv1.RuleRunRead, wasakariv1.RuleFlowRead, wasakariv1.RuleNodeRead, wasakariv1.RuleEventRead,
@@ -83,13 +85,13 @@ func (s *world) lock() func() {
 	return s.mu.Unlock
 }
 
-func (s *world) Runs(context.Context) ([]recovery.Run, error) {
+func (s *world) Runs(context.Context) (iter.Seq[recovery.Run], error) {
 	defer s.lock()()
 	list := slices.Clone(s.runs)
 	for i := range list { // as the store does
 		list[i].Inputs, list[i].Modules = nil, nil
 	}
-	return list, s.err
+	return slices.Values(list), s.err
 }
 
 func (s *world) RunDetail(_ context.Context, id string) (recovery.Run, wasakariv1.Detail, error) {

@@ -16,6 +16,7 @@ type Flow struct {
 	Segment string     `json:"segment,omitempty" help:"UUID of the segment that it is for."`
 	Project string     `json:"project,omitempty" help:"Id of the project whose servers it is for."`
 	At      string     `json:"at" help:"Where it is written: file:line:col, or default."`
+	Off     bool       `json:"off,omitempty" help:"Whether no notification is answered by it, since [host_repair] enabled is off."`
 	Tasks   []FlowTask `json:"tasks" help:"In the order in which they run."`
 	// Problems says what keeps it from running; none: it is good.
 	Problems []string `json:"problems"`
@@ -26,7 +27,7 @@ type FlowTask struct {
 	Phase    recovery.Phase `json:"phase"`
 	Key      string         `json:"key"`
 	At       string         `json:"at" help:"Where the key is written."`
-	Standard bool           `json:"standard,omitempty" help:"Whether it is one of the nine standard tasks."`
+	Standard bool           `json:"standard,omitempty" help:"Whether it is one of the standard tasks."`
 	Library  string         `json:"library,omitempty"`
 	Tenant   string         `json:"tenant,omitempty" help:"Id of the project that it is of; none: the operator."`
 	Version  string         `json:"version,omitempty"`
@@ -82,7 +83,7 @@ func (a *API) listFlows(w http.ResponseWriter, r *http.Request, _ Caller, _ view
 	kind := recovery.FlowKind("")
 	if s := p["kind"]; s != "" {
 		if kind, err = recovery.ParseFlowKind(s); err != nil {
-			return refuse(http.StatusBadRequest, "want host-auto, host-rh, instance or process", "kind %q is none of a flow", cut(s, 64))
+			return refuse(http.StatusBadRequest, "want host-auto, host-rh, instance, process or host-repair", "kind %q is none of a flow", cut(s, 64))
 		}
 	}
 	flows, err := a.cfg.Flows.Flows(r.Context())

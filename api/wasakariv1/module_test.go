@@ -4,10 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wasakari/wasakari/api/wasakariv1"
 	"github.com/wasakari/wasakari/recovery"
@@ -92,6 +96,83 @@ func TestUploadRefused(t *testing.T) {
 		})
 	}
 }
+
+// Tenants whose uploads do not come keep no other one from his: they have no
+// place until all is there.
+func TestSlowUploads(t *testing.T) {
+	s := serve(t, nil)
+	type sending struct {
+		w   *io.PipeWriter
+		res chan int
+	}
+	slow := func(as string) sending {
+		t.Helper()
+		r, w := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/modules", r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Auth-Token", as)
+		req.Header.Set("Content-Type", "application/wasm")
+		x := sending{w, make(chan int, 1)}
+		go func() {
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				x.res <- 0
+				return
+			}
+			_ = res.Body.Close() // only its status counts
+			x.res <- res.StatusCode
+		}()
+		return x
+	}
+	wasm := module(t, "mine", "1.0.0", "m_task")
+	first, second := slow("author"), slow("other")
+	for _, x := range []sending{first, second} {
+		if _, err := x.w.Write(wasm[:10]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	into[wasakariv1.ModuleAnswer](t, s.upload(t, "third", module(t, "theirs", "1.0.0", "t_task")), http.StatusCreated)
+	into[wasakariv1.ModuleAnswer](t, s.upload(t, "admin", module(t, "ours", "1.0.0", "o_task")), http.StatusCreated)
+	refused(t, s.upload(t, "author", wasm), 503, "too many modules are being uploaded")
+	if _, err := first.w.Write(wasm[10:]); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []sending{first, second} {
+		_ = x.w.Close() // the second one is not whole
+	}
+	if got := <-first.res; got != http.StatusCreated {
+		t.Errorf("the first slow upload: %d, want 201", got)
+	}
+	if got := <-second.res; got == http.StatusCreated {
+		t.Errorf("the upload that is not whole: %d", got)
+	}
+}
+
+// A body that stops coming is given up long before the time for a whole one.
+func TestUploadPace(t *testing.T) {
+	s := serve(t, nil)
+	rec := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	start := time.Now()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, wasakariv1.Prefix+"/modules",
+		io.MultiReader(strings.NewReader(strings.Repeat("x", 512<<10)), &deadlines{}))
+	r.Header.Set("X-Auth-Token", "author")
+	r.Header.Set("Content-Type", "application/wasm")
+	s.api.ServeHTTP(rec, r)
+	if got := rec.last.Sub(start); got < 28*time.Second || got > 2*time.Minute {
+		t.Errorf("after 512 KiB the next must come within %s, want 28 s", got)
+	}
+}
+
+// deadlines notes until when something must be read; as a body, nothing comes.
+type deadlines struct {
+	http.ResponseWriter
+	last time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.last = t; return nil }
+func (d *deadlines) Read([]byte) (int, error)          { return 0, os.ErrDeadlineExceeded }
 
 // A body without an announced length is bounded too.
 func TestUploadStreamed(t *testing.T) {
@@ -324,7 +405,7 @@ func TestUploadQuota(t *testing.T) {
 // place.
 func TestUploadsAtATime(t *testing.T) {
 	s := serve(t, &world{entered: make(chan struct{}), admitted: make(chan struct{})})
-	done := make(chan reply, 4)
+	done := make(chan reply, 9)
 	start := func(as string, wasm []byte) {
 		t.Helper()
 		go func() { done <- s.upload(t, as, wasm) }()
@@ -338,9 +419,29 @@ func TestUploadsAtATime(t *testing.T) {
 	}
 	start("admin", module(t, "a", "1.0.0", "a_task"))
 	start("admin", module(t, "b", "1.0.0", "b_task"))
-	refused(t, s.upload(t, "admin", module(t, "c", "1.0.0", "c_task")), 503, "")
+	// More of the operator's wait for their turn, to a bound.
+	for i := range 6 {
+		wasm := module(t, fmt.Sprint("c", i), "1.0.0", fmt.Sprintf("c%d_task", i))
+		go func() {
+			r := s.upload(t, "admin", wasm)
+			for r.code == http.StatusServiceUnavailable { // the one below was there at the moment
+				r = s.upload(t, "admin", wasm)
+			}
+			done <- r
+		}()
+	}
+	var one reply
+	for one = (reply{code: http.StatusCreated}); one.code != http.StatusServiceUnavailable; { // as soon as all have come
+		one = s.call(t, "admin", http.MethodPost, "/modules", []byte("\x00asm"), "Content-Type: application/wasm", "X-Content-SHA256: "+strings.Repeat("0", 64))
+	}
+	refused(t, one, 503, "too many modules are being uploaded")
+	go func() {
+		for range 6 {
+			<-s.entered
+		}
+	}()
 	close(s.admitted)
-	for range 3 {
+	for range 9 {
 		if r := <-done; r.code != http.StatusCreated {
 			t.Errorf("status %d: %s", r.code, r.body)
 		}

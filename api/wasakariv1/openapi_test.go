@@ -101,6 +101,11 @@ func TestOpenAPI(t *testing.T) {
 	}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
+			if op.Responses.Default() != nil {
+				t.Errorf("%s %s answers anything", method, path)
+			}
+		}
+		for method, op := range item.Operations() {
 			if !seen[op.OperationID] && op.OperationID != "watchEvents" {
 				t.Errorf("%s %s is not tried", method, path)
 			}

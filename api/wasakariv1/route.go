@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3gen"
 
 	"github.com/wasakari/wasakari/api/internal/wire"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // The rules of the policy that the routes ask, each with what may be done.
@@ -48,6 +49,7 @@ type route struct {
 	inType  string // defaults to application/json
 	code    int    // of a success
 	also    []int  // other successes, with the same document
+	fails   []int  // refusals beside those that all routes of its kind have
 	out     any    // sample of the document; nil: none
 	outType string // defaults to application/json
 	serve   func(a *API, w http.ResponseWriter, r *http.Request, c Caller, v view) error
@@ -89,7 +91,7 @@ func routes() []route {
 			summary: "Upload a version of a module. It is checked and compiled before it is accepted; 201 when every live node has compiled it, 202 while some have not.",
 			query:   []parameter{number("wait", "Seconds to wait for all nodes.", 0, 600)},
 			headers: []parameter{text("X-Content-SHA256", "The SHA-256 of the body, in hex."), text("Digest", "The digest of the body, sha-256=BASE64.")},
-			in:      []byte{}, inType: typeWasm, code: http.StatusCreated, also: []int{http.StatusAccepted}, out: ModuleAnswer{}, serve: (*API).uploadModule,
+			in:      []byte{}, inType: typeWasm, code: http.StatusCreated, also: []int{http.StatusAccepted}, fails: []int{http.StatusUnprocessableEntity}, out: ModuleAnswer{}, serve: (*API).uploadModule,
 		},
 		{
 			method: http.MethodGet, path: "/modules", id: "listModules", rule: RuleModuleRead, tenants: true,
@@ -171,12 +173,12 @@ func routes() []route {
 		{
 			method: http.MethodPost, path: "/hosts/{host}/repaired", id: "repairedHost", rule: RuleHostRepaired,
 			summary: "Take a host that was repaired back into service: its maintenance ends, and its nova-compute service is enabled. Refused while Nova sees it down.",
-			code:    http.StatusOK, out: HostRepaired{}, serve: (*API).repairedHost,
+			code:    http.StatusOK, fails: []int{http.StatusNotImplemented}, out: HostRepaired{}, serve: (*API).repairedHost,
 		},
 		{
 			method: http.MethodGet, path: "/store/backup", id: "backupStore", rule: RuleStoreBackup, audited: true,
 			summary: "Get a backup of all that is durable, as it is at one moment, for wasakari store restore.",
-			code:    http.StatusOK, out: []byte{}, outType: typeBytes, serve: (*API).backup,
+			code:    http.StatusOK, fails: []int{http.StatusConflict, http.StatusNotImplemented}, out: []byte{}, outType: typeBytes, serve: (*API).backup,
 		},
 		{
 			method: http.MethodGet, path: "/events", id: "watchEvents", rule: RuleEventRead, summary: "Follow everything that changes.", headers: resume,
@@ -286,11 +288,33 @@ func Describe(doc *openapi3.T) error {
 			}
 			op.AddResponse(code, res)
 		}
-		op.Responses.Set("default", &openapi3.ResponseRef{Value: openapi3.NewResponse().WithDescription("It was not done.").WithContent(problem)})
+		for _, code := range rt.refusals() {
+			op.AddResponse(code, openapi3.NewResponse().WithDescription(http.StatusText(code)).WithContent(problem))
+		}
 		op.Extensions = map[string]any{"x-policy-rule": rt.rule}
 		doc.AddOperation(Prefix+rt.path, rt.method, op)
 	}
 	return nil
+}
+
+// refusals lists the statuses of a route's answers that are no success. Where a
+// token is needed, that of a missing one comes from the frame, in Keystone's form.
+func (rt route) refusals() []int {
+	codes := []int{
+		http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+		http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	}
+	named := strings.Contains(rt.path, "{")
+	if named {
+		codes = append(codes, http.StatusNotFound)
+	}
+	if named || rt.method != http.MethodGet { // several tenants may have modules with one key
+		codes = append(codes, http.StatusConflict)
+	}
+	if rt.in != nil {
+		codes = append(codes, http.StatusUnsupportedMediaType)
+	}
+	return append(codes, rt.fails...)
 }
 
 // pathNames lists the parameters of a path.
@@ -342,6 +366,12 @@ func (d describer) content(kind string, sample any) (openapi3.Content, error) {
 func strict(_ string, t reflect.Type, tag reflect.StructTag, s *openapi3.Schema) error {
 	if help := tag.Get("help"); help != "" {
 		s.Description = help
+	}
+	if t == reflect.TypeFor[recovery.FlowKind]() {
+		s.Enum = nil
+		for _, k := range recovery.FlowKinds() {
+			s.Enum = append(s.Enum, string(k))
+		}
 	}
 	if enum := tag.Get("enum"); enum != "" {
 		s.Enum = nil

@@ -2,6 +2,8 @@ package wasakariv1
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"maps"
 	"net/http"
@@ -161,6 +163,19 @@ func (a *API) shows(ctx context.Context, v view, run recovery.Run, budget *int) 
 	return v.all || run.Server != "" && v.tenant != "" && a.owner(ctx, run.Server, budget) == v.tenant
 }
 
+// hiddenPrefix begins a marker that does not tell which run it is.
+const hiddenPrefix = "after-"
+
+func isHidden(marker string) bool { return strings.HasPrefix(marker, hiddenPrefix) }
+
+// hiddenMarker names the place of a run that is not the caller's: his list may
+// end there, and the id is not his business. Ids are random, so that nobody gets
+// from one to the other, and every node knows it.
+func hiddenMarker(run string) string {
+	sum := sha256.Sum256([]byte("wasakari marker " + run))
+	return hiddenPrefix + hex.EncodeToString(sum[:16])
+}
+
 func (a *API) listRuns(w http.ResponseWriter, r *http.Request, _ Caller, v view) error {
 	f, err := parseRunFilter(r, time.Now())
 	if err != nil {
@@ -173,22 +188,29 @@ func (a *API) listRuns(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 	if err != nil {
 		return err
 	}
-	if f.marker != "" {
-		i := slices.IndexFunc(runs, func(run recovery.Run) bool { return run.ID == f.marker })
-		if i < 0 {
-			return refuse(http.StatusBadRequest, "begin without one", "marker %q is no run that is kept", cut(f.marker, 64))
-		}
-		runs = runs[i+1:]
-	}
 	doc, budget := RunList{Runs: []Run{}}, maxLookups
-	for i, run := range runs {
-		if f.takes(run) && a.shows(r.Context(), v, run, &budget) {
-			doc.Runs = append(doc.Runs, runOf(run, v))
-		}
-		if (len(doc.Runs) >= f.limit || budget <= 0) && i < len(runs)-1 {
-			doc.Next = run.ID
+	begun, next := f.marker == "", "" // next: there is no room for more after it
+	for run := range runs {
+		if next != "" {
+			doc.Next = next
 			break
 		}
+		if !begun {
+			begun = run.ID == f.marker && a.shows(r.Context(), v, run, &budget) || isHidden(f.marker) && hiddenMarker(run.ID) == f.marker
+			continue
+		}
+		shown := f.takes(run) && a.shows(r.Context(), v, run, &budget)
+		if shown {
+			doc.Runs = append(doc.Runs, runOf(run, v))
+		}
+		if len(doc.Runs) >= f.limit || budget <= 0 {
+			if next = run.ID; !shown && !v.all {
+				next = hiddenMarker(run.ID)
+			}
+		}
+	}
+	if !begun {
+		return refuse(http.StatusBadRequest, "begin without one", "marker %q is no run that is kept", cut(f.marker, 64))
 	}
 	return a.answer(w, r, http.StatusOK, doc)
 }

@@ -32,8 +32,8 @@ func someRuns() *world {
 			"r4": {
 				Values: []string{"ticket", "instance"},
 				Tasks: []recovery.TaskRecord{
-					{Seq: 1, Key: "my_task", Status: recovery.TaskSucceeded, Message: "told you", Progress: []recovery.Progress{{Message: "half"}}},
-					{Seq: 2, Key: "stop_instance_task", Status: recovery.TaskRunning, Message: "on compute-2", Progress: []recovery.Progress{{Message: "on compute-2"}}, Revert: &recovery.RevertRecord{Reason: "on compute-2"}},
+					{Seq: 1, Key: "my_task", Flow: recovery.InstanceFailure, Status: recovery.TaskSucceeded, Message: "told you", Progress: []recovery.Progress{{Message: "half"}}},
+					{Seq: 2, Key: "stop_instance_task", Flow: recovery.InstanceFailure, Status: recovery.TaskRunning, Message: "on compute-2", Progress: []recovery.Progress{{Message: "on compute-2"}}, Revert: &recovery.RevertRecord{Reason: "on compute-2"}},
 				},
 				Undo:    []recovery.Undo{{Key: "unlock_server/s-one", Kind: recovery.UndoLock, Target: "s-one", Host: "compute-2"}},
 				Intents: []recovery.Intent{{ID: "i1", Op: "nova.server_stop", Target: "s-one", Task: "stop_instance_task", Attempt: 1, State: recovery.IntentDone, RequestID: "req-1", Known: []string{"req-0"}}},
@@ -127,13 +127,16 @@ func TestListRunsLookups(t *testing.T) {
 	}
 	s := serve(t, w)
 	doc := into[wasakariv1.RunList](t, s.get(t, "author", "/runs"), http.StatusOK)
-	if len(doc.Runs) != 0 || doc.Next != "rs099" || s.lookups != 100 {
+	if len(doc.Runs) != 0 || !strings.HasPrefix(doc.Next, "after-") || s.lookups != 100 {
 		t.Errorf("%d runs, next %q, %d lookups", len(doc.Runs), doc.Next, s.lookups)
 	}
-	doc = into[wasakariv1.RunList](t, s.get(t, "author", "/runs?marker=rs099"), http.StatusOK)
+	doc = into[wasakariv1.RunList](t, s.get(t, "author", "/runs?marker="+doc.Next), http.StatusOK)
 	if len(doc.Runs) != 30 || doc.Next != "" || s.lookups != 150 {
 		t.Errorf("%d runs, next %q, %d lookups", len(doc.Runs), doc.Next, s.lookups)
 	}
+	refused(t, s.get(t, "author", "/runs?marker=rs099"), 400, `marker "rs099" is no run that is kept`)
+	refused(t, s.get(t, "author", "/runs?marker=after-0"), 400, `marker "after-0" is no run that is kept`)
+	into[wasakariv1.RunList](t, s.get(t, "author", "/runs?marker=rs120"), http.StatusOK)
 	s.get(t, "author", "/runs?limit=1000")
 	if s.lookups != 150 {
 		t.Errorf("%d lookups: what is known is asked again", s.lookups)

@@ -262,8 +262,27 @@ func (a *API) watchRun(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 		s.end("the run has ended", "")
 		return nil
 	}
+	if note := a.elsewhere(run, v); note != nil && a.sendEvent(s, placed{Event: *note}, v, own) != nil {
+		return nil
+	}
 	a.followed(r, s, rd, v, own, ended)
 	return nil
+}
+
+// elsewhere tells who follows a run that its tasks' lines are not told here, but
+// by the node that works on it; nil: they are. Nodes are not for tenants.
+func (a *API) elsewhere(run recovery.Run, v view) *Event {
+	if a.cfg.Node == "" || run.Node == "" || run.Node == a.cfg.Node {
+		return nil
+	}
+	where := "the node that works on the run"
+	if v.all {
+		where = fmt.Sprintf("node %s, which works on the run: watch it there", run.Node)
+	}
+	return &Event{
+		Change: recovery.Change{RunID: run.ID}, Time: time.Now().UTC(),
+		Log: &recovery.LogLine{Task: "wasakari", Tenant: v.tenant, Level: "info", Message: "what tasks log, and their progress, is told only by " + where},
+	}
 }
 
 // standing tells in events how a run stands: what it did, then the run itself.

@@ -110,6 +110,28 @@ func taskEvent(rev int64, run, key string) wasakariv1.Event {
 	return wasakariv1.Event{Change: recovery.Change{Revision: rev, RunID: run, Task: &recovery.TaskRecord{Key: key, Message: "on compute-2"}}}
 }
 
+// Whoever watches a run of another node hears that its tasks' lines are not told
+// here, and an operator where.
+func TestWatchElsewhere(t *testing.T) {
+	for as, want := range map[string]string{
+		"admin":  "what tasks log, and their progress, is told only by node node-a, which works on the run: watch it there",
+		"author": "what tasks log, and their progress, is told only by the node that works on the run",
+	} {
+		for _, node := range []string{"node-b", "node-a", ""} {
+			s := serve(t, someRuns(), func(c *wasakariv1.Config) { c.Node = node })
+			l := s.listen(t, as, "/runs/r4/watch")
+			l.expect("run -", "task -", "task -")
+			if node == "node-b" {
+				if f := l.expect("log -")[0]; !strings.Contains(f.data, `"task":"wasakari"`) || !strings.Contains(f.data, want+`"`) {
+					t.Errorf("%s: %s", as, f.data)
+				}
+			}
+			s.events.Publish(runEvent(9, recovery.Run{ID: "r4", Server: "s-one", Finished: true, Status: recovery.StatusFinished}))
+			l.expect("run 9.1")
+		}
+	}
+}
+
 func TestWatchEvents(t *testing.T) {
 	s := serve(t, someRuns())
 	all := s.listen(t, "admin", "/events")

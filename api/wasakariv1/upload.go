@@ -2,6 +2,7 @@ package wasakariv1
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,41 +22,76 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 )
 
-// Uploads that may be on their way at a time; each holds a module in memory.
+// Uploads at a time. One that arrives is kept in a file and has no place among
+// those that are admitted, which hold their modules in memory: who sends slowly
+// keeps nobody waiting but himself.
 const (
-	operatorUploads = 2
-	tenantUploads   = 2 // of all tenants together, one of each
+	operatorArrivals = 8
+	tenantArrivals   = 16 // of all tenants together, one of each
+	operatorUploads  = 2
+	tenantUploads    = 2 // of all tenants together
 )
 
-// admitTime is what admission takes at most, as far as the answer may wait for it.
-const admitTime = 3 * time.Minute
+// admitTime is what admission takes at most, as far as the answer may wait for
+// it, and placeTime what it waits for its turn.
+const (
+	admitTime = 3 * time.Minute
+	placeTime = time.Minute
+)
+
+// A body may take arriveGrace, and so long as it comes at slowest bytes a second.
+const (
+	arriveGrace = 20 * time.Second
+	slowest     = 64 << 10
+)
 
 // uploads counts those on their way. Tenants never keep the operator waiting.
 type uploads struct {
 	mu       sync.Mutex
-	operator int
-	tenants  map[string]bool
+	operator int             // that arrive, or are admitted
+	tenants  map[string]bool // likewise
+	places   [2]chan struct{}
 }
 
-// begin takes a place; end gives it back.
+func newUploads() uploads {
+	return uploads{places: [2]chan struct{}{make(chan struct{}, operatorUploads), make(chan struct{}, tenantUploads)}}
+}
+
+// begin lets one arrive; end is its end.
 func (u *uploads) begin(tenant string) (end func(), ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if tenant == "" {
-		if u.operator >= operatorUploads {
+		if u.operator >= operatorArrivals {
 			return nil, false
 		}
 		u.operator++
-		return func() { u.mu.Lock(); u.operator--; u.mu.Unlock() }, true
+		return sync.OnceFunc(func() { u.mu.Lock(); u.operator--; u.mu.Unlock() }), true
 	}
-	if u.tenants[tenant] || len(u.tenants) >= tenantUploads {
+	if u.tenants[tenant] || len(u.tenants) >= tenantArrivals {
 		return nil, false
 	}
 	if u.tenants == nil {
 		u.tenants = map[string]bool{}
 	}
 	u.tenants[tenant] = true
-	return func() { u.mu.Lock(); delete(u.tenants, tenant); u.mu.Unlock() }, true
+	return sync.OnceFunc(func() { u.mu.Lock(); delete(u.tenants, tenant); u.mu.Unlock() }), true
+}
+
+// place waits for a place among those that are admitted; free gives it back.
+func (u *uploads) place(ctx context.Context, tenant string) (free func(), ok bool) {
+	places := u.places[0]
+	if tenant != "" {
+		places = u.places[1]
+	}
+	ctx, cancel := context.WithTimeout(ctx, placeTime)
+	defer cancel()
+	select {
+	case places <- struct{}{}:
+		return sync.OnceFunc(func() { <-places }), true
+	case <-ctx.Done():
+		return nil, false
+	}
 }
 
 // uploadModule takes a version. Whose it is the token says, and nothing else:
@@ -82,19 +119,29 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 	if r.ContentLength > a.cfg.MaxModule {
 		return a.tooLarge()
 	}
+	busy := refuse(http.StatusServiceUnavailable, "try again when they are done", "too many modules are being uploaded")
 	end, ok := a.uploads.begin(v.tenant)
 	if !ok {
-		return refuse(http.StatusServiceUnavailable, "try again when they are done", "too many modules are being uploaded")
+		return busy
 	}
 	defer end()
 	// Longer than other answers may take, and yet not for ever.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.cfg.UploadTime + admitTime + wait))
-	wasm, err := a.receive(w, r, want)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.cfg.UploadTime + placeTime + admitTime + wait))
+	spool, err := a.receive(w, r, want)
 	if err != nil {
 		return err
 	}
-
+	defer spool.remove()
 	ctx := r.Context()
+	free, ok := a.uploads.place(ctx, v.tenant)
+	if !ok {
+		return busy
+	}
+	defer free()
+	wasm, err := spool.read()
+	if err != nil {
+		return err
+	}
 	info := wire.Of(ctx)
 	info.Target = fmt.Sprintf("sha256:%x", sha256.Sum256(wasm)) // for the audit, whatever it is
 	ver, err := a.cfg.Admit.Admit(ctx, v.tenant, wasm)
@@ -123,7 +170,8 @@ func (a *API) uploadModule(w http.ResponseWriter, r *http.Request, c Caller, v v
 	if err != nil {
 		return err
 	}
-	end() // others need not wait for the nodes
+	free() // others need not wait for the nodes
+	end()
 	doc := ModuleAnswer{Version: kept}
 	for _, v := range versions {
 		if SetsAside(kept, v) {
@@ -143,37 +191,92 @@ func auditName(v recovery.ModuleVersion) string {
 	return fmt.Sprintf("%s %s sha256:%s", v.Library, v.Version, v.Digest)
 }
 
+// HintTooLarge says what to do about a module that is too large.
+const HintTooLarge = "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib"
+
 func (a *API) tooLarge() error {
 	return &Refusal{
 		Code:    http.StatusRequestEntityTooLarge,
 		Message: fmt.Sprintf("the module is larger than the %d bytes that are taken", a.cfg.MaxModule),
-		Hint:    "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib",
+		Hint:    HintTooLarge,
 		Err:     recovery.ErrTooLarge,
 	}
 }
 
-// receive reads the body and compares its digest with what was announced.
-func (a *API) receive(w http.ResponseWriter, r *http.Request, want [][]byte) ([]byte, error) {
-	// A server that cannot do it bounds its requests as a whole.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.cfg.UploadTime))
-	hash := sha256.New()
-	body := http.MaxBytesReader(w, r.Body, a.cfg.MaxModule)
-	var buf bytes.Buffer
-	if r.ContentLength > 0 {
-		buf.Grow(int(min(r.ContentLength, 1<<20))) // what is announced need not come
+// spool is a body that has arrived, in a file that has no name any more where
+// that can be had.
+type spool struct {
+	file *os.File
+	size int64
+}
+
+func (s spool) remove() {
+	_ = s.file.Close()           // read to its end, or of no use
+	_ = os.Remove(s.file.Name()) // gone already
+}
+
+func (s spool) read() ([]byte, error) {
+	wasm := make([]byte, s.size)
+	if _, err := s.file.ReadAt(wasm, 0); err != nil {
+		return nil, fmt.Errorf("upload: %w", err)
 	}
-	if _, err := io.Copy(io.MultiWriter(&buf, hash), body); err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, a.tooLarge()
+	return wasm, nil
+}
+
+// receive keeps the body and compares its digest with what was announced. Whoever
+// got one removes it.
+func (a *API) receive(w http.ResponseWriter, r *http.Request, want [][]byte) (_ spool, err error) {
+	f, err := os.CreateTemp(a.cfg.SpoolDir, "wasakari-upload-")
+	if err != nil {
+		return spool{}, fmt.Errorf("upload: %w", err)
+	}
+	s := spool{file: f}
+	defer func() {
+		if err != nil {
+			s.remove()
 		}
-		return nil, bodyProblem(err, a.cfg.MaxModule)
+	}()
+	_ = os.Remove(f.Name()) // so that nothing stays when the process dies; where it cannot be had, remove does it
+	hash := sha256.New()
+	body := &paced{body: http.MaxBytesReader(w, r.Body, a.cfg.MaxModule), rc: http.NewResponseController(w), start: time.Now(), most: a.cfg.UploadTime}
+	if s.size, err = io.Copy(io.MultiWriter(f, hash), body); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return s, a.tooLarge()
+		}
+		if body.failed == nil {
+			return s, fmt.Errorf("upload: %w", err) // of our disk
+		}
+		return s, bodyProblem(err, a.cfg.MaxModule)
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	_ = body.rc.SetReadDeadline(time.Time{})
 	if got := hash.Sum(nil); slices.ContainsFunc(want, func(w []byte) bool { return !bytes.Equal(w, got) }) {
-		return nil, refuse(http.StatusBadRequest, "it was damaged on its way, or the header is of another file: send it again",
+		return s, refuse(http.StatusBadRequest, "it was damaged on its way, or the header is of another file: send it again",
 			"the body's SHA-256 is %s, not what the header says", hex.EncodeToString(got))
 	}
-	return buf.Bytes(), nil
+	return s, nil
+}
+
+// paced reads a body that has to come at a pace.
+type paced struct {
+	body   io.Reader
+	rc     *http.ResponseController
+	start  time.Time
+	most   time.Duration
+	got    int64
+	failed error
+}
+
+// Read gives up at the moment until which so much should have come.
+func (p *paced) Read(b []byte) (int, error) {
+	due := min(arriveGrace+time.Duration(p.got)*time.Second/slowest, p.most)
+	// A server that cannot do it bounds its requests as a whole.
+	_ = p.rc.SetReadDeadline(p.start.Add(due))
+	n, err := p.body.Read(b)
+	p.got += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		p.failed = err
+	}
+	return n, err
 }
 
 // announced lists the SHA-256 digests that the headers promise. Digests of other

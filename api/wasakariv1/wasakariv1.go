@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"sync"
 	"time"
@@ -36,8 +37,8 @@ type Caller interface {
 // Store is what must not be lost, as this package reads and changes it. Errors
 // match the sentinels of recovery.
 type Store interface {
-	// Runs lists the runs, newest first.
-	Runs(ctx context.Context) ([]recovery.Run, error)
+	// Runs gives the runs, newest first; there may be very many.
+	Runs(ctx context.Context) (iter.Seq[recovery.Run], error)
 	// RunDetail gives one run and what belongs to it; recovery.ErrNotFound.
 	RunDetail(ctx context.Context, id string) (recovery.Run, Detail, error)
 	// Notification gives one notification; recovery.ErrNotFound.
@@ -130,12 +131,18 @@ type Config struct {
 	// MaxVersions bounds the versions that a tenant has of all its modules.
 	// Defaults to 200.
 	MaxVersions int
-	// UploadTime bounds how long the body of an upload may take to arrive.
-	// Defaults to 5 minutes.
+	// UploadTime bounds how long the body of an upload may take to arrive; one that
+	// comes at less than 64 KiB a second is given up sooner. Defaults to 5 minutes.
 	UploadTime time.Duration
+	// SpoolDir is where bodies of uploads are kept while they arrive, at most 24 of
+	// MaxModule bytes. Defaults to the folder for temporary files.
+	SpoolDir string
 	// CompileWait bounds how long an upload waits for all nodes. Defaults to 60
 	// seconds.
 	CompileWait time.Duration
+	// Node is the name of this node. Whoever follows a run of another one here is
+	// told by a log line that lines of tasks and their progress come from there.
+	Node string
 	// Heartbeat is the pause after which a stream of events without any gets a
 	// comment. Defaults to 15 seconds.
 	Heartbeat time.Duration
@@ -180,7 +187,7 @@ func New(cfg Config) (*API, error) {
 	orElse(&cfg.CompileWait, time.Minute)
 	orElse(&cfg.Heartbeat, 15*time.Second)
 	orElse(&cfg.Streams, 256)
-	a := &API{cfg: cfg, log: cfg.Logger.Named("api"), mux: http.NewServeMux(), closed: make(chan struct{})}
+	a := &API{cfg: cfg, uploads: newUploads(), log: cfg.Logger.Named("api"), mux: http.NewServeMux(), closed: make(chan struct{})}
 	a.mount()
 	return a, nil
 }

@@ -283,15 +283,15 @@ func badInputs(t *testing.T) []badInput {
 		},
 		{
 			name: "no flow", args: "run",
-			want: "name one flow: host-auto, host-rh, instance or process; usage: wasakari run FLOW --input name=value ... [flags]",
+			want: "name one flow: host-auto, host-rh, instance, process or host-repair; usage: wasakari run FLOW --input name=value ... [flags]",
 		},
 		{
 			name: "two flows", args: "run host-auto host-rh",
-			want: "name one flow: host-auto, host-rh, instance or process; usage: wasakari run FLOW --input name=value ... [flags]",
+			want: "name one flow: host-auto, host-rh, instance, process or host-repair; usage: wasakari run FLOW --input name=value ... [flags]",
 		},
 		{
 			name: "unknown flow", args: "run hots-auto",
-			want: `flow "hots-auto": invalid: want host-auto, host-rh, instance, process or the name of Masakari's option; did you mean host-auto?`,
+			want: `flow "hots-auto": invalid: want host-auto, host-rh, instance, process, host-repair or the name of the flow's option; did you mean host-auto?`,
 		},
 		{
 			name: "arguments of check", args: "check host-auto",

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
-	"strings"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -15,48 +14,48 @@ import (
 	"github.com/wasakari/wasakari/store"
 )
 
-// The program of internal/chaos: it kills itself at the durable writes that
-// WASAKARI_CHAOS_KILL lists as name:n, the n-th of that name, and writes the name
-// of each first one of a kind to the file WASAKARI_CHAOS_STEPS.
-// WASAKARI_CHAOS_LEASE is a shorter lease than the options allow.
+// The program of internal/chaos: it kills itself right before a durable write
+// whose name is that of a file in the folder WASAKARI_CHAOS_KILL. It takes the
+// file away before, so that one process dies for each. The name of each first
+// write of a kind goes to the file WASAKARI_CHAOS_STEPS. WASAKARI_CHAOS_LEASE,
+// WASAKARI_CHAOS_RETENTION and WASAKARI_CHAOS_HOUSE are shorter times than the
+// options allow.
 func init() {
 	tuneStore = func(c *store.Config) {
-		if d, err := time.ParseDuration(os.Getenv("WASAKARI_CHAOS_LEASE")); err == nil {
-			c.LeaseTTL = d
-		}
-		k := &killer{at: map[string]int{}, seen: map[string]int{}, file: os.Getenv("WASAKARI_CHAOS_STEPS")}
-		for entry := range strings.SplitSeq(os.Getenv("WASAKARI_CHAOS_KILL"), ",") {
-			if name, n, ok := strings.Cut(entry, ":"); ok {
-				k.at[name], _ = strconv.Atoi(n)
+		for name, into := range map[string]*time.Duration{
+			"WASAKARI_CHAOS_LEASE": &c.LeaseTTL, "WASAKARI_CHAOS_RETENTION": &c.Retention, "WASAKARI_CHAOS_HOUSE": &c.HouseEvery,
+		} {
+			if d, err := time.ParseDuration(os.Getenv(name)); err == nil {
+				*into = d
 			}
 		}
+		k := &killer{dir: os.Getenv("WASAKARI_CHAOS_KILL"), seen: map[string]bool{}, file: os.Getenv("WASAKARI_CHAOS_STEPS")}
 		c.Step = k.step
 	}
 }
 
 type killer struct {
+	dir  string
 	mu   sync.Mutex
-	at   map[string]int // which one of a name is the last thing that happens
-	seen map[string]int
+	seen map[string]bool
 	file string
 }
 
 func (k *killer) step(name string) {
 	k.mu.Lock()
-	k.seen[name]++
-	n := k.seen[name]
-	if n == 1 {
+	if !k.seen[name] {
+		k.seen[name] = true
 		k.tell("step " + name)
 	}
-	if n != k.at[name] {
+	if k.dir == "" || os.Remove(filepath.Join(k.dir, name)) != nil {
 		k.mu.Unlock()
 		return
 	}
 	// Nothing else is written by this process: the lock is kept.
 	k.tell("killed " + name)
 	// Half of the time what is under way elsewhere in the process goes on a little.
-	if rand.IntN(2) == 0 {
-		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+	if d := time.Duration(rand.IntN(40)-20) * time.Millisecond; d > 0 { //nolint:gosec // no secret
+		time.Sleep(d)
 	}
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}

@@ -18,7 +18,7 @@ func newCheck(w world) *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, flows and tasks; start nothing",
 		Long: `Reads the configuration, admits every module of the task folders and checks all
-four flows: every key known, every input there, every op granted, every
+flows: every key known, every input there, every op granted, every
 required option set. Nothing is ever dropped in silence: what is wrong is told
 with file, line and column, and the exit code is 2.
 
@@ -105,7 +105,11 @@ func printCheck(out io.Writer, l *loaded) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "\n%s (%s, %s)\n", kind, kind.Option(), f.Pos)
+		off := ""
+		if !l.inUse(kind) {
+			off = "; off, see [host_repair] enabled"
+		}
+		fmt.Fprintf(&b, "\n%s (%s, %s%s)\n", kind, kind.Option(), f.Pos, off)
 		for _, phase := range recovery.Phases() {
 			refs := f.Tasks(phase)
 			if len(refs) == 0 {
@@ -124,8 +128,13 @@ func printCheck(out io.Writer, l *loaded) error {
 	grants, _ := l.grantsText()
 	b.WriteString(grants)
 	b.WriteString(l.limitsText())
-	b.WriteString("\nall four flows are good\n")
+	b.WriteString("\nall flows are good\n")
 	return printLines(out, b.String())
+}
+
+// inUse reports whether something may run flows of a kind by itself.
+func (l *loaded) inUse(kind recovery.FlowKind) bool {
+	return kind != recovery.HostRepair || l.cfg.HostRepair.Enabled
 }
 
 func origin(t recovery.Task) string {

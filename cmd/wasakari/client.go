@@ -56,17 +56,7 @@ func (f *remoteFlags) connect(ctx context.Context, w world) (*client, error) {
 	if server == "" {
 		server = w.env("WASAKARI_SERVER")
 	}
-	transport := &http.Transport{
-		Proxy:       http.ProxyFromEnvironment,
-		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, TLSHandshakeTimeout: 10 * time.Second,
-		ResponseHeaderTimeout:  15 * time.Minute, // an upload waits for the nodes
-		MaxResponseHeaderBytes: 1 << 20,
-	}
-	c := &client{http: &http.Client{
-		Transport: transport,
-		// The token would go to whom the answer names.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c, transport := newClient()
 	opt, what, err := f.credentials(w)
 	if err != nil {
 		return nil, &usageError{err}
@@ -93,6 +83,21 @@ func (f *remoteFlags) connect(ctx context.Context, w world) (*client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// newClient makes a client that has no server yet; its transport is its own.
+func newClient() (*client, *http.Transport) {
+	transport := &http.Transport{
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, TLSHandshakeTimeout: 10 * time.Second,
+		ResponseHeaderTimeout:  15 * time.Minute, // an upload waits for the nodes
+		MaxResponseHeaderBytes: 1 << 20,
+	}
+	return &client{http: &http.Client{
+		Transport: transport,
+		// The token would go to whom the answer names.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, transport
 }
 
 // credentials says where to log in; what is empty when nowhere.
@@ -161,12 +166,17 @@ func (c *client) request(ctx context.Context, method, at string, query url.Value
 	if err != nil {
 		return nil, err
 	}
+	c.sign(req)
+	return req, nil
+}
+
+// sign says who sends a request.
+func (c *client) sign(req *http.Request) {
 	req.Header.Set("User-Agent", "wasakari/"+version)
 	req.Header.Set("Accept", "application/json")
 	if c.token != "" {
 		req.Header.Set("X-Auth-Token", c.token)
 	}
-	return req, nil
 }
 
 // send sends a request and gives an answer that is a success; the caller closes
@@ -213,12 +223,29 @@ func (c *client) refusal(res *http.Response) error {
 		return usagef("server %s: it does not take the token; is it of the same cloud?", c.base)
 	case known:
 		return &remoteError{res.StatusCode, p.Error.Error()}
+	case masakariMessage(body) != "":
+		return &remoteError{res.StatusCode, fmt.Sprintf("server %s: %s: %s", c.base, res.Status, masakariMessage(body))}
 	case res.StatusCode == http.StatusRequestEntityTooLarge:
 		return &remoteError{res.StatusCode, "it is larger than the server takes; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib there"}
 	case res.StatusCode == http.StatusNotFound, res.StatusCode < 400:
 		return usagef("server %s: %s: there is no Wasakari; name another with --server", c.base, res.Status)
 	}
 	return &remoteError{res.StatusCode, fmt.Sprintf("server %s: %s", c.base, res.Status)}
+}
+
+// masakariMessage is what an error of Masakari's API says; empty when it is none.
+func masakariMessage(body []byte) string {
+	var doc map[string]struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &doc) != nil || len(doc) != 1 {
+		return ""
+	}
+	for _, e := range doc {
+		return e.Message
+	}
+	return ""
 }
 
 // call sends a document, if body is one, and reads the answer, if doc wants one.

@@ -222,7 +222,7 @@ func TestPrintScenario(t *testing.T) {
 	}
 }
 
-// TestCheck: the four flows, each task with where it comes from.
+// TestCheck: all flows, each task with where it comes from.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, map[string]string{"typo.conf": "[host_failure]\nother_state = skip\n"})
@@ -239,11 +239,12 @@ func TestCheck(t *testing.T) {
 		"\nhost-auto (" + recovery.HostAuto.Option() + ", " + guideConf + ":5:36)\n",
 		"  pre   disable_compute_service_task         standard\n        custom_pre_task                      guide-library 1.0.0, " + dir + "/custom_pre_task.wasm\n",
 		"\nprocess (process_failure_recovery_tasks, default)\n  pre   disable_compute_node_task            standard\n" +
-			"  main  confirm_compute_node_disabled_task   standard\n  post  (none)\n\ngrants\n  task              library        asks for\n",
+			"  main  confirm_compute_node_disabled_task   standard\n  post  (none)\n\nhost-repair (host_repair_tasks, default; off, see [host_repair] enabled)\n" +
+			"  pre   (none)\n  main  enable_compute_service_task          standard\n  post  (none)\n\ngrants\n  task              library        asks for\n",
 		"\n  custom_pre_task   guide-library  kv.put                 granted at " + guideConf + ":15:17\n" +
 			"                                   options:guide_library  granted at " + guideConf + ":15:25\n" +
 			"  my_noop_task      my-noop        (nothing)\n\nlimits\n",
-		"\n  my_noop_task: memory 64 MiB, stack 1 MiB, time 5m0s, cpu 1e+10 units\n\nall four flows are good\n",
+		"\n  my_noop_task: memory 64 MiB, stack 1 MiB, time 5m0s, cpu 1e+10 units\n\nall flows are good\n",
 	} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("standard output =\n%s\nwant in it\n%s", r.stdout, want)

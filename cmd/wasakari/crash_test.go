@@ -197,7 +197,7 @@ func crashArgs(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return []string{
-		"run", "host-auto", "--config-file", guideConf, "--config-file", conf,
+		"run", "host-auto", "--yes", "--config-file", guideConf, "--config-file", conf,
 		"--task-dir", exampleTasks(t), "--input", "host_name=compute-1", "--output", "json",
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -110,6 +111,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		sv.takeOverWait = opt.TakeOverWait
 	}
 	defer func() { err = errors.Join(err, sv.store.Close()) }()
+	debug.FreeOSMemory() // reading a large store leaves more behind than it keeps
 
 	if sv.rt, err = newRuntime(cfg, sv.w, sv.log); err != nil {
 		return err
@@ -171,7 +173,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		group.Go(func() error { return hooks.Run(gctx) })
 	}
 	group.Go(func() error {
-		sv.notifier.Watchdog(gctx, func(context.Context) error { return nil })
+		sv.notifier.Watchdog(gctx, sv.alive)
 		return nil
 	})
 	if metrics != nil {
@@ -181,6 +183,19 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	stopping := context.AfterFunc(gctx, func() { sv.notifier.Stopping("handing runs over") })
 	defer stopping()
 	return group.Wait()
+}
+
+// alive tells the service manager's watchdog that the engine goes round and that
+// the store answers: one of our own, that is. To start again mends nothing about
+// a cluster that is away, and the engine's loop waits for it in bounds.
+func (sv *daemon) alive(ctx context.Context) error {
+	if err := sv.engine.Alive(ctx); err != nil {
+		return err
+	}
+	if sv.takeOverWait > 0 {
+		return nil
+	}
+	return sv.store.Ready(ctx)
 }
 
 // metricsListener listens for who collects metrics; nil when nobody is to.
@@ -265,14 +280,17 @@ func (sv *daemon) webhooks(cfg *config.Config) (*webhook.Sender, error) {
 	if len(o.URLs) == 0 {
 		return nil, nil //nolint:nilnil // there are none
 	}
+	secret, err := o.Secret.Text()
+	if err != nil {
+		return nil, usagef("[webhooks] secret: %w", err)
+	}
 	c := webhook.Config{
-		Secret: string(o.Secret), Delivered: sv.tel.Delivery, Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
+		Secret: secret, Delivered: sv.tel.Delivery, Source: sv.store, KV: sv.store.Library(), Node: sv.node, Timeout: o.Timeout,
 		Logger: sv.log,
 	}
 	for _, u := range o.URLs {
 		c.URLs = append(c.URLs, string(u))
 	}
-	var err error
 	if o.CAFile != "" {
 		if c.TLS, err = trusting("[webhooks] ca_file", o.CAFile); err != nil {
 			return nil, err
@@ -300,6 +318,7 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	for _, problem := range unjoined(snap.checkAll()) {
 		sv.log.Error("flow cannot run", zap.Error(problem))
 	}
+	sv.store.SetKept(snap.kept)
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 
@@ -371,6 +390,7 @@ func (sv *daemon) storeConfig(cfg *config.Config) (opt store.Config, done func()
 		return opt, done, err
 	}
 	opt.Node, opt.Logger = sv.node, sv.log.Named("store")
+	opt.HostRepair = cfg.HostRepair.Enabled
 	opt.Committed = func(_ string, took time.Duration, err error) { sv.tel.Transaction(took, err) }
 	if sv.cloud.sim != nil && sv.flags.stateDir == "" && sv.flags.storeDir == "" {
 		// The simulated cloud ends with the process; what is said of it must too.
@@ -460,7 +480,10 @@ func (sv *daemon) engineConfig(cfg *config.Config) engine.Config {
 		Node: sv.node, DrainTimeout: drainTime(cfg),
 		Store: engineStore{sv.store}, Flows: &performer{snapshots: sv.snapshots, store: sv.store, cloud: sv.cloud, observe: sv.observed}, Cloud: sv.cloud.Client,
 		HostsAtOnce: cfg.Engine.HostsAtOnce, ServersAtOnce: cfg.Engine.ServersAtOnce, MaxDeliveries: cfg.Engine.MaxDeliveries,
-		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Observer: engineWatch{sv.tel.Engine()}, Logger: sv.log.Named("engine"),
+		Intervals: intervals(cfg), FirstJob: cmp.Or(d.PeriodicFuzzyDelay, -1), Observer: engineWatch{sv.tel.Engine(), sv.audit}, Logger: sv.log.Named("engine"),
+	}
+	if cfg.HostRepair.Enabled {
+		c.Repair = recovery.HostRepair
 	}
 	return c
 }

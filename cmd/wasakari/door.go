@@ -58,7 +58,7 @@ func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 		DrainTimeout: min(drainTime(cfg), drainAnswers), Logger: sv.log.Named("api"),
 	}}
 	if cfg.Default.UseSSL && sv.cloud.sim == nil {
-		if d.server.TLS, err = api.TLSConfig(cfg.WSGI.SSLCertFile, cfg.WSGI.SSLKeyFile, cfg.WSGI.SSLCAFile); err != nil {
+		if d.server.TLS, err = api.TLSConfig(cfg.WSGI.SSLCertFile, cfg.WSGI.SSLKeyFile, cfg.WSGI.SSLCAFile, sv.log.Named("api")); err != nil {
 			return nil, &usageError{err}
 		}
 	}
@@ -67,7 +67,7 @@ func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 	if d.own, err = wasakariv1.New(wasakariv1.Config{
 		Caller: who.of, Store: ownStore{sv.store}, Modules: uploadStore{sv.store}, Admit: admission{sv.snapshots},
 		Flows: flowList{sv.snapshots}, Operation: operation{sv.store, sv.cloud, sv.audit}, Servers: serverTenants{sv.cloud}, Events: d.events,
-		MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20, Logger: sv.log,
+		MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20, Node: sv.node, Logger: sv.log,
 	}); err != nil {
 		return nil, err
 	}

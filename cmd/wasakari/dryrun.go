@@ -52,7 +52,7 @@ func (l *loaded) dryRun(ctx context.Context, cl *cloud, run recovery.Run, plans 
 		return report{}, run, nil, fmt.Errorf("folder for the dry run: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	seg, records := segmentOf(run.Inputs)
+	seg, records := segmentOf(run.Flows[0], run.Inputs)
 	state, err := runstate.Create(dir, run, runstate.Options{Segment: seg, Hosts: records, NoSync: true, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return report{}, run, nil, fmt.Errorf("folder for the dry run: %w", err)

@@ -33,7 +33,8 @@ func newFlowShow(w world) *cobra.Command {
 		Short: "Show the flows as they stand: each task with its module and grants",
 		Long: `Shows the flows that a server would run now, of its configuration, task folders
 and uploads: for each task the module that it is in, with version and digest,
-and what it was granted. KIND is host-auto, host-rh, instance or process.`,
+and what it was granted. KIND is host-auto, host-rh, instance,
+process or host-repair.`,
 		Example: `  wasakari flow show
   wasakari flow show host-auto --segment 1cac8712-c5fb-4790-9479-762578a3f944`,
 		Args: cobra.MaximumNArgs(1),
@@ -69,7 +70,11 @@ func printFlows(out io.Writer, flows []wasakariv1.Flow) error {
 		if i > 0 {
 			rows = append(rows, []string{""})
 		}
-		rows = append(rows, []string{fmt.Sprintf("%s%s (%s)", fl.Kind, flowOwner(fl.Segment, fl.Project), fl.At)})
+		off := ""
+		if fl.Off {
+			off = "; off, see [host_repair] enabled"
+		}
+		rows = append(rows, []string{fmt.Sprintf("%s%s (%s%s)", fl.Kind, flowOwner(fl.Segment, fl.Project), fl.At, off)})
 		phase := recovery.Phase("")
 		for _, t := range fl.Tasks {
 			label := ""

@@ -162,7 +162,7 @@ func TestGrantsOfTwoTasks(t *testing.T) {
 	wantGrants := `[{"task":"unused","library":"acme",` + line + `,"asked":["nova.*"],"granted":[],"missing":["nova.*"],"write":"write instead of the line at DIR/more:2:1: acme = kv.get, nova.*"},` +
 		`{"task":"x","library":"acme",` + line + `,"asked":["kv.get"],"granted":[{"what":"kv.get","by":"kv.get","at":"DIR/more:2:8"}],"missing":[]},` +
 		`{"task":"y","library":"acme",` + line + `,"asked":["kv.put"],"granted":[],"missing":["kv.put"],"write":"write instead of the line at DIR/more:2:1: acme = kv.get, kv.put"}]`
-	if doc.Good || string(grants) != wantGrants || !slices.Equal(doc.Flows["host-auto"]["main"], []string{"y"}) || len(doc.Flows) != 4 {
+	if doc.Good || string(grants) != wantGrants || !slices.Equal(doc.Flows["host-auto"]["main"], []string{"y"}) || len(doc.Flows) != 5 {
 		t.Errorf("document = %+v\ngrants = %s\nwant     %s", doc, grants, wantGrants)
 	}
 }

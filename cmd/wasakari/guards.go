@@ -109,7 +109,7 @@ func (l *loaded) countHost(ctx context.Context, counts guardCounts, host, segmen
 // segmentKey names the segment whose hosts count together: the whole cloud when
 // no segment was given.
 func segmentKey(in inputs) string {
-	seg, _ := segmentOf(in)
+	seg, _ := segmentOf("", in)
 	if seg.Name == seededSegment {
 		return ""
 	}

@@ -49,6 +49,7 @@ type place struct {
 	dir     string
 	environ []string
 	stdout  func([]byte) // gets what is printed, as it is printed; may be nil
+	asked   bool         // wasakari run is not told --yes
 }
 
 // newPlace makes the files, each with its folder.
@@ -80,6 +81,9 @@ func (p *place) run(ctx context.Context, t *testing.T, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	args = slices.Clone(args)
+	if len(args) > 1 && args[0] == "run" && !p.asked && !slices.Contains(args, "--server") {
+		args = append(args, "--yes")
+	}
 	for i := range args {
 		args[i] = strings.ReplaceAll(args[i], "DIR", p.dir)
 	}

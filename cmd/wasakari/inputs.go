@@ -28,6 +28,7 @@ var mustGive = map[recovery.FlowKind][]string{
 	recovery.HostReserved:    {"host_name", "reserved_host_list"},
 	recovery.InstanceFailure: {"instance_uuid"},
 	recovery.ProcessFailure:  {"process_name", "host_name"},
+	recovery.HostRepair:      {"host_name"},
 }
 
 // parseInputs reads name=value pairs for the flows that will be tried.
@@ -125,14 +126,18 @@ const seededSegment = "wasakari-run"
 
 // seed adds to the inputs what the service would know from the notification.
 func seed(in inputs, method recovery.RecoveryMethod, kind recovery.FlowKind, now time.Time) error {
-	events := map[recovery.NotificationType]string{
-		recovery.ComputeHost: "STOPPED", recovery.VM: "LIFECYCLE", recovery.Process: "STOPPED",
+	event := recovery.EventStopped
+	switch kind {
+	case recovery.InstanceFailure:
+		event = "LIFECYCLE"
+	case recovery.HostRepair:
+		event = recovery.EventStarted
 	}
 	for name, value := range map[string]any{
 		"notification_uuid": uuid.NewString(),
 		"recovery_method":   method,
-		"event":             events[kind.Notification()],
-		"payload":           map[string]string{"event": events[kind.Notification()]},
+		"event":             event,
+		"payload":           map[string]string{"event": event},
 		"generated_time":    now.UTC().Format(time.RFC3339),
 		"segment": recovery.Segment{
 			UUID: uuid.NewString(), Name: seededSegment, RecoveryMethod: method, Enabled: true,
@@ -165,15 +170,16 @@ func names(in inputs, name string) []string {
 	return l
 }
 
-// segmentOf gives segment and hosts of a run, as far as the inputs tell.
-func segmentOf(in inputs) (recovery.Segment, []recovery.Host) {
+// segmentOf gives segment and hosts of a run, as far as the inputs tell. A host
+// that is to be taken back into service is on maintenance.
+func segmentOf(kind recovery.FlowKind, in inputs) (recovery.Segment, []recovery.Host) {
 	var seg recovery.Segment
 	_ = json.Unmarshal(in["segment"], &seg) // checked to be an object; foreign fields are left out
 	var hosts []recovery.Host
 	add := func(name string, reserved bool) {
 		hosts = append(hosts, recovery.Host{
 			UUID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(seg.UUID+name)).String(), Name: name,
-			Reserved: reserved, SegmentUUID: seg.UUID,
+			Reserved: reserved, SegmentUUID: seg.UUID, OnMaintenance: kind == recovery.HostRepair,
 		})
 	}
 	if h := text(in, "host_name"); h != "" {

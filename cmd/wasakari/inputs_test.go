@@ -85,6 +85,6 @@ func FuzzParseInputs(f *testing.F) {
 				t.Errorf("%q: %s = %s", given, name, raw)
 			}
 		}
-		segmentOf(in)
+		segmentOf(kind, in)
 	})
 }

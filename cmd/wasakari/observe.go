@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/api"
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/engine"
@@ -78,9 +80,24 @@ func (s countedStore) Accept(ctx context.Context, n recovery.Notification, windo
 }
 
 // engineWatch is what an engine tells.
-type engineWatch struct{ telemetry.Engine }
+type engineWatch struct {
+	telemetry.Engine
+	audit *audit.Log
+}
 
 var _ engine.Observer = engineWatch{}
+
+// HostChanged writes into the audit log that a run put its host on maintenance.
+func (w engineWatch) HostChanged(run recovery.Run, h recovery.Host, err error) {
+	line := audit.Record{
+		Kind: audit.HA, Op: abi.OpHAHostUpdate, Target: h.Name, Outcome: audit.Done, Message: "on_maintenance true, reserved " + strconv.FormatBool(h.Reserved),
+		Run: run.ID, Notification: run.Notification, Task: "engine",
+	}
+	if err != nil {
+		line.Outcome, line.Message = audit.Failed, line.Message+": "+err.Error()
+	}
+	w.audit.Write(line)
+}
 
 // FoundUnreported notes hosts that are down without anybody having said so.
 func (w engineWatch) FoundUnreported(hosts []engine.UnreportedHost) { w.Unreported(len(hosts)) }
@@ -94,7 +111,7 @@ func answered(tel *telemetry.Telemetry) func(api.Answer) {
 func auditedAPI(lines *audit.Log) func(context.Context, api.Change) {
 	return func(_ context.Context, c api.Change) {
 		r := audit.Record{
-			Time: c.Time, Kind: audit.API, Op: c.Action, Target: c.Target, Outcome: audit.Outcome(c.Outcome), Status: c.Status,
+			Time: c.Time, Kind: audit.API, Op: c.Action, Target: c.Target, Outcome: audit.Outcome(c.Outcome), Status: c.Status, Message: c.Message,
 			User: c.User, UserName: c.UserName, Project: c.Project, Remote: c.Remote, RequestID: c.RequestID, GlobalRequestID: c.GlobalID,
 		}
 		switch c.Action {

@@ -83,7 +83,7 @@ func TestObservers(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = rt.Close(context.Background()) })
 	measureSandboxes(tel, rt)
-	engineWatch{tel.Engine()}.FoundUnreported(make([]engine.UnreportedHost, 2))
+	engineWatch{tel.Engine(), nil}.FoundUnreported(make([]engine.UnreportedHost, 2))
 	answered(tel)(api.Answer{Method: "GET", Route: "/v1/segments", Status: 200, Took: time.Second})
 	rec := httptest.NewRecorder()
 	tel.Metrics().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))

@@ -41,9 +41,13 @@ func (p *performer) Prepare(ctx context.Context, run recovery.Run, seg recovery.
 		}
 	}
 	flow.Pin(&run, plans)
-	if p.cloud.sim != nil { // nothing else would make the simulated host fail
-		if host := failedHost(run.Flows[0], run.Inputs); host != "" {
-			if err := p.cloud.sim.FailHost(host); err != nil {
+	if p.cloud.sim != nil { // nothing else would make the simulated host fail, or come back
+		host, change := failedHost(run.Flows[0], run.Inputs), p.cloud.sim.FailHost
+		if run.Flows[0] == recovery.HostRepair {
+			host, change = run.Host, p.cloud.sim.HealHost
+		}
+		if host != "" {
+			if err := change(host); err != nil {
 				return run, err
 			}
 		}

@@ -14,17 +14,20 @@ import (
 // report is what is told at the end of a run; its JSON is what --output json
 // prints.
 type report struct {
-	RunID     string                     `json:"run_id"`
-	Status    string                     `json:"status"` // finished, ignored, failed, interrupted, or held by a guard
-	Message   string                     `json:"message"`
-	Flows     []recovery.FlowKind        `json:"flows"`
-	Cloud     string                     `json:"cloud"`
-	Started   time.Time                  `json:"started"`
-	Duration  int64                      `json:"duration_ms"`
-	Tasks     []taskReport               `json:"tasks"`
-	VMoves    []vmoveReport              `json:"vmoves"`
-	KV        map[string]json.RawMessage `json:"kv"`
-	NovaCalls int                        `json:"nova_calls"`
+	RunID string `json:"run_id"`
+	// Notification is that of a run by a service, which does not count its
+	// requests to Nova and tells the names of its values only.
+	Notification string                     `json:"notification,omitempty"`
+	Status       string                     `json:"status"` // finished, ignored, failed, interrupted, or held by a guard
+	Message      string                     `json:"message"`
+	Flows        []recovery.FlowKind        `json:"flows"`
+	Cloud        string                     `json:"cloud"`
+	Started      time.Time                  `json:"started"`
+	Duration     int64                      `json:"duration_ms"`
+	Tasks        []taskReport               `json:"tasks"`
+	VMoves       []vmoveReport              `json:"vmoves"`
+	KV           map[string]json.RawMessage `json:"kv"`
+	NovaCalls    int                        `json:"nova_calls"`
 	// LeftToUndo is what could not be taken back; --resume tries again.
 	LeftToUndo []recovery.Undo `json:"left_to_undo,omitempty"`
 	// Held is the guard that held the run; Override why it was let go on.
@@ -129,7 +132,12 @@ func (r report) text(out io.Writer) error {
 		}
 	}
 	if r.Held != nil {
-		fmt.Fprintf(out, "\n%s\nnothing was changed; requests to Nova: %d; run %s\n", oneLine(r.Message), r.NovaCalls, r.RunID)
+		fmt.Fprintf(out, "\n%s\nnothing was changed; ", oneLine(r.Message))
+		if r.Notification != "" {
+			fmt.Fprintf(out, "go on with: wasakari runs retry %s --override REASON\n", r.RunID)
+			return nil
+		}
+		fmt.Fprintf(out, "requests to Nova: %d; run %s\n", r.NovaCalls, r.RunID)
 		return nil
 	}
 	if r.Override != "" {
@@ -139,7 +147,12 @@ func (r report) text(out io.Writer) error {
 	if len(vmoves) > 0 {
 		fmt.Fprintf(out, "servers: %s\n", tally(vmoves))
 	}
-	fmt.Fprintf(out, "requests to Nova: %d; run %s\n", r.NovaCalls, r.RunID)
+	switch {
+	case r.Notification == "":
+		fmt.Fprintf(out, "requests to Nova: %d; run %s\n", r.NovaCalls, r.RunID)
+	case r.RunID != "":
+		fmt.Fprintf(out, "notification %s, run %s\n", r.Notification, r.RunID)
+	}
 	for _, u := range r.LeftToUndo {
 		fmt.Fprintln(out, oneLine(fmt.Sprintf("left to undo: %s %s", strings.ReplaceAll(string(u.Kind), "_", " "), u.Target)))
 	}

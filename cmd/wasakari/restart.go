@@ -12,7 +12,7 @@ import (
 // single options as SECTION.NAME. All else is taken anew by each run that begins
 // after a reload.
 var fixed = func() map[string]bool {
-	const list = `store engine webhooks telemetry keystone_authtoken wsgi oslo_middleware
+	const list = `store engine webhooks telemetry keystone_authtoken wsgi oslo_middleware host_repair.enabled
 		DEFAULT.host DEFAULT.auth_strategy DEFAULT.masakari_api_listen DEFAULT.masakari_api_listen_port DEFAULT.use_ssl
 		DEFAULT.osapi_max_limit DEFAULT.osapi_masakari_link_prefix DEFAULT.graceful_shutdown_timeout
 		DEFAULT.duplicate_notification_detection_interval DEFAULT.periodic_fuzzy_delay

@@ -24,7 +24,6 @@ import (
 	"github.com/wasakari/wasakari/hostfuncs"
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/recovery"
-	"github.com/wasakari/wasakari/store"
 )
 
 func goMaxProcs() int { return goruntime.GOMAXPROCS(0) }
@@ -39,6 +38,7 @@ type runFlags struct {
 	resume string
 	dryRun bool
 	yes    bool
+	server string
 	// override is why the guards against harm are to let the run go on.
 	override string
 }
@@ -48,11 +48,12 @@ func newRun(w world) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FLOW --input name=value ...",
 		Short: "Run a recovery flow now",
-		Long: `Runs the recovery flow of your configuration: host-auto, host-rh, instance or
-process, or the name of Masakari's option that holds it.
+		Long: `Runs the recovery flow of your configuration: host-auto, host-rh, instance,
+process or host-repair, or the name of the option that holds it.
 
 Each flow must be given: host-auto host_name; host-rh host_name and
-reserved_host_list; instance instance_uuid; process process_name and host_name.
+reserved_host_list; instance instance_uuid; process process_name and host_name;
+host-repair host_name.
 May be given: event, payload, segment, notification_uuid, generated_time.
 
 What you wrote is checked first; nothing is started when it is wrong. What the
@@ -68,10 +69,14 @@ Guards ([guards]) hold a run before its first change when it would be one host
 too many within ten minutes, and refuse changes of too many servers, with exit
 code 1. --override "why" goes on; the reason is kept with the run.
 
-Where wasakari serve recovers the same cloud (WASAKARI_SERVER is set, or [store]
-names a cluster, or a folder that a service has), its guards and claims know
-nothing of this run: report the failure to it instead, or run beside it with
---yes. Runs of the service go on by themselves: wasakari runs.
+A real cloud that wasakari serve recovers is left to it: when a service answers
+(--server, WASAKARI_SERVER, or where the configuration says that it listens), the
+failure is reported to it, with the credentials of the cloud, and its run is
+followed and reported as one of this command, with the same exit codes. Its flows,
+tasks, guards and recovery methods are its own, so --task-dir, --recovery-method,
+--override and most of --set are refused then. Ctrl-C ends only the watching.
+Without a service nothing is started but with --yes, which also runs beside one;
+its guards and claims know nothing of such a run.
 
 Ctrl-C stops the task at work, takes off the locks that the run put on servers,
 and exits 130. A second Ctrl-C exits at once.`,
@@ -88,8 +93,10 @@ and exits 130. A second Ctrl-C exits at once.`,
 				return errors.New("--resume takes no FLOW: the run knows it")
 			case f.resume != "" && f.dryRun:
 				return errors.New("--resume and --dry-run: choose one")
+			case f.resume != "" && f.server != "":
+				return errors.New("--resume and --server: choose one; runs of a service go on by themselves")
 			case f.resume == "" && len(args) != 1:
-				return errors.New("name one flow: host-auto, host-rh, instance or process")
+				return errors.New("name one flow: host-auto, host-rh, instance, process or host-repair")
 			}
 			return nil
 		},
@@ -114,7 +121,8 @@ and exits 130. A second Ctrl-C exits at once.`,
 	fl.StringVar(&f.method, "recovery-method", "", "auto, reserved_host, auto_priority or rh_priority (default: the flow's own);\nthe last two fall back to the other host flow")
 	fl.StringVar(&f.output, "output", "text", "text, or json: one document at the end")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "change nothing; list in order what would be changed")
-	fl.BoolVar(&f.yes, "yes", false, "run beside a service that recovers the same cloud")
+	fl.BoolVar(&f.yes, "yes", false, "change a real cloud from here: without a service, or beside the one that recovers it")
+	fl.StringVar(&f.server, "server", "", "`URL` of the service that is to run the flow (default: WASAKARI_SERVER, then where\nthe configuration says that it listens)")
 	fl.StringVar(&f.override, "override", "", "`REASON` to go on where the guards against harm ([guards]) would hold the run;\nit is kept with the run")
 	fl.StringVar(&f.resume, "resume", "", "`ID` of a run that was killed or interrupted, to go on with")
 	return cmd
@@ -135,7 +143,7 @@ type command struct {
 
 // method finds the recovery method and the flows that it tries.
 func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []recovery.FlowKind, error) {
-	if kind.Notification() != recovery.ComputeHost {
+	if !kind.FailedHost() {
 		if f.method != "" {
 			return "", nil, usagef("--recovery-method: only for host-auto and host-rh; leave it out")
 		}
@@ -158,6 +166,19 @@ func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []rec
 	return method, kinds, nil
 }
 
+// configured reads the configuration, and nothing that it names.
+func (f *runFlags) configured(w world) (*config.Config, error) {
+	src, err := f.sources(w)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(src)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return cfg, nil
+}
+
 func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	kind, err := recovery.ParseFlowKind(name)
 	if err != nil {
@@ -169,14 +190,21 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	if err := f.contradiction(); err != nil {
 		return err
 	}
+	cfg, err := f.configured(w)
+	if err != nil {
+		return err
+	}
+	switch c, err := f.live(ctx, w, cfg); {
+	case err != nil:
+		return err
+	case c != nil:
+		return f.through(ctx, w, c, kind)
+	}
 	l, run, plans, err := f.prepare(ctx, w, kind)
 	if err != nil {
 		return err
 	}
 	defer l.close() //nolint:errcheck // what matters is in the journal
-	if err := f.beside(w, l.cfg); err != nil {
-		return err
-	}
 	cl, err := f.connect(ctx, w, l.cfg, l.log, failedHost(kind, run.Inputs))
 	if err != nil {
 		return err
@@ -186,7 +214,7 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	if f.dryRun {
 		return f.dry(ctx, w, l, cl, run, plans)
 	}
-	seg, hosts := segmentOf(run.Inputs)
+	seg, hosts := segmentOf(kind, run.Inputs)
 	state, err := runstate.Create(l.stateDir, run, runstate.Options{Segment: seg, Hosts: hosts, ScratchBytes: scratchBytes(l.cfg)})
 	if err != nil {
 		return usagef("%w; name another state folder with --state-dir", err)
@@ -198,30 +226,6 @@ func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 		return f.endHeld(ctx, w, l, cl, state, run, held)
 	}
 	return f.drive(ctx, w, l, cl, state, plans, flow.Request{Run: run})
-}
-
-// beside refuses to change a cloud that a service recovers, unless told to.
-func (f *runFlags) beside(w world, cfg *config.Config) error {
-	if f.simulate || f.dryRun || f.yes {
-		return nil
-	}
-	st, err := storeOf(cfg, w, "")
-	if err != nil {
-		return err
-	}
-	who := ""
-	switch server := w.env("WASAKARI_SERVER"); {
-	case server != "":
-		who = "the service at " + displayed(server) + " (WASAKARI_SERVER)"
-	case len(st.Endpoints) > 0:
-		who = "the service whose state is at " + strings.Join(st.Endpoints, ", ") + " ([store] endpoints)"
-	case store.InUse(st.Dir):
-		who = "the service that has the store folder " + st.Dir
-	default:
-		return nil
-	}
-	return usagef("%s recovers this cloud, and its guards and claims would know nothing of the run; report the failure to it "+
-		"(openstack notification create), or repeat with --yes to run beside it", who)
 }
 
 // library is the store of what libraries keep.
@@ -338,7 +342,7 @@ func flowNames() []string {
 
 // failedHost names the host whose nova-compute is dead in a flow of this kind.
 func failedHost(kind recovery.FlowKind, in inputs) string {
-	if kind.Notification() != recovery.ComputeHost {
+	if !kind.FailedHost() {
 		return ""
 	}
 	return text(in, "host_name")
@@ -353,13 +357,9 @@ func (f *runFlags) resumeRun(ctx context.Context, w world) error {
 	}
 	// Which configuration the run had is in its journal; where that is may stand
 	// in the configuration that is found without it.
-	src, err := f.sources(w)
+	cfg, err := f.configured(w)
 	if err != nil {
 		return err
-	}
-	cfg, err := config.Load(src)
-	if err != nil {
-		return &usageError{err}
 	}
 	dir, err := stateFolder(cfg.Wasakari.StateDir, w)
 	if err != nil {

@@ -207,6 +207,7 @@ type watcher struct {
 	w     world
 	run   string
 	json  bool
+	quiet bool // how it ended is told by somebody else, as is that it failed
 	plain *plain
 	last  string // id of the last event
 	state wasakariv1.Run
@@ -253,6 +254,9 @@ func (v *watcher) watch(ctx context.Context) error {
 
 // verdict tells how the run ended.
 func (v *watcher) verdict() error {
+	if v.quiet {
+		return nil
+	}
 	if !v.json {
 		fmt.Fprintf(v.w.stdout, "\n%s\n", oneLine(v.state.Status+because(v.state.Message)))
 	}

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +61,7 @@ func (p *place) serve(t *testing.T, args ...string) serving {
 	select {
 	case s.url = <-told:
 	case r := <-ended:
+		last = &r
 		t.Fatalf("serve ended with %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	return s
@@ -273,6 +278,168 @@ func TestHostRepaired(t *testing.T) {
 	}
 }
 
+// hostBack tells of a host that came back.
+func hostBack(host string) string {
+	return strings.NewReplacer("STOPPED", "STARTED", "OFFLINE", "ONLINE").Replace(deadHost(host))
+}
+
+// onMaintenance tells whether a host is on maintenance.
+func (s serving) onMaintenance(t *testing.T, name string) bool {
+	t.Helper()
+	var segments struct{ Segments []struct{ UUID string } }
+	s.ask(t, "GET", "/v1/segments", "", nil, &segments)
+	for _, seg := range segments.Segments {
+		var hosts struct {
+			Hosts []struct {
+				Name string
+				On   bool `json:"on_maintenance"`
+			}
+		}
+		s.ask(t, "GET", "/v1/segments/"+seg.UUID+"/hosts", "", nil, &hosts)
+		for _, h := range hosts.Hosts {
+			if h.Name == name {
+				return h.On
+			}
+		}
+	}
+	t.Fatalf("no host %s", name)
+	return false
+}
+
+// A host fails, is recovered, and is reported to be back: with [host_repair] it is
+// taken into service again, by the flow of the operator's.
+func TestHostRepairFlow(t *testing.T) {
+	sim, environ := startCloud(t, strings.Replace(quickCloud, "compute-1, state: down", "compute-1", 1)+"service_down_time: 1s\n", novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ = environ
+	service := func(host string) novasim.ServiceState {
+		for _, s := range sim.Services() {
+			if s.Host == host {
+				return s
+			}
+		}
+		t.Fatalf("no host %s", host)
+		return novasim.ServiceState{}
+	}
+	s := p.serve(t, "--state-dir", "DIR/state", "--set", "DEFAULT.auth_strategy=noauth2", "--set", "host_repair.enabled=true", "--set", "guards.hosts=1")
+	var seg struct{ Segment struct{ UUID string } }
+	s.ask(t, "POST", "/v1/segments", `{"segment": {"name": "s", "service_type": "COMPUTE", "recovery_method": "auto"}}`, nil, &seg)
+	for _, host := range []string{"compute-1", "compute-2", "compute-3"} {
+		s.ask(t, "POST", "/v1/segments/"+seg.Segment.UUID+"/hosts", `{"host": {"name": "`+host+`", "type": "COMPUTE", "control_attributes": "x"}}`, nil, nil)
+	}
+	report := func(body string) notificationDoc {
+		t.Helper()
+		var sent notificationDoc
+		if r := s.ask(t, "POST", "/v1/notifications", body, nil, &sent); r.StatusCode != http.StatusAccepted {
+			t.Fatalf("notification: %s", r.Status)
+		}
+		return s.final(t, sent.Notification.UUID)
+	}
+	if err := sim.FailHost("compute-1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := report(deadHost("compute-1")).Notification; got.Status != "finished" || !service("compute-1").Disabled || !s.onMaintenance(t, "compute-1") {
+		t.Fatalf("the recovery: %+v, service %+v", got, service("compute-1"))
+	}
+	if err := errors.Join(sim.HealHost("compute-1"), sim.ForceDown("compute-1", true)); err != nil {
+		t.Fatal(err)
+	}
+	got := report(hostBack("compute-1")).Notification
+	if s1 := service("compute-1"); got.Status != "finished" || len(got.Details) != 1 || got.Details[0].Name != "EnableComputeServiceTask" || s1.Disabled || s1.ForcedDown || !s1.Up {
+		t.Errorf("the repair: %+v, service %+v", got, s1)
+	}
+	if s.onMaintenance(t, "compute-1") {
+		t.Error("the repaired host is still on maintenance")
+	}
+	lines, err := os.ReadFile(filepath.Join(p.dir, "state", "audit.log"))
+	for _, want := range []string{
+		`"kind":"ha","op":"ha.host_update","target":"compute-1","outcome":"done","message":"on_maintenance true, reserved false"`,
+		`"kind":"ha","op":"ha.host_update","target":"compute-1","outcome":"done","message":"on_maintenance false"`,
+		`"kind":"ha","op":"ha.vmove_put"`, `"task":"enable_compute_service_task"`, `"task":"engine"`,
+	} {
+		if err != nil || !strings.Contains(string(lines), want) {
+			t.Errorf("audit log, %v, lacks %s:\n%s", err, want, lines)
+		}
+	}
+
+	// What somebody else disabled is his, and the run says so.
+	if err := sim.DisableService("compute-3", true, "new disks"); err != nil {
+		t.Fatal(err)
+	}
+	got = report(hostBack("compute-3")).Notification
+	if got.Status != "finished" || !service("compute-3").Disabled || service("compute-3").DisabledReason != "new disks" {
+		t.Errorf("a host that somebody else disabled: %+v, service %+v", got, service("compute-3"))
+	}
+	p.stdout = nil
+	const why = "was not disabled by a recovery (new disks), and is left as it is"
+	if r := p.run(t.Context(), t, "runs", "list", "--server", s.url); !strings.Contains(r.stdout, why) {
+		t.Errorf("runs list: %+v", r)
+	}
+	if r := p.run(t.Context(), t, "flow", "show", "host-repair", "--server", s.url); !strings.Contains(r.stdout, "host-repair (default)") || !strings.Contains(r.stdout, "enable_compute_service_task  standard") {
+		t.Errorf("flow show: %+v", r)
+	}
+}
+
+// Without [host_repair] a client sees what Masakari does.
+func TestHostRepairIsOff(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state")
+	var sent notificationDoc
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-2"), nil, &sent)
+	s.final(t, sent.Notification.UUID)
+	if r := s.ask(t, "POST", "/v1/notifications", hostBack("compute-2"), nil, nil); r.StatusCode != http.StatusConflict {
+		t.Errorf("a host on maintenance that is back: %s, want 409", r.Status)
+	}
+	s.ask(t, "POST", "/v1/notifications", hostBack("compute-3"), nil, &sent)
+	if got := s.final(t, sent.Notification.UUID).Notification; got.Status != "finished" || len(got.Details) != 0 {
+		t.Errorf("a host that is back: %+v, want it finished without a run", got)
+	}
+	p.stdout = nil
+	if r := p.run(t.Context(), t, "flow", "show", "host-repair", "--server", s.url); !strings.Contains(r.stdout, "host-repair (default; off, see [host_repair] enabled)") {
+		t.Errorf("flow show: %+v", r)
+	}
+}
+
+// By hand, the flow takes back what a run from the same state folder did.
+func TestHostRepairByHand(t *testing.T) {
+	sim, environ := startCloud(t, quickCloud, novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ = environ
+	for _, flow := range []string{"host-auto", "host-repair"} {
+		if flow == "host-repair" {
+			r := p.run(t.Context(), t, "run", flow, "--input", "host_name=compute-1", "--state-dir", "DIR/state", "--dry-run")
+			if r.code != exitOK || !strings.Contains(r.stdout, "nova.service_enable") || !sim.Services()[0].Disabled {
+				t.Errorf("dry run: %+v, service %+v", r, sim.Services()[0])
+			}
+		}
+		if r := p.run(t.Context(), t, "run", flow, "--input", "host_name=compute-1", "--state-dir", "DIR/state"); r.code != exitOK {
+			t.Fatalf("%s: %+v", flow, r)
+		}
+		if s := sim.Services()[0]; s.Disabled != (flow == "host-auto") {
+			t.Errorf("%s: service %+v", flow, s)
+		}
+		if err := sim.HealHost("compute-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The simulated cloud plays it through.
+func TestHostRepairSimulated(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state", "--set", "host_repair.enabled=true")
+	for _, body := range []string{deadHost("compute-2"), hostBack("compute-2")} {
+		var sent notificationDoc
+		s.ask(t, "POST", "/v1/notifications", body, nil, &sent)
+		if got := s.final(t, sent.Notification.UUID).Notification; got.Status != "finished" || len(got.Details) == 0 {
+			t.Errorf("%s\n%+v", body, got)
+		}
+	}
+	if s.onMaintenance(t, "compute-2") {
+		t.Error("compute-2 is still on maintenance")
+	}
+}
+
 // A service that has the folder takes a backup itself.
 func TestBackupOfALiveServer(t *testing.T) {
 	p := newPlace(t, nil)
@@ -306,11 +473,12 @@ func TestBackupOfALiveServer(t *testing.T) {
 
 var segmentUUID = regexp.MustCompile(`"uuid":"[^"]*"`)
 
-// Nobody changes a cloud beside the service that recovers it without saying so.
+// Nobody changes a cloud beside the service that recovers it, or without one,
+// without saying so.
 func TestRunBesideAService(t *testing.T) {
 	sim, environ := startCloud(t, quickCloud, novasim.Options{})
 	p := newPlace(t, nil)
-	p.environ = environ
+	p.environ, p.asked = environ, true
 	run := func(args ...string) result {
 		return p.run(t.Context(), t, append([]string{"run", "host-auto", "--input", "host_name=compute-1"}, args...)...)
 	}
@@ -319,22 +487,37 @@ func TestRunBesideAService(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = locked.Close() })
-	const rest = " recovers this cloud, and its guards and claims would know nothing of the run; report the failure to it (openstack notification create), or repeat with --yes to run beside it\n"
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	simulated := newPlace(t, nil).serve(t, "--simulate")
+	nobody := freeAddress(t)
+	_, port, _ := strings.Cut(nobody, ":")
+	const (
+		where  = "DEFAULT.masakari_api_listen_port="
+		beside = ", or repeat with --yes to run beside it, where its guards and claims know nothing of the run\n"
+	)
+	away := ", and does not answer at http://" + nobody + ": name it with --server" + beside
 	for _, tt := range []struct {
-		env, set, want string
+		env  string
+		args []string
+		want string
 	}{
-		{"WASAKARI_SERVER=http://u:p@127.0.0.1:9", "", "wasakari: the service at http://u:xxxxx@127.0.0.1:9 (WASAKARI_SERVER)"},
-		{"", "store.endpoints=http://127.0.0.1:9", "wasakari: the service whose state is at http://127.0.0.1:9 ([store] endpoints)"},
-		{"", "store.dir=DIR/store", "wasakari: the service that has the store folder DIR/store"},
+		{"WASAKARI_SERVER=http://" + nobody, nil, "wasakari: WASAKARI_SERVER: no service answers at http://" + nobody + ": dial tcp " + nobody + ": connect: connection refused; name another with --server" + beside},
+		{"", []string{"--server", other.URL}, "wasakari: --server: no service answers at " + other.URL + ": 404 Not Found: there is no Wasakari; name another with --server" + beside},
+		{"", []string{"--server", simulated.url}, "wasakari: --server: the service at " + simulated.url + " recovers a simulated cloud; name another, or try it with wasakari run --simulate\n"},
+		{"", []string{"--server", simulated.url, "--yes"}, "wasakari: --server and --yes: choose one; --yes is for a run by this command itself\n"},
+		{"", []string{"--server", simulated.url, "--dry-run"}, "wasakari: --server and --dry-run: choose one; --dry-run is for a run by this command itself\n"},
+		{"", []string{"--set", "store.endpoints=http://127.0.0.1:9", "--set", where + port}, "wasakari: the service whose state is at http://127.0.0.1:9 ([store] endpoints) recovers this cloud" + away},
+		{"", []string{"--set", "store.dir=DIR/store", "--set", where + port}, "wasakari: the service that has the store folder DIR/store recovers this cloud" + away},
+		{"", []string{"--set", where + port}, "wasakari: nothing was started: this changes a real cloud, and no service that recovers it answers at http://" + nobody + "; name it with --server, or repeat with --yes to recover from here\n"},
+		{"", []string{"--set", where + simulated.url[strings.LastIndex(simulated.url, ":")+1:]}, "wasakari: nothing was started: this changes a real cloud, and no service that recovers it answers at " + simulated.url + "; name it with --server, or repeat with --yes to recover from here\n"},
 	} {
 		p.environ = append(environ[:len(environ):len(environ)], tt.env)
-		var args []string
-		if tt.set != "" {
-			args = []string{"--set", tt.set}
-		}
-		says(t, run(args...), exitUsage, "", tt.want+rest)
-		if r := run(append(args, "--dry-run")...); r.code != exitOK {
-			t.Errorf("%+v: a dry run: %+v", tt, r)
+		says(t, run(tt.args...), exitUsage, "", tt.want)
+		if !slices.Contains(tt.args, "--server") {
+			if r := run(append(tt.args, "--dry-run")...); r.code != exitOK {
+				t.Errorf("%+v: a dry run: %+v", tt, r)
+			}
 		}
 	}
 	if done := changes(sim); len(done) > 0 {
@@ -343,6 +526,106 @@ func TestRunBesideAService(t *testing.T) {
 	p.environ = environ
 	if r := run("--set", "store.dir=DIR/store", "--yes"); r.code != exitOK || len(changes(sim)) == 0 {
 		t.Errorf("with --yes: %+v", r)
+	}
+}
+
+// freeAddress is one of this machine that nobody listens at.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() //nolint:errcheck // only its address matters
+	return ln.Addr().String()
+}
+
+// A run against a cloud that a service recovers is the service's, and is shown
+// and reported as one of the command's own.
+func TestRunThroughAService(t *testing.T) {
+	sim, environ := startCloud(t, quickCloud, novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ, p.asked = environ, true
+	s := p.serve(t, "--state-dir", "DIR/state", "--set", "DEFAULT.auth_strategy=noauth2", "--set", "guards.hosts=1")
+	var seg struct{ Segment struct{ UUID string } }
+	s.ask(t, "POST", "/v1/segments", `{"segment": {"name": "s", "service_type": "COMPUTE", "recovery_method": "auto"}}`, nil, &seg)
+	for _, host := range []string{"compute-1", "compute-2", "compute-3", "compute-4"} {
+		s.ask(t, "POST", "/v1/segments/"+seg.Segment.UUID+"/hosts", `{"host": {"name": "`+host+`", "type": "COMPUTE", "control_attributes": "x"}}`, nil, nil)
+	}
+	p.stdout = nil
+	run := func(args ...string) result { return p.run(t.Context(), t, append([]string{"run"}, args...)...) }
+
+	// What a notification cannot carry is refused by name.
+	r := run("host-auto", "--server", s.url, "--input", "host_name=compute-1", "--input", "notification_uuid=1", "--task-dir", "DIR", "--tenant-task-dir", "a=DIR",
+		"--recovery-method", "auto", "--override", "x", "--set", "store.dir=DIR/store", "--set", "host_failure.other_states=skip")
+	at := "the service at " + s.url + " runs the flow; "
+	says(t, r, exitUsage, "", "wasakari: --task-dir: "+at+"upload the module with wasakari task push, or repeat with --yes to run beside the service\n"+
+		"wasakari: --tenant-task-dir: "+at+"upload the module with wasakari task push --tenant, or repeat with --yes to run beside the service\n"+
+		"wasakari: --recovery-method: "+at+"the recovery method is that of the host's segment there; leave it out\n"+
+		"wasakari: --override: "+at+"leave it out; if the run is held, wasakari runs retry RUN --override REASON lets it go on\n"+
+		"wasakari: --set host_failure.other_states: "+at+"leave it out, or repeat with --yes to run beside the service\n"+
+		"wasakari: --input notification_uuid: "+at+"it is given by the notification and the host's segment there; leave it out\n")
+	says(t, run("host-rh", "--server", s.url, "--input", "host_name=compute-1", "--input", "reserved_host_list=compute-4"), exitUsage, "",
+		"wasakari: --input reserved_host_list: "+at+"it is given by the notification and the host's segment there; leave it out\n")
+	says(t, run("host-rh", "--server", s.url, "--input", "host_name=compute-1"), exitUsage, "",
+		"wasakari: flow host-rh: segment s of host compute-1 recovers by auto; run host-auto, or change the segment's recovery method\n")
+	says(t, run("instance", "--server", s.url, "--input", "instance_uuid="+sim.Servers()[0].ID), exitUsage, "",
+		"wasakari: flow instance: a notification names the host; add --input host_name=compute-1, the host that the server is on\n")
+	if done := changes(sim); len(done) > 0 {
+		t.Fatalf("changed %q", done)
+	}
+
+	// It is found by where the configuration says that it listens.
+	port := s.url[strings.LastIndex(s.url, ":")+1:]
+	r = run("host-auto", "--set", "DEFAULT.masakari_api_listen_port="+port, "--input", "host_name=compute-1")
+	for _, want := range []string{"host-auto of compute-1 by the service at " + s.url + ", notification ", "post evacuate_instances_task: succeeded", "\nfinished in ", "\nservers: ", ", run "} {
+		if r.code != exitOK || r.stderr != "" || !strings.Contains(r.stdout, want) {
+			t.Errorf("exit code %d, want %q in\n%s\n%s", r.code, want, r.stdout, r.stderr)
+		}
+	}
+	if len(p.runs(t)) != 0 {
+		t.Error("the command has a run of its own")
+	}
+
+	// Refusals, and runs that do not end well, have the exit codes of a run here.
+	r = run("host-auto", "--server", s.url, "--input", "host_name=compute-1")
+	if want := "409 Conflict: "; r.code != exitFailed || !strings.Contains(r.stderr, want) {
+		t.Errorf("a host on maintenance: exit code %d, %q, want %d and %q", r.code, r.stderr, exitFailed, want)
+	}
+	r = run("host-auto", "--server", s.url, "--input", "host_name=compute-2", "--output", "json")
+	var doc report
+	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || r.code != exitFailed || doc.Status != "held" || doc.Held == nil || doc.RunID == "" || doc.Notification == "" {
+		t.Errorf("a run that is held: exit code %d, %v\n%s", r.code, err, r.stdout)
+	}
+	r = run("host-auto", "--server", s.url, "--input", "host_name=compute-4")
+	if want := "nothing was changed; go on with: wasakari runs retry "; r.code != exitFailed || !strings.Contains(r.stdout, want) {
+		t.Errorf("a run that is held: exit code %d, want %q in\n%s", r.code, want, r.stdout)
+	}
+	other := ""
+	for _, v := range sim.Servers() {
+		if v.Name == "other" {
+			other = v.ID
+		}
+	}
+	r = run("instance", "--server", s.url, "--input", "instance_uuid="+other, "--input", "host_name=compute-3", "--output", "json")
+	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || r.code != exitOK || doc.Status != "finished" || len(doc.Tasks) == 0 {
+		t.Errorf("a server: exit code %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+	}
+	r = run("host-repair", "--server", s.url, "--input", "host_name=compute-3")
+	if want := "without a run; is [host_repair] enabled there?"; r.code != exitOK || !strings.Contains(r.stdout, want) {
+		t.Errorf("a host that is back: exit code %d, want %q in\n%s%s", r.code, want, r.stdout, r.stderr)
+	}
+
+	// Who stops watching does not stop the run.
+	ctx, cancel := context.WithCancel(t.Context())
+	p.stdout = func(b []byte) {
+		if bytes.Contains(b, []byte("by the service at")) {
+			cancel()
+		}
+	}
+	r = p.run(ctx, t, "run", "process", "--server", s.url, "--input", "process_name=nova-compute", "--input", "host_name=compute-3")
+	if want := "the service goes on with it; look with wasakari runs list --notification "; r.code != exitInterrupted || !strings.Contains(r.stderr, want) {
+		t.Errorf("interrupted: exit code %d, want %q in\n%s", r.code, want, r.stderr)
 	}
 }
 
@@ -366,5 +649,18 @@ func TestServeHeld(t *testing.T) {
 	}
 	if done := s.final(t, second.Notification.UUID); done.Notification.Status != "finished" || len(done.Notification.Details) != 3 {
 		t.Errorf("the second host, overridden: %+v", done)
+	}
+}
+
+// An upload without bytes is no module, and not one that the server looks for
+// among its files.
+func TestServeEmptyUpload(t *testing.T) {
+	p := newPlace(t, nil)
+	s := p.serve(t, "--simulate", "--state-dir", "DIR/state")
+	var refused struct{ Error struct{ Message string } }
+	r := s.ask(t, "POST", "/wasakari/v1/modules", "", http.Header{"Content-Type": {"application/wasm"}}, &refused)
+	const want = "not a WebAssembly module: it does not begin with 00 61 73 6d"
+	if r.StatusCode != http.StatusUnprocessableEntity || refused.Error.Message != want {
+		t.Errorf("%s %q, want 422 %q", r.Status, refused.Error.Message, want)
 	}
 }

@@ -315,7 +315,7 @@ func (l *loaded) checkOptions(in inputs) flow.CheckOptions {
 	}
 }
 
-// checkAll checks all four flows.
+// checkAll checks all flows.
 func (l *loaded) checkAll() error {
 	return l.checkFlows(func(kind recovery.FlowKind) error {
 		_, err := l.check(kind, nil)
@@ -323,7 +323,7 @@ func (l *loaded) checkAll() error {
 	})
 }
 
-// checkFlows calls check for all four flows; every mistake is told at once.
+// checkFlows calls check for all flows; every mistake is told at once.
 func (l *loaded) checkFlows(check func(recovery.FlowKind) error) error {
 	var errs []error
 	said := map[string]bool{}
@@ -340,7 +340,7 @@ func (l *loaded) checkFlows(check func(recovery.FlowKind) error) error {
 	return nil
 }
 
-// checkFor checks all four flows for a run of some. What a tenant has a part in
+// checkFor checks all flows for a run of some. What a tenant has a part in
 // does not keep the others from running: of a flow that is not to be run, and
 // in which tenants' tasks stand that were not looked at, the rest is checked,
 // and what is wrong there is a warning.

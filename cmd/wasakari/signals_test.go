@@ -38,7 +38,7 @@ func TestReaderGoesAway(t *testing.T) {
 	sim, environ := startCloud(t, quickCloud, novasim.Options{})
 	p := newPlace(t, map[string]string{"conf": ""})
 	p.environ = environ
-	cmd := p.process(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-1")
+	cmd := p.process(t.Context(), t, "run", "host-auto", "--yes", "--config-file", "DIR/conf", "--input", "host_name=compute-1")
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestSignals(t *testing.T) {
 			sim, environ := startCloud(t, slowCloud, novasim.Options{})
 			p := newPlace(t, map[string]string{"conf": ""})
 			p.environ = environ
-			cmd := p.process(t.Context(), t, "run", "host-auto", "--config-file", "DIR/conf", "--input", "host_name=compute-1")
+			cmd := p.process(t.Context(), t, "run", "host-auto", "--yes", "--config-file", "DIR/conf", "--input", "host_name=compute-1")
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

@@ -127,6 +127,9 @@ func (f *storeFlags) config(w world) (store.Config, error) {
 	}
 	// Not the name of the service on this machine, which may be at work.
 	opt.Node, opt.Logger = fmt.Sprintf("%s/store-%d", host, os.Getpid()), log.Named("store")
+	if tuneStore != nil {
+		tuneStore(&opt)
+	}
 	return opt, nil
 }
 

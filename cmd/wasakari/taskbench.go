@@ -429,7 +429,7 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	started := time.Now().UTC()
 	run := recovery.Run{ID: benchRun, Flows: []recovery.FlowKind{s.c.Kind()}, Inputs: s.inputs, Status: recovery.StatusRunning, Started: started}
-	seg, hosts := segmentOf(s.inputs)
+	seg, hosts := segmentOf(s.c.Kind(), s.inputs)
 	state, err := runstate.Create(filepath.Join(dir, "state"), run, runstate.Options{Segment: seg, Hosts: hosts, NoSync: true, ScratchBytes: scratchBytes(s.cfg)})
 	if err != nil {
 		return execution{}, err

@@ -25,8 +25,11 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runt
 		return none, &wasakariv1.Refusal{
 			Code: http.StatusRequestEntityTooLarge, Err: recovery.ErrTooLarge,
 			Message: fmt.Sprintf("the module has %s, at most %s are taken", size(len(wasm)), size(most)),
-			Hint:    "strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or have the operator raise [wasakari] module_mib",
+			Hint:    wasakariv1.HintTooLarge,
 		}
+	}
+	if wasm == nil {
+		wasm = []byte{} // nil stands for a file
 	}
 	m, err := admitFile(ctx, a, l.cfg, moduleFile{path: uploadName, tenant: tenant, wasm: wasm}, nil)
 	if err != nil {
@@ -110,7 +113,7 @@ func (l *loaded) keyTaken(task recovery.Task) error {
 	return r
 }
 
-// flowDocuments tells of every flow: the four, those of segments, and those of
+// flowDocuments tells of every flow: those for all, those of segments, and those of
 // projects.
 func (l *loaded) flowDocuments() []wasakariv1.Flow {
 	var docs []wasakariv1.Flow
@@ -140,7 +143,7 @@ func (l *loaded) flowDocuments() []wasakariv1.Flow {
 
 // flowDocument tells of one flow, or why there is none.
 func (l *loaded) flowDocument(f recovery.Flow, err error, kind recovery.FlowKind) wasakariv1.Flow {
-	doc := wasakariv1.Flow{Kind: kind, At: f.Pos.String()}
+	doc := wasakariv1.Flow{Kind: kind, At: f.Pos.String(), Off: !l.inUse(kind)}
 	if err == nil {
 		_, err = l.checkFlow(f, nil)
 	}

@@ -25,6 +25,7 @@ const (
 	API      Kind = "api"      // a client, through the API
 	Module   Kind = "module"   // a client, of the modules
 	Nova     Kind = "nova"     // a task, or the end of a run, in the cloud
+	HA       Kind = "ha"       // a run, of Masakari's own records
 	HTTP     Kind = "http"     // a task, by op http.request; reads too
 	Override Kind = "override" // a person, who let a run go beyond the guards
 	Reload   Kind = "reload"   // a reload of the configuration
@@ -77,12 +78,15 @@ type Record struct {
 	Took    time.Duration `json:"took_ns,omitempty"`
 }
 
-// Change is the record of a change of the cloud by a run. Its user is who let
+// Change is the record of a change of the cloud, or of Masakari's records, by a run. Its user is who let
 // the run be: nobody but the notification tells.
 func Change(in recovery.Intent, run recovery.Run) Record {
 	r := Record{
 		Kind: Nova, Op: in.Op, Target: in.Target, Message: in.Message, Run: run.ID, Notification: run.Notification,
 		Task: in.Task, Attempt: in.Attempt, NovaRequestID: in.RequestID, Intent: in.ID,
+	}
+	if strings.HasPrefix(in.Op, "ha.") {
+		r.Kind = HA
 	}
 	switch in.State {
 	case recovery.IntentDone:

@@ -71,6 +71,9 @@ func TestChange(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", state, got, want)
 		}
 	}
+	if got := audit.Change(recovery.Intent{Op: "ha.host_update"}, run); got.Kind != audit.HA {
+		t.Errorf("kind of ha.host_update = %s", got.Kind)
+	}
 }
 
 func lines(t *testing.T, file string) []audit.Record {

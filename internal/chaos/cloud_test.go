@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path"
 	"slices"
@@ -53,7 +52,7 @@ func newNova(sc *novasim.Scenario, seed int64) (*nova, error) {
 
 // door listens for one node.
 func (v *nova) door(node string) (addr string, err error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := loopback()
 	if err != nil {
 		return "", err
 	}
@@ -200,6 +199,7 @@ type plan struct {
 	spare     []string // hosts to which servers go
 	each      int      // servers of each host that dies
 	plainEach int
+	stubborn  bool // to stop a server takes long, and the first evacuations from some hosts all fail
 }
 
 func names(kind string, n int) (all []string) {
@@ -221,6 +221,9 @@ func (p plan) scenario(seed int64) *novasim.Scenario {
 			Evacuation: novasim.EvacuationLatency{Schedule: ms(10, 200), Rebuild: ms(10, 200), Mapping: ms(10, 100), Spawn: ms(100, 1500), PowerOff: ms(50, 100), Move: ms(0, 200)},
 		},
 	}
+	if p.stubborn {
+		sc.Latency.Actions["stop"] = ms(700, 1500)
+	}
 	fault := func(m novasim.MatchSpec, do novasim.EffectSpec) {
 		sc.Faults = append(sc.Faults, novasim.FaultSpec{Match: m, Do: do})
 	}
@@ -234,9 +237,13 @@ func (p plan) scenario(seed int64) *novasim.Scenario {
 	fault(novasim.MatchSpec{Method: "GET", Every: 97}, novasim.EffectSpec{Status: 503})
 	fault(novasim.MatchSpec{Action: "evacuate", After: 5, Every: 37}, novasim.EffectSpec{EvacuationError: "No valid host was found."})
 	for i, h := range append(slices.Clone(p.auto), p.reserve...) { // some need another run, or another reserved host
-		if i%3 == 0 {
-			fault(novasim.MatchSpec{Action: "evacuate", Host: h, Times: 1}, novasim.EffectSpec{EvacuationError: "No valid host was found."})
+		times := 1
+		if p.stubborn && (i < 2 || i >= len(p.auto)) {
+			times = p.each
+		} else if i%3 != 0 {
+			continue
 		}
+		fault(novasim.MatchSpec{Action: "evacuate", Host: h, Times: times}, novasim.EffectSpec{EvacuationError: "No valid host was found."})
 	}
 	for _, group := range [][]string{p.auto, p.reserve, p.process, p.plain, p.spare} {
 		for _, h := range group {

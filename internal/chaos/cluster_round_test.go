@@ -24,10 +24,13 @@ type field struct {
 	began   time.Time
 	ctx     context.Context
 	keepers context.CancelFunc
+
+	mu   sync.Mutex
+	dice *rand.Rand // of those who operate, at the same time
 }
 
 // prepare starts a cloud, a cluster with its segments, and who keeps it up.
-func prepare(t *testing.T, p plan, seed uint64, place func(name string) (string, error)) *field {
+func prepare(t *testing.T, p plan, seed uint64, place func(name string) (string, error), conf ...string) *field {
 	t.Helper()
 	began := time.Now()
 	v, err := newNova(p.scenario(int64(seed)), int64(seed))
@@ -36,7 +39,7 @@ func prepare(t *testing.T, p plan, seed uint64, place func(name string) (string,
 	}
 	t.Cleanup(func() { _ = v.close() })
 	f := &field{plan: p, seed: seed, home: v.serversOf(), random: rand.New(rand.NewPCG(seed, 1)), began: began}
-	f.cluster = newCluster(t, v, 3, 3, place)
+	f.cluster = newCluster(t, v, 3, 3, place, conf...)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.ctx = ctx
 	var all sync.WaitGroup
@@ -78,7 +81,8 @@ func (f *field) finish() {
 		}
 	}()
 	quiet := time.Now()
-	f.await(2*time.Minute, "every accepted notification is final", func(ctx context.Context) error { return f.m.pending(ctx, f.nodes[0]) })
+	within := 2*time.Minute + time.Duration(len(f.m.notes))*300*time.Millisecond
+	f.await(within, "every accepted notification is final", func(ctx context.Context) error { return f.m.pending(ctx, f.nodes[0]) })
 	// Those too whose answer was lost.
 	f.await(2*time.Minute, "the store is quiet", func(ctx context.Context) error { return f.h.quiet(ctx, f.m) })
 	settled := time.Since(quiet)

@@ -38,15 +38,18 @@ type cluster struct {
 	nova    *nova
 	members []*process // none: each node has a store of its own
 	clients []string   // URLs of the members
+	mesh    *mesh      // between them
 	// place makes the folder for the data of a program; nil: below dir.
 	place func(name string) (string, error)
 	nodes []*node
+	conf  string // more options of the nodes
+	armed string // folder: a process dies before the durable write that a file in it is named for
 }
 
 // newCluster starts everything.
-func newCluster(t *testing.T, v *nova, members, nodes int, place func(name string) (string, error)) *cluster {
+func newCluster(t *testing.T, v *nova, members, nodes int, place func(name string) (string, error), conf ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), nova: v, place: place}
+	c := &cluster{t: t, dir: t.TempDir(), nova: v, place: place, conf: strings.Join(conf, "")}
 	t.Cleanup(c.close)
 	if keep := *keepFlag; keep != "" {
 		c.dir = filepath.Join(keep, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid(), time.Now().Unix()))
@@ -54,7 +57,8 @@ func newCluster(t *testing.T, v *nova, members, nodes int, place func(name strin
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(c.startEtcd(members), c.makeNodes(nodes)); err != nil {
+	c.armed = filepath.Join(c.dir, "armed")
+	if err := errors.Join(os.MkdirAll(c.armed, 0o700), c.startEtcd(members), c.makeNodes(nodes)); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range c.nodes {
@@ -80,9 +84,15 @@ func (c *cluster) startEtcd(members int) error {
 	if err != nil {
 		return err
 	}
-	var peers []string
+	var peers, targets []string
 	for i := range members {
-		peers = append(peers, fmt.Sprintf("m%d=http://127.0.0.1:%d", i+1, ports[2*i+1]))
+		targets = append(targets, fmt.Sprintf("127.0.0.1:%d", ports[2*i+1]))
+	}
+	if c.mesh, err = newMesh(targets); err != nil {
+		return err
+	}
+	for i := range members {
+		peers = append(peers, fmt.Sprintf("m%d=%s", i+1, c.mesh.url(i)))
 		c.clients = append(c.clients, fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]))
 	}
 	for i := range members {
@@ -94,13 +104,16 @@ func (c *cluster) startEtcd(members int) error {
 		}
 		m := &process{name: name, path: filepath.Join(*programs, "etcd"), log: filepath.Join(c.dir, name+".log"), env: os.Environ(), args: []string{
 			"--name", name, "--data-dir", filepath.Join(data, name+".etcd"), "--initial-cluster-state", "new", "--initial-cluster", strings.Join(peers, ","),
-			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--listen-client-urls", c.clients[i], "--advertise-client-urls", c.clients[i],
+			"--listen-peer-urls", "http://" + targets[i], "--initial-advertise-peer-urls", peer, "--listen-client-urls", c.clients[i], "--advertise-client-urls", c.clients[i],
 			"--heartbeat-interval", "50", "--election-timeout", "500", "--log-level", "warn",
 		}}
+		c.members = append(c.members, m)
+	}
+	c.mesh.members = c.members
+	for _, m := range c.members {
 		if err := m.start(); err != nil {
 			return err
 		}
-		c.members = append(c.members, m)
 	}
 	return nil
 }
@@ -125,6 +138,8 @@ state_dir = %s
 cache_dir = %s
 nova_timeout = 2
 nova_outcome_wait = 3
+[http]
+timeout_seconds = 2
 [engine]
 node = %s
 hosts_at_once = 8
@@ -144,6 +159,9 @@ func (c *cluster) makeNodes(count int) error {
 	ports, err := freePorts(count)
 	if err != nil {
 		return err
+	}
+	if count == 0 {
+		return nil
 	}
 	cr := c.nova.Credentials()
 	for _, port := range ports {
@@ -174,7 +192,7 @@ func (c *cluster) makeNodes(count int) error {
 			where = "dir = " + filepath.Join(data, name+".store")
 		}
 		state, conf := filepath.Join(c.dir, name), filepath.Join(c.dir, name+".conf")
-		text := fmt.Sprintf(nodeConfig, clusterName, state, filepath.Join(*programs, "cache"), name, where)
+		text := fmt.Sprintf(nodeConfig, clusterName, state, filepath.Join(*programs, "cache"), name, where) + c.conf
 		if err := errors.Join(os.MkdirAll(state, 0o700), os.WriteFile(conf, []byte(text), 0o600)); err != nil {
 			return err
 		}
@@ -184,12 +202,33 @@ func (c *cluster) makeNodes(count int) error {
 			env: append(os.Environ(),
 				"OS_AUTH_URL=http://"+n.nova.addr()+"/v3", "OS_USERNAME="+cr.Username, "OS_PASSWORD="+cr.Password, "OS_PROJECT_NAME="+cr.ProjectName,
 				"OS_USER_DOMAIN_NAME="+cr.UserDomainName, "OS_PROJECT_DOMAIN_NAME="+cr.ProjectDomainName, "OS_REGION_NAME="+cr.Region,
-				"WASAKARI_CHAOS_LEASE="+leaseTime.String(), "WASAKARI_CHAOS_STEPS="+n.steps,
+				"WASAKARI_CHAOS_LEASE="+leaseTime.String(), "WASAKARI_CHAOS_STEPS="+n.steps, "WASAKARI_CHAOS_KILL="+c.armed,
 			),
 		}
 		c.nodes = append(c.nodes, n)
 	}
 	return nil
+}
+
+// renamed gives the node another name at each start, as a container gets one: it
+// does not wait for its former process to be forgotten. Its lease is shorter, too.
+func (n *node) renamed() func() []string {
+	starts := 0
+	return func() []string {
+		starts++
+		conf := n.args[2] + ".name"
+		text := fmt.Sprintf("[engine]\nnode = %s.%d\n", n.name, starts)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err == nil && starts == 1 {
+			n.args = append(n.args, "--config-file", conf)
+		}
+		return []string{"WASAKARI_CHAOS_LEASE=2s"}
+	}
+}
+
+// nodeOf gives the node whose process has a name.
+func nodeOf(name string) string {
+	node, _, _ := strings.Cut(name, ".")
+	return node
 }
 
 func (c *cluster) close() {
@@ -202,6 +241,9 @@ func (c *cluster) close() {
 	}
 	for _, m := range c.members {
 		m.kill()
+	}
+	if err := c.mesh.close(); err != nil {
+		c.t.Error(err)
 	}
 }
 
@@ -277,7 +319,7 @@ func call(ctx context.Context, method, url string, doc, into any) (status int, b
 	if err != nil {
 		return 0, nil, err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // read only
 	if body, err = io.ReadAll(resp.Body); err != nil {
 		return 0, nil, err
 	}

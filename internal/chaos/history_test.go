@@ -118,6 +118,26 @@ func (h *history) complete(ctx context.Context) error {
 	return nil
 }
 
+// all gives the keys of a Wasakari cluster.
+func (h *history) all(ctx context.Context, cluster string) (map[string][]byte, error) {
+	root := "/wasakari/" + cluster + "/"
+	resp, err := h.etcd.Get(ctx, root, clientv3.WithPrefix())
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
+	for _, kv := range resp.Kvs {
+		out[strings.TrimPrefix(string(kv.Key), root)] = kv.Value
+	}
+	return out, nil
+}
+
+// remove empties the store of a Wasakari cluster.
+func (h *history) remove(ctx context.Context, cluster string) error {
+	_, err := h.etcd.Delete(ctx, "/wasakari/"+cluster+"/", clientv3.WithPrefix())
+	return err
+}
+
 func (h *history) add(events []*clientv3.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,16 +176,15 @@ func (h *history) transaction(rev int64, events []*clientv3.Event) {
 		if rest, ok := strings.CutPrefix(key, "d/tx/"); ok {
 			if !deleted {
 				parts := strings.Split(rest, "/")
-				node, boot = parts[0], parts[1]
+				node, boot = nodeOf(parts[0]), parts[1]
 				secs, _, _ := strings.Cut(string(e.Kv.Value), " ")
 				n, _ := strconv.ParseInt(secs, 10, 64)
 				mark = time.Unix(n, 0)
 			}
 			continue
 		}
-		changed[key] = e.Kv.Value
-		if deleted {
-			changed[key] = nil
+		if changed[key] = nil; !deleted {
+			changed[key] = append([]byte{}, e.Kv.Value...) // not nil, also when it is empty
 		}
 	}
 	before := h.locks
@@ -226,7 +245,7 @@ func (h *history) claimed(rev int64, lock string, value []byte, node, boot strin
 		h.bad(rev, "lock %s: %v", lock, err)
 		return
 	}
-	if doc.Node != node {
+	if doc.Node = nodeOf(doc.Node); doc.Node != node {
 		h.bad(rev, "lock %s of node %s is taken by node %s", lock, doc.Node, node)
 	}
 	if held, ok := before[lock]; ok {

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -16,10 +17,11 @@ const (
 	refused         // connections end, and no new ones are made
 	silent          // nothing gets through either way, and nobody is told
 	mute            // what is asked gets through, no answer does
+	deaf            // what is asked does not get through
 )
 
 func (t trouble) String() string {
-	return []string{"fine", "refused", "silent", "mute"}[t]
+	return []string{"fine", "refused", "silent", "mute", "deaf"}[t]
 }
 
 // link is the network between one program and a service: a proxy that can be
@@ -40,13 +42,18 @@ type link struct {
 }
 
 func newLink(target string, late bool) (*link, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := loopback()
 	if err != nil {
 		return nil, err
 	}
 	l := &link{ln: ln, target: target, late: late, changed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	l.all.Go(l.accept)
 	return l, nil
+}
+
+// loopback listens on a port of its own.
+func loopback() (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 }
 
 func (l *link) addr() string { return l.ln.Addr().String() }
@@ -87,7 +94,9 @@ func (l *link) close() {
 	l.changed = make(chan struct{})
 	l.drop()
 	l.mu.Unlock()
-	_ = l.ln.Close()
+	if l.ln != nil {
+		_ = l.ln.Close()
+	}
 	l.all.Wait()
 }
 
@@ -115,7 +124,8 @@ func (l *link) carry(from net.Conn) {
 		return
 	}
 	defer l.forget(from)
-	to, err := net.DialTimeout("tcp", l.target, time.Second)
+	dialer := net.Dialer{Timeout: time.Second}
+	to, err := dialer.DialContext(context.Background(), "tcp", l.target)
 	if err != nil {
 		return
 	}
@@ -124,7 +134,7 @@ func (l *link) carry(from net.Conn) {
 	}
 	defer l.forget(to)
 	var both sync.WaitGroup
-	both.Go(func() { l.copy(to, from, silent) })
+	both.Go(func() { l.copy(to, from, silent, deaf) })
 	both.Go(func() { l.copy(from, to, silent, mute) })
 	both.Wait()
 }
@@ -133,8 +143,8 @@ func (l *link) carry(from net.Conn) {
 // troubles waits until it is not.
 func (l *link) copy(dst, src net.Conn, held ...trouble) {
 	// An end in one direction ends both: none of the protocols here closes half.
-	defer dst.Close()
-	defer src.Close()
+	defer dst.Close() //nolint:errcheck // it may be closed
+	defer src.Close() //nolint:errcheck // the same
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 type note struct {
 	kind, host string
 	server     string // VM
+	process    string // PROCESS; nova-compute when it is empty
 	generated  time.Time
 
 	uuid    string // when it was answered with 202
@@ -34,7 +36,7 @@ func (n *note) body() any {
 	case "COMPUTE_HOST":
 		payload = map[string]string{"event": "STOPPED", "host_status": "NORMAL", "cluster_status": "OFFLINE"}
 	case "PROCESS":
-		payload = map[string]string{"event": "STOPPED", "process_name": "nova-compute"}
+		payload = map[string]string{"event": "STOPPED", "process_name": cmp.Or(n.process, "nova-compute")}
 	case "VM":
 		payload = map[string]string{"event": "LIFECYCLE", "vir_domain_event": "STOPPED_FAILED", "instance_uuid": n.server}
 	}

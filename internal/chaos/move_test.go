@@ -47,7 +47,7 @@ func TestMoveToCluster(t *testing.T) {
 	backup := filepath.Join(c.dir, "wasakari.backup")
 	command := func(n *node, args ...string) {
 		t.Helper()
-		cmd := exec.Command(n.path, append(args, "--config-file", n.args[2], backup)...)
+		cmd := exec.CommandContext(t.Context(), n.path, append(args, "--config-file", n.args[2], backup)...)
 		cmd.Env = n.env
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)

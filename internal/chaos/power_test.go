@@ -38,7 +38,7 @@ func newDisk(image, dir string) (*disk, error) {
 }
 
 func command(name string, args ...string) error {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), name, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
 	return nil
@@ -68,7 +68,7 @@ func (d *disk) cut() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read only
 	how := uint32(withoutLog)
 	if _, _, e := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdownFile, uintptr(unsafe.Pointer(&how))); e != 0 {
 		return fmt.Errorf("EXT4_IOC_SHUTDOWN: %w", e)

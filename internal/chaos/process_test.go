@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -42,13 +43,16 @@ func (p *process) start() error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	fmt.Fprintf(out, "--- started at %s\n", time.Now().UTC().Format(time.RFC3339Nano))
-	cmd := exec.Command(p.path, p.args...)
-	cmd.Env = append([]string{}, p.env...)
-	if p.more != nil {
-		cmd.Env = append(cmd.Env, p.more()...)
+	defer out.Close() //nolint:errcheck // the program has it too
+	if _, err := fmt.Fprintf(out, "--- started at %s\n", time.Now().UTC().Format(time.RFC3339Nano)); err != nil {
+		return err
 	}
+	env := append([]string{}, p.env...)
+	if p.more != nil {
+		env = append(env, p.more()...)
+	}
+	cmd := exec.CommandContext(context.Background(), p.path, p.args...)
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -74,6 +78,16 @@ func (p *process) alive() bool {
 	default:
 		return true
 	}
+}
+
+// pid is 0 while it does not run.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.alive() {
+		return 0
+	}
+	return p.cmd.Process.Pid
 }
 
 func (p *process) running() bool {
@@ -153,7 +167,7 @@ func freePorts(n int) ([]int, error) {
 			return ports, errors.Join(errs...)
 		}
 		port := 15000 + rand.IntN(15000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil || slices.Contains(ports, port) {
 			continue
 		}

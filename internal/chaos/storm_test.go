@@ -108,6 +108,9 @@ func (s *storm) draw() func(context.Context) {
 		return nil
 	}
 	s.members[m] = true
+	if what >= 84 {
+		return s.healing(s.apart(slices.Index(s.c.members, m)), func() { delete(s.members, m) })
+	}
 	kill, d := s.random.IntN(2) == 0, s.span(100, 5000)
 	return s.healing(func(ctx context.Context) {
 		if kill {
@@ -120,6 +123,28 @@ func (s *storm) draw() func(context.Context) {
 		pass(ctx, d)
 		m.cont()
 	}, func() { delete(s.members, m) })
+}
+
+// apart cuts a member off from the others, or from one of them. It needs mu.
+func (s *storm) apart(member int) func(context.Context) {
+	w, d := way(s.random.IntN(4)), s.span(300, 5000)
+	var others []int
+	for i := range s.c.members {
+		if i != member {
+			others = append(others, i)
+		}
+	}
+	what := "all others"
+	if s.random.IntN(3) == 0 {
+		i := s.random.IntN(len(others))
+		others, what = others[i:i+1], "one other"
+	}
+	return func(ctx context.Context) {
+		s.told("member cut off from %s: %s", what, w)
+		join := s.c.mesh.cut(member, others, w)
+		pass(ctx, d)
+		join()
+	}
 }
 
 func (s *storm) healing(act func(context.Context), over func()) func(context.Context) {

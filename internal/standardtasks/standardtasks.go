@@ -1,4 +1,4 @@
-// Package standardtasks holds the nine standard tasks as the module that
+// Package standardtasks holds the standard tasks as the module that
 // make standard builds from tasks-examples/standard.
 package standardtasks
 

@@ -23,6 +23,7 @@ func TestManifest(t *testing.T) {
 		"confirm_instance_active_task ConfirmInstanceActiveTask [instance_uuid]",
 		"disable_compute_node_task DisableComputeNodeTask [process_name host_name]",
 		"confirm_compute_node_disabled_task ConfirmComputeNodeDisabledTask [process_name host_name]",
+		"enable_compute_service_task EnableComputeServiceTask [host_name]",
 		"no_op Noop []",
 	}
 	m := module.Manifest()

@@ -67,7 +67,7 @@ func TestParseMistakes(t *testing.T) {
 		{"two documents", "task: a\n---\ntask: b\n", "tests/a.yaml:1:1: 2 documents, want one"},
 		{"empty", "", "tests/a.yaml:1:1: nothing is in it"},
 		{"outcome", "expect:\n  outcome: fine\n", `tests/a.yaml:2:12: expect.outcome: "fine" is not one of succeeded, failed, nothing, ignored`},
-		{"flow", "flow: host\n", `tests/a.yaml:1:7: flow: "host" is not one of host-auto, host-rh, instance, process`},
+		{"flow", "flow: host\n", `tests/a.yaml:1:7: flow: "host" is not one of host-auto, host-rh, instance, process, host-repair`},
 		{"op", "expect:\n  ops: [nova.server_lst]\n", `tests/a.yaml:2:9: expect.ops[0]: "nova.server_lst" is no op of the groups nova, ha and http; did you mean nova.server_list?`},
 		{"op of another group", "expect:\n  ops: [kv.put]\n", `tests/a.yaml:2:9: expect.ops[0]: "kv.put" is no op of the groups nova, ha and http`},
 		{"pattern", "expect:\n  reason: /(/\n", "tests/a.yaml:2:11: expect.reason: error parsing regexp: missing closing ): `(`"},

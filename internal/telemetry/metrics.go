@@ -380,7 +380,7 @@ func (t *Telemetry) Audited(kind string, err error) {
 	}
 }
 
-var auditKinds = []string{"api", "nova", "http", "override", "module", "reload"}
+var auditKinds = []string{"api", "nova", "ha", "http", "override", "module", "reload"}
 
 func okOr(err error) string {
 	if err != nil {

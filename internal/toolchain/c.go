@@ -21,8 +21,7 @@ var cLanguage = language{
 		}
 		slices.Sort(sources)
 		args := []string{
-			"--target=wasm32", "-Os", "-flto", "-nostdlib", "-ffreestanding", "-Wall", "-Wextra", "-Isdk",
-			"-Wl,--no-entry,--strip-all", "-o", out,
+			"--target=wasm32", "-Oz", "-nostdlib", "-ffreestanding", "-Wall", "-Wextra", "-Isdk", "-Wl,--no-entry", "-o", out,
 		}
 		for _, s := range sources {
 			args = append(args, filepath.Base(s))

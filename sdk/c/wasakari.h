@@ -260,7 +260,7 @@ typedef struct wsk_vmove {
 /* TaskInput: Everything that a task may know about its run. */
 typedef struct wsk_task_input {
     wsk_str key; /* The entry-point key under which the task runs. A module with several keys tells by it which task is wanted. */
-    wsk_str flow; /* host-auto, host-rh, instance or process. */
+    wsk_str flow; /* host-auto, host-rh, instance, process or host-repair. */
     wsk_str phase; /* pre, main or post. */
     wsk_str run_id; /* The run. */
     wsk_str notification_uuid; /* The notification. */

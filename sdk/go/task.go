@@ -53,7 +53,7 @@ func (t *Task) Context() context.Context { return context.Background() }
 // Key returns the entry-point key under which the task runs.
 func (t *Task) Key() string { return t.in.Key }
 
-// Flow returns the kind of flow: host-auto, host-rh, instance or process.
+// Flow returns the kind of flow: host-auto, host-rh, instance, process or host-repair.
 func (t *Task) Flow() string { return t.in.Flow }
 
 // Phase returns pre, main or post.

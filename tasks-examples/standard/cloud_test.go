@@ -34,7 +34,10 @@ type cloud struct {
 	outcomes  map[string]wasakari.NovaServerWaitAnswer // of a wait: "until server"
 	onCall    func(call string)                        // under no lock
 	lockOwner map[string]string
-	unhosted  bool // lists do not tell the host of server a
+	unhosted  bool     // lists do not tell the host of server a
+	reasons   []string // of the disabled service of the failed host, one for each list; the last stays
+	forced    bool     // it is forced down
+	kept      bool     // the failed host is on maintenance
 }
 
 func newCloud(servers ...wasakari.Server) *cloud {
@@ -152,6 +155,8 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 		}
 		r.Status = r.HAVMovePutRequest.Status
 		about = r.InstanceUUID + " " + r.Status
+	case op == "ha.host_update":
+		about = str("name")
 	case strings.HasPrefix(op, "ha."):
 		about = ""
 	case strings.HasPrefix(op, "nova.aggregate_add"):
@@ -268,17 +273,30 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 			if c.disabled[service] {
 				status = "disabled"
 			}
-			ans.Services = append(ans.Services, wasakari.ComputeService{ID: "1", Host: r.Host, Binary: r.Binary, Status: status})
+			s := wasakari.ComputeService{ID: "1", Host: r.Host, Binary: r.Binary, Status: status, ForcedDown: c.forced}
+			if len(c.reasons) > 0 {
+				s.DisabledReason = c.reasons[0]
+				c.reasons = c.reasons[min(1, len(c.reasons)-1):]
+			}
+			ans.Services = append(ans.Services, s)
 		}
 		return ans, nil
 	case "nova.service_wait":
 		switch {
 		case !known:
 			return nil, refuse("not_found", "no such service", 0)
-		case r.State == "down" && !c.dead, r.Status == "disabled" && !c.disabled[service]:
+		case r.State == "down" && !c.dead, r.State == "up" && (c.dead || c.forced), r.Status == "disabled" && !c.disabled[service]:
 			return nil, refuse("timeout", "not within the time given", 0)
 		}
 		return wasakari.NovaServiceWaitAnswer{}, nil
+	case "nova.service_force_down":
+		c.forced = raw["forced_down"] == true
+		return wasakari.NovaServiceForceDownAnswer{}, nil
+	case "ha.host_list":
+		return wasakari.HAHostListAnswer{Hosts: []wasakari.Host{{Name: other, OnMaintenance: true}, {Name: failed, OnMaintenance: c.kept}}}, nil
+	case "ha.host_update":
+		c.kept = raw["on_maintenance"] == true
+		return wasakari.HAHostUpdateAnswer{Name: failed}, nil
 	case "nova.aggregate_list":
 		var ans wasakari.NovaAggregateListAnswer
 		for _, a := range c.aggs {

@@ -38,6 +38,7 @@ func defaults() map[string]map[string]any {
 			"add_reserved_host_to_aggregate": false, "lock_servers": true, "require_fence_proof": false, "other_states": "evacuate",
 		},
 		"instance_failure": {"process_all_instances": false, "ha_enabled_instance_metadata_key": "HA_Enabled"},
+		"host_repair":      {"wait_period_for_service": 600},
 		"process_failure":  {"service_disable_reason": "Masakari detected process failed."},
 	}
 }

@@ -1,6 +1,6 @@
-// Command standard holds the nine standard tasks of Wasakari as one module:
-// the tasks of Masakari under the same keys, with the same options and
-// messages. task.yaml is its manifest.
+// Command standard holds the standard tasks of Wasakari as one module: the
+// nine of Masakari under the same keys, with the same options and messages, and
+// enable_compute_service_task. task.yaml is its manifest.
 package main
 
 import (
@@ -20,6 +20,7 @@ func init() {
 	wasakari.Handle("confirm_instance_active_task", confirmInstanceActive)
 	wasakari.Handle("disable_compute_node_task", disableComputeNode)
 	wasakari.Handle("confirm_compute_node_disabled_task", confirmComputeNodeDisabled)
+	wasakari.Handle("enable_compute_service_task", enableComputeService)
 	wasakari.Handle("no_op", noOp)
 }
 

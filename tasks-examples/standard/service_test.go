@@ -59,13 +59,14 @@ func TestOptionsReachNova(t *testing.T) {
 	set := opts{
 		"host_failure.service_disable_reason": "host", "process_failure.service_disable_reason": "process",
 		"instance_failure.process_all_instances": true, "DEFAULT.wait_period_after_service_update": 11,
-		"DEFAULT.wait_period_after_evacuation": 12, "DEFAULT.wait_period_after_power_off": 13, "DEFAULT.wait_period_after_power_on": 0,
+		"DEFAULT.wait_period_after_evacuation": 12, "host_repair.wait_period_for_service": 14, "DEFAULT.wait_period_after_power_off": 13, "DEFAULT.wait_period_after_power_on": 0,
 	}
 	tests := []struct{ key, op, want string }{
 		{"disable_compute_service_task", "nova.service_disable", `{"host":"compute-1","reason":"host"}`},
 		{"disable_compute_service_task", "nova.service_wait", `{"host":"compute-1","state":"down","timeout_s":11}`},
 		{"disable_compute_node_task", "nova.service_disable", `{"host":"compute-1","binary":"nova-compute","reason":"process"}`},
 		{"confirm_compute_node_disabled_task", "nova.service_wait", `{"host":"compute-1","binary":"nova-compute","status":"disabled","timeout_s":11}`},
+		{"enable_compute_service_task", "nova.service_wait", `{"host":"compute-1","state":"up","timeout_s":14}`},
 		{"evacuate_instances_task", "nova.service_wait", `{"host":"compute-1","state":"down","timeout_s":11}`},
 		{"evacuate_instances_task", "nova.server_wait", `{"id":"a","until":"moved","from_host":"compute-1","timeout_s":12,` + fields},
 		{"stop_instance_task", "nova.server_wait", `{"id":"a","until":"vm_state","vm_states":["stopped"],"timeout_s":13,` + fields},
@@ -74,6 +75,7 @@ func TestOptionsReachNova(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.key+" "+tt.op, func(t *testing.T) {
 			c := newCloud(vm("a", "active")).pending("a")
+			c.kept = true
 			run(t, c, tt.key, set)
 			if got := c.requests[tt.op]; got != tt.want {
 				t.Errorf("request %s\nwant    %s", got, tt.want)
@@ -139,6 +141,103 @@ func TestConfirmComputeNodeDisabled(t *testing.T) {
 	c.disabled["compute-1/nova-compute"] = true
 	check(t, run(t, c, "confirm_compute_node_disabled_task", nil), wasakaritest.Succeeded, "",
 		begin, step{1000, "Confirmed compute service is disabled on host: 'compute-1'"})
+}
+
+func TestEnableComputeService(t *testing.T) {
+	const (
+		ours    = "Masakari detected host failed. [wasakari default 0199]"
+		list    = "nova.service_list compute-1"
+		records = "ha.host_list"
+		wait    = "nova.service_wait compute-1 up"
+		lift    = "nova.service_force_down compute-1"
+		enable  = "nova.service_enable compute-1"
+		update  = "ha.host_update compute-1"
+	)
+	tests := []struct {
+		name    string
+		enabled bool
+		reasons []string
+		back    bool // Nova sees it up
+		forced  bool
+		well    bool // not on maintenance
+		unknown bool
+		fault   map[string]error
+		calls   []string
+		outcome wasakaritest.Outcome
+		reason  string
+		kept    bool
+	}{
+		{name: "disabled by a recovery", reasons: []string{ours}, back: true, calls: []string{list, records, wait, list, enable, update}, outcome: wasakaritest.Succeeded},
+		{name: "enabled by hand", enabled: true, back: true, calls: []string{list, records, wait, list, enable, update}, outcome: wasakaritest.Succeeded},
+		{name: "forced down", reasons: []string{ours}, back: true, forced: true, calls: []string{list, records, lift, wait, list, enable, update}, outcome: wasakaritest.Succeeded},
+		{
+			name: "in service", enabled: true, back: true, well: true, calls: []string{list, records},
+			outcome: wasakaritest.NothingToDo, reason: "Host 'compute-1' is in service",
+		},
+		{
+			name: "disabled by somebody else", reasons: []string{"new disks [wasakari"}, back: true, kept: true, calls: []string{list, records},
+			outcome: wasakaritest.NothingToDo, reason: "The compute service of host 'compute-1' was not disabled by a recovery (new disks [wasakari), and is left as it is",
+		},
+		{
+			name: "no reason", back: true, kept: true, calls: []string{list, records},
+			outcome: wasakaritest.NothingToDo, reason: "The compute service of host 'compute-1' was not disabled by a recovery (no reason given), and is left as it is",
+		},
+		{
+			name: "disabled by somebody else meanwhile", reasons: []string{ours, "new disks"}, back: true, kept: true, calls: []string{list, records, wait, list},
+			outcome: wasakaritest.NothingToDo, reason: "The compute service of host 'compute-1' was not disabled by a recovery (new disks), and is left as it is",
+		},
+		{
+			name: "forced down by somebody else", enabled: true, back: true, forced: true, kept: true, calls: []string{list, records},
+			outcome: wasakaritest.NothingToDo, reason: "The compute service of host 'compute-1' is forced down, and no recovery disabled it: take that back when the host is well",
+		},
+		{
+			name: "another cluster's", reasons: []string{ours}, back: true, kept: true, fault: map[string]error{enable: refuse("conflict", "run 7 of cluster b", 0)},
+			calls: []string{list, records, wait, list, enable}, outcome: wasakaritest.NothingToDo,
+			reason: "The compute service of host 'compute-1' is left as it is: nova.service_enable: conflict: run 7 of cluster b",
+		},
+		{
+			name: "another cluster's, forced down", reasons: []string{ours}, forced: true, kept: true, fault: map[string]error{lift: refuse("conflict", "run 7 of cluster b", 0)},
+			calls: []string{list, records, lift}, outcome: wasakaritest.NothingToDo,
+			reason: "The compute service of host 'compute-1' is left as it is: nova.service_force_down: conflict: run 7 of cluster b",
+		},
+		{
+			name: "not up", reasons: []string{ours}, kept: true, calls: []string{list, records, wait},
+			outcome: wasakaritest.Failed, reason: "Nova does not see compute-1 up; is nova-compute running there?",
+		},
+		{
+			name: "no such service", unknown: true, back: true, kept: true, calls: []string{list},
+			outcome: wasakaritest.Failed, reason: "no service nova-compute on host 'compute-1' found in Nova",
+		},
+		{
+			name: "enable refused", reasons: []string{ours}, back: true, kept: true, fault: map[string]error{enable: refuse("unavailable", "erred", 500)},
+			calls: []string{list, records, wait, list, enable}, outcome: wasakaritest.Failed,
+			reason: "enable compute service on host 'compute-1': nova.service_enable: unavailable: erred (HTTP 500, req-17)",
+		},
+		{
+			name: "record gone", reasons: []string{ours}, back: true, kept: true, fault: map[string]error{update: refuse("not_found", "no such host", 0)},
+			calls: []string{list, records, wait, list, enable, update}, outcome: wasakaritest.Succeeded,
+		},
+		{
+			name: "record not written", reasons: []string{ours}, back: true, kept: true, fault: map[string]error{update: refuse("unavailable", "away", 0)},
+			calls: []string{list, records, wait, list, enable, update}, outcome: wasakaritest.Failed,
+			reason: "maintenance of host 'compute-1': ha.host_update: unavailable: away",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloud()
+			c.disabled["compute-1/nova-compute"], c.reasons = !tt.enabled, tt.reasons
+			c.dead, c.forced, c.kept, c.faults = !tt.back, tt.forced, !tt.well, tt.fault
+			if tt.unknown {
+				c.services = nil
+			}
+			check(t, run(t, c, "enable_compute_service_task", nil), tt.outcome, tt.reason)
+			equal(t, "calls", c.calls, tt.calls)
+			if c.kept != tt.kept {
+				t.Errorf("on maintenance: %t, want %t", c.kept, tt.kept)
+			}
+		})
+	}
 }
 
 func TestNoOp(t *testing.T) {

@@ -65,15 +65,18 @@ func (o *output) String() string {
 // start runs a process until the test's end, and then asks it to stop.
 func start(t *testing.T, environ []string, name string, args ...string) *output {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...) // it is asked to stop
 	cmd.Env = environ
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended does not matter
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -109,11 +112,11 @@ func until(t *testing.T, what string, done func() bool) {
 // freeAddress is a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // nobody was there
 	return l.Addr().String()
 }
 
@@ -181,11 +184,15 @@ state_dir = %[6]s/state
 `, port, s.keystone, user, password, project, s.dir))
 	start(t, []string{"PATH=/usr/bin:/bin", "HOME=" + s.dir, "XDG_CACHE_HOME=" + cache(t)}, program(t), "serve", "--config-file", conf)
 	until(t, "the service", func() bool {
-		r, err := http.Get(s.api + "/readyz")
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.api+"/readyz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return false
 		}
-		defer r.Body.Close()
+		defer r.Body.Close() //nolint:errcheck // read only
 		return r.StatusCode == http.StatusOK
 	})
 	return s
@@ -292,7 +299,7 @@ func (s *site) get(t *testing.T, token, path string, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // read only
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +338,7 @@ func (s *site) ended(t *testing.T, token, uuid string) notification {
 // startNamed starts a process that ps shows by a name, and gives what kills it.
 func startNamed(t *testing.T, name string) (kill func()) {
 	t.Helper()
-	cmd := exec.Command("/bin/sleep", "1000")
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/sleep", "1000")
 	cmd.Args[0] = name
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

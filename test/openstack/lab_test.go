@@ -413,7 +413,7 @@ func (l *lab) start(t *testing.T, w place, args ...string) *program {
 	t.Helper()
 	full := slices.Concat([]string{"run"}, args, []string{"--output", "json", "--os-cloud", "lab", "--state-dir", filepath.Join(w.dir, "state")})
 	if !slices.Contains(args, "--resume") {
-		full = append(full, "--config-file", filepath.Join(w.dir, "e2e.conf"))
+		full = append(full, "--yes", "--config-file", filepath.Join(w.dir, "e2e.conf"))
 	}
 	p := &program{}
 	l.launch(t, w, p, &p.stdout, &p.stderr, full...)

@@ -70,11 +70,15 @@ func fuzz(t *testing.T, s *service, hosts []string) int {
 	t.Helper()
 	dir := t.TempDir()
 	document, report := filepath.Join(dir, "openapi.json"), filepath.Join(dir, "report.json")
-	resp, err := http.Get(s.url + "/wasakari/v1/openapi.json")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/wasakari/v1/openapi.json", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

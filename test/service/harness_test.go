@@ -6,6 +6,7 @@ package service_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -119,11 +120,16 @@ func token(t *testing.T, c *novasim.Cloud, keystone string) string {
 	cr := c.Credentials()
 	body := fmt.Sprintf(`{"auth": {"identity": {"methods": ["password"], "password": {"user": {"name": %q, "password": %q, "domain": {"name": %q}}}},
 		"scope": {"project": {"name": %q, "domain": {"name": %q}}}}}`, cr.Username, cr.Password, cr.UserDomainName, cr.ProjectName, cr.ProjectDomainName)
-	resp, err := http.Post(keystone+"/auth/tokens", "application/json", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, keystone+"/auth/tokens", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
 	if resp.StatusCode != http.StatusCreated {
 		t.Fatalf("login: %s", resp.Status)
 	}
@@ -150,7 +156,7 @@ func serve(t *testing.T, args ...string) *service {
 		t.Fatal(err)
 	}
 	s := &service{ended: make(chan struct{}), client: &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512}}}
-	s.cmd = exec.Command(program(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
 	s.cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + t.TempDir(), "XDG_CACHE_HOME=" + cache}
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	began := time.Now()
@@ -223,7 +229,7 @@ func until(t *testing.T, what string, done func() bool) {
 
 // ask sends a request, and decodes the answer when it is 2xx.
 func (s *service) ask(method, path, body string, into any) error {
-	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(context.Background(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -236,7 +242,7 @@ func (s *service) ask(method, path, body string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // read only
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
@@ -258,8 +264,8 @@ func (s *service) must(t *testing.T, method, path, body string, into any) {
 	}
 }
 
-// segment makes a segment with hosts, and gives its uuid.
-func (s *service) segment(t *testing.T, name string, hosts ...string) string {
+// segment makes a segment with hosts.
+func (s *service) segment(t *testing.T, name string, hosts ...string) {
 	t.Helper()
 	var made struct{ Segment struct{ UUID string } }
 	s.must(t, "POST", "/v1/segments", fmt.Sprintf(`{"segment": {"name": %q, "recovery_method": "auto", "service_type": "COMPUTE"}}`, name), &made)
@@ -267,7 +273,6 @@ func (s *service) segment(t *testing.T, name string, hosts ...string) string {
 		s.must(t, "POST", "/v1/segments/"+made.Segment.UUID+"/hosts",
 			fmt.Sprintf(`{"host": {"name": %q, "type": "COMPUTE", "control_attributes": "x"}}`, h), nil)
 	}
-	return made.Segment.UUID
 }
 
 // names makes the names of n hosts.

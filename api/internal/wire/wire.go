@@ -33,6 +33,8 @@ type Request struct {
 	Remote string
 	// Caller is who asks; the zero value where no token is needed.
 	Caller auth.Identity
+	// Known says that the Authenticator let the caller in.
+	Known bool
 	// Trace is the W3C traceparent of the request, empty when there is none.
 	Trace string
 	// Route names the kind of request for logs and metrics, such as

@@ -38,6 +38,10 @@ func Files(root string) (map[string][]byte, error) {
 		"sdk/rust/src/types_gen.rs": sc.rustTypes,
 
 		"sdk/python/lib/wasakari/_ops.py": sc.pythonOps,
+
+		"sdk/assemblyscript/assembly/ops_gen.ts":             sc.asOps,
+		"sdk/assemblyscript/assembly/types_gen.ts":           sc.asTypes,
+		"sdk/conformance/assemblyscript/assembly/ops_gen.ts": sc.asConformance,
 	} {
 		if files[name], err = write(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)

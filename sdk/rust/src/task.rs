@@ -27,7 +27,7 @@ impl Task {
         &self.input.key
     }
 
-    /// The kind of flow: host-auto, host-rh, instance or process.
+    /// The kind of flow: host-auto, host-rh, instance, process or host-repair.
     pub fn flow(&self) -> &str {
         &self.input.flow
     }

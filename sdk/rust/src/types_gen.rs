@@ -586,7 +586,7 @@ pub struct TaskInput {
     /// The entry-point key under which the task runs. A module with several keys tells by it
     /// which task is wanted.
     pub key: String,
-    /// host-auto, host-rh, instance or process.
+    /// host-auto, host-rh, instance, process or host-repair.
     pub flow: String,
     /// pre, main or post.
     pub phase: String,
