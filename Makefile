@@ -86,6 +86,27 @@ C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -W
 conformance-c: # Debian: clang lld
 	cd sdk/conformance/c && $(CLANG) $(C_GUEST) -o guest.wasm guest.c
 
+.PHONY: engine-javascript
+engines: engine-javascript
+engine-javascript: # Debian: clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc dpkg-dev
+	@mkdir -p $(BIN)/engine-javascript
+	sdk/javascript/engine/build.sh $(BIN)/engine-javascript $(BIN)/engine-javascript/javascript.wasm
+	$(GO) run ./internal/engines/pack javascript $(BIN)/engine-javascript/javascript.wasm
+
+# The checker of types, in the version of its list, for nothing but this.
+TSC := .bin/typescript
+$(TSC)/.made: sdk/javascript/test/types/package.json
+	rm -rf $(TSC)
+	@mkdir -p $(TSC)
+	cp $< $(TSC)
+	npm install --prefix $(TSC) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: sdk-javascript
+sdk-javascript: $(TSC)/.made ## tests of the JavaScript SDK on Node.js, and of its types (needs node 20, npm)
+	node --test sdk/javascript/test/
+	$(TSC)/node_modules/.bin/tsc -p sdk/javascript/test/types
+
 # Once with every compiler and sanitizer that is asked of the header, once as each kind of guest.
 SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 C_WARN := -Wall -Wextra -Werror
@@ -102,9 +123,9 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 	@mkdir -p $(BIN)/sdk-c/corpus
 	$(BIN)/sdk-c/fuzz -rss_limit_mb=2048 -max_total_time=$(FUZZTIME:s=) -print_final_stats=0 -verbosity=0 $(BIN)/sdk-c/corpus sdk/c/test/corpus
 	for e in ticket cooldown staged_start; do \
-		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/$$e.c && \
-		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/$$e.c && \
-		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/$$e.c || exit 1; done
+		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/main.c && \
+		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/main.c && \
+		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/main.c || exit 1; done
 
 AS := sdk/assemblyscript/node_modules/.package-lock.json
 $(AS): sdk/assemblyscript/package-lock.json
