@@ -285,6 +285,31 @@ export const two = { key: "second", run() {} };`})
 	}
 }
 
+// A task whose key task.yaml changes is found by its class.
+func TestRenamed(t *testing.T) {
+	const text = `export const one = { run({ log }) { log("one") } }; export const two = { class: "Two", run({ log }) { log("two") } };`
+	wasm, _, _, err := scripts.Build(t.Context(), rt, scripts.Source{
+		Path: "t.js", Files: []abi.ScriptFile{{Name: "t.js", Text: text}},
+		Manifest: []byte(`{"abi": 1, "library": "l", "version": "1.0.0", "tasks": [{"key": "one"}, {"key": "other", "class": "Two"}]}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := rt.Admit(t.Context(), "t.js", wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // nothing runs any more
+	for key, want := range map[string]string{"one": "info one", "other": "info two"} {
+		h := newHost(m)
+		h.input.Key = key
+		res, err := m.Run(t.Context(), runtime.Call{Key: key, Host: h})
+		if err != nil || res.Exit != abi.ExitSucceeded || !slices.Equal(h.logs, []string{want}) {
+			t.Errorf("%s: exit %d %q %v, logs %q", key, res.Exit, res.Reason, err, h.logs)
+		}
+	}
+}
+
 // Timers, ops that are given up, and ops beyond the tickets that a task may have.
 func TestTime(t *testing.T) {
 	_, res, err := run(t, `
