@@ -183,6 +183,14 @@ func TestOutcomes(t *testing.T) {
 			name: "not handled", text: `export default { async run({ sleep }) { Promise.reject(new Error("lost")); await sleep(1) } }`, exit: abi.ExitFailed,
 			reason: "Error: lost (t.js:1)", logs: []string{"error Error: lost", "error     at run (t.js:1:65)"},
 		},
+		{
+			name: "not handled, and waited for", text: `export default { run() { Promise.reject(new Error("lost")); return new Promise(() => {}) } }`, exit: abi.ExitFailed,
+			reason: "Error: lost (t.js:1)", logs: []string{"error Error: lost", "error     at run (t.js:1:50)"},
+		},
+		{
+			name: "thrown by a timer", text: "export default { run() { return new Promise(() => setTimeout(() => {\n  throw new Error('late') }, 1)) } }", exit: abi.ExitFailed,
+			reason: "Error: late (t.js:2)", logs: []string{"error Error: late", "error     at <anonymous> (t.js:2:18)"},
+		},
 		{name: "handled late", text: `export default { async run({ sleep }) { const p = Promise.reject(1); await sleep(1); await p.catch(() => {}) } }`},
 	}
 	for _, tt := range tests {
