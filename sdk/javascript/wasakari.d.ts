@@ -223,7 +223,7 @@ declare module "wasakari" {
      * task is wanted.
      */
     key: string;
-    /** host-auto, host-rh, instance or process. */
+    /** host-auto, host-rh, instance, process or host-repair. */
     flow: string;
     /** pre, main or post. */
     phase: string;
