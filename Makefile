@@ -86,6 +86,27 @@ C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -W
 conformance-c: # Debian: clang lld
 	cd sdk/conformance/c && $(CLANG) $(C_GUEST) -o guest.wasm guest.c
 
+.PHONY: engine-javascript
+engines: engine-javascript
+engine-javascript: # Debian: clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc dpkg-dev
+	@mkdir -p $(BIN)/engine-javascript
+	sdk/javascript/engine/build.sh $(BIN)/engine-javascript $(BIN)/engine-javascript/javascript.wasm
+	$(GO) run ./internal/engines/pack javascript $(BIN)/engine-javascript/javascript.wasm
+
+# The checker of types, in the version of its list, for nothing but this.
+TSC := .bin/typescript
+$(TSC)/.made: sdk/javascript/test/types/package.json
+	rm -rf $(TSC)
+	@mkdir -p $(TSC)
+	cp $< $(TSC)
+	npm install --prefix $(TSC) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: sdk-javascript
+sdk-javascript: $(TSC)/.made ## tests of the JavaScript SDK on Node.js, and of its types (needs node 20, npm)
+	node --test sdk/javascript/test/
+	$(TSC)/node_modules/.bin/tsc -p sdk/javascript/test/types
+
 # Once with every compiler and sanitizer that is asked of the header, once as each kind of guest.
 SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 C_WARN := -Wall -Wextra -Werror
@@ -224,6 +245,10 @@ CLIENTS := python3-openstackclient python3-masakariclient masakari-process-monit
 clients: build ## Masakari's own clients and monitor against wasakari serve, and an OCI registry (Debian packages)
 	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
+
+.PHONY: author-day
+author-day: $(BIN)/wasakari ## from task new to a push, per language, in minutes (LANGS='python go'; JSON=1; installs tools, needs root)
+	@LANGS='$(LANGS)' OUTPUT=$(if $(JSON),json,text) test/authorday/author-day $(BIN)/wasakari
 
 CHAOS     := $(BIN)/chaos
 SEED      ?= 1

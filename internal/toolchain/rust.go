@@ -20,18 +20,11 @@ var rustLanguage = language{
 		{"rustc", "apt install rustc libstd-rust-dev-wasm32 lld"},
 	},
 	build: func(ctx context.Context, b *builder, out string) error {
-		b.version(ctx, "rustc", "--version")
-		target, err := b.run(ctx, nil, "rustc", "--print", "target-libdir", "--target", rustTarget)
-		if err != nil {
+		if err := b.chooseRust(ctx); err != nil {
 			return err
 		}
-		if _, err := os.Stat(strings.TrimSpace(target)); err != nil {
-			return &MissingToolError{
-				Language: "rust", Tool: "the standard library for " + rustTarget,
-				Install: "apt install libstd-rust-dev-wasm32, or rustup target add " + rustTarget,
-			}
-		}
-		messages, err := b.run(ctx, nil, "cargo", "build", "--release", "--quiet", "--target", rustTarget, "--message-format=json-render-diagnostics")
+		b.version(ctx, "rustc", "--version")
+		messages, err := b.run(ctx, []string{"RUSTC=" + b.paths["rustc"]}, "cargo", "build", "--release", "--quiet", "--target", rustTarget, "--message-format=json-render-diagnostics")
 		if err != nil {
 			return err
 		}
@@ -45,6 +38,28 @@ var rustLanguage = language{
 		}
 		return os.WriteFile(out, text, 0o600)
 	},
+}
+
+// chooseRust takes the first compiler of PATH that has a standard library for the
+// target: that of rustup often has none where Debian's has.
+func (b *builder) chooseRust(ctx context.Context) error {
+	for _, path := range allInPath("rustc", b.environ) {
+		b.paths["rustc"] = path
+		folder, err := b.run(ctx, nil, "rustc", "--print", "target-libdir", "--target", rustTarget)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			continue // such as the stand-in of a rustup that has no compiler
+		}
+		if _, err := os.Stat(strings.TrimSpace(folder)); err == nil {
+			return nil
+		}
+	}
+	return &MissingToolError{
+		Language: "rust", Tool: "the standard library for " + rustTarget,
+		Install: "apt install libstd-rust-dev-wasm32, or rustup target add " + rustTarget,
+	}
 }
 
 // cargoModule finds the module of the project itself among cargo's messages.

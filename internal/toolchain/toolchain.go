@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -215,6 +216,15 @@ func (b *builder) version(ctx context.Context, name string, args ...string) {
 
 // lookPath finds a program in the PATH of environ.
 func lookPath(name string, environ []string) string {
+	if found := allInPath(name, environ); len(found) > 0 {
+		return found[0]
+	}
+	return ""
+}
+
+// allInPath finds all programs of a name in the PATH of environ.
+func allInPath(name string, environ []string) []string {
+	var found []string
 	path := ""
 	for _, kv := range environ {
 		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
@@ -227,16 +237,21 @@ func lookPath(name string, environ []string) string {
 		}
 		full := filepath.Join(dir, name)
 		if info, err := os.Stat(full); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return full
+			found = append(found, full)
 		}
 	}
-	return ""
+	return found
 }
 
-// tail keeps the end of what is written.
-type tail struct{ kept bytes.Buffer }
+// tail keeps the end of what is written, by several writers.
+type tail struct {
+	mu   sync.Mutex
+	kept bytes.Buffer
+}
 
 func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.kept.Write(p)
 	if n := t.kept.Len() - maxOutput; n > 0 {
 		t.kept.Next(n)

@@ -131,7 +131,7 @@ printf 'not json\n{"reason":"compiler-artifact","manifest_path":"%s/Cargo.toml",
 
 // What a compiler says when it refuses the sources is kept, the end of it.
 func TestBuildFails(t *testing.T) {
-	environ := fakes(t, map[string]string{"go": `[ "$1" = env ] || { yes noise | head -c 200000; echo main.go:3: no such thing >&2; exit 3; }`})
+	environ := fakes(t, map[string]string{"go": `[ "$1" = env ] || { yes noise | head -c 200000 >&2; echo main.go:3: no such thing >&2; exit 3; }`})
 	_, err := toolchain.Build(t.Context(), "go", project(t, map[string]string{"go.mod": ""}), environ)
 	failed, ok := errors.AsType[*toolchain.BuildError](err)
 	if !ok || !strings.HasSuffix(failed.Output, "main.go:3: no such thing\n") || len(failed.Output) > 64<<10 || !strings.HasPrefix(failed.Command, "go build ") {
@@ -140,5 +140,27 @@ func TestBuildFails(t *testing.T) {
 	environ = fakes(t, map[string]string{"go": ""})
 	if _, err := toolchain.Build(t.Context(), "go", project(t, map[string]string{"go.mod": ""}), environ); err == nil {
 		t.Error("a compiler that wrote nothing built something")
+	}
+}
+
+// Of several compilers the first that has what the target needs is taken, and
+// cargo is told so.
+func TestBuildRustOfSeveral(t *testing.T) {
+	without := project(t, map[string]string{"rustc": "#!/bin/sh\ncase \"$*\" in *libdir*) echo /none;; *) echo rustc 2;; esac\n"})
+	with := project(t, map[string]string{
+		"rustc": "#!/bin/sh\ncase \"$*\" in *libdir*) pwd;; *) echo rustc 1;; esac\n",
+		"cargo": "#!/bin/sh\nprintf '%s' \"$RUSTC\" > x.wasm\n" +
+			`printf '{"reason":"compiler-artifact","manifest_path":"%s/Cargo.toml","filenames":["%s/x.wasm"]}\n' "$PWD" "$PWD"` + "\n",
+	})
+	dir := project(t, map[string]string{"Cargo.toml": ""})
+	b, err := toolchain.Build(t.Context(), "rust", dir, []string{"PATH=" + without + ":" + with + ":" + os.Getenv("PATH")})
+	if want := filepath.Join(with, "rustc"); err != nil || string(b.Wasm) != want || b.With != "rustc 1" {
+		t.Errorf("built with %q (%s), %v, want %s", b.Wasm, b.With, err, want)
+	}
+	path := without + ":" + project(t, map[string]string{"cargo": "#!/bin/sh\n"})
+	_, err = toolchain.Build(t.Context(), "rust", dir, []string{"PATH=" + path})
+	missing, ok := errors.AsType[*toolchain.MissingToolError](err)
+	if want := "apt install libstd-rust-dev-wasm32, or rustup target add wasm32-unknown-unknown"; !ok || missing.Install != want {
+		t.Errorf("without the target: %v, want %s", err, want)
 	}
 }
