@@ -80,7 +80,7 @@ conformance: ## run the guests of all languages, rewrite the table of sdk/confor
 	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance -write
 
 # Byte-stable with the same clang.
-C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry
+C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry,--stack-first,-z,stack-size=262144
 
 .PHONY: conformance-c
 conformance-c: # Debian: clang lld
