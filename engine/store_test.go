@@ -21,6 +21,7 @@ import (
 	"github.com/wasakari/wasakari/flow"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
+	"github.com/wasakari/wasakari/store/storetest"
 )
 
 // realStore serves engine.Store.
@@ -180,11 +181,7 @@ func empty(t *testing.T, c shared, s *store.Store) {
 	if err != nil || len(queue) != 0 {
 		t.Errorf("queue = %+v, %v", queue, err)
 	}
-	runs, err := s.Runs(t.Context())
-	if err != nil {
-		t.Error(err)
-	}
-	for _, r := range runs {
+	for _, r := range storetest.Runs(t, s) {
 		_, tasks, _, undos, _, err := s.RunDetail(t.Context(), r.ID)
 		if err != nil || !r.Finished || len(undos) != 0 {
 			t.Errorf("run %s: %s, finished %t, to undo: %v, %v", r.ID, r.Status, r.Finished, undos, err)

@@ -144,7 +144,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 			return n, err
 		}
 		if res.ok {
-			n.Stamp.ID = id(res.rev)
+			n.Stamp.ID = id(res.rev, 0)
 			return n, nil
 		}
 	}
@@ -152,7 +152,7 @@ func (s *Store) accept(ctx context.Context, n recovery.Notification, window time
 
 // acceptance is the transaction that takes a notification.
 func (s *Store) acceptance(n recovery.Notification, dedup string) (*txn, error) {
-	record, err := encodeNotification(n)
+	record, err := encode(n)
 	if err != nil {
 		return nil, err
 	}

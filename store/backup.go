@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -110,7 +111,49 @@ type saved struct {
 	value   []byte
 }
 
-// ReadBackup calls each with every record of a backup. Whatever each did counts
+// made tells when a record was made, as its number did. What has no first line has
+// no number.
+func (r saved) made() int64 {
+	h, _, err := split(r.value)
+	if err != nil {
+		return id(r.created, 0)
+	}
+	return id(r.created, h.Place)
+}
+
+// ordered reports whether a record has a number, or an order of its own.
+func (r saved) ordered() bool {
+	for _, prefix := range []string{"r/segment/", "r/host/", "r/notification/", "r/run/", "r/vmove/"} {
+		if strings.HasPrefix(r.key, prefix) {
+			return true
+		}
+	}
+	return strings.HasPrefix(r.key, "d/run/") && (strings.Contains(r.key, "/undo/") || strings.Contains(r.key, "/open/") || strings.Contains(r.key, "/ended/"))
+}
+
+// at gives the value with another place.
+func (r saved) at(place int64) ([]byte, error) {
+	h, body, err := split(r.value)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.key, err)
+	}
+	h.Place = place
+	return join(h, body), nil
+}
+
+// open reports whether a record is that of a run that has not ended, and which.
+func (r saved) open() (run string, is bool) {
+	run, is = strings.CutPrefix(r.key, "r/run/")
+	if !is {
+		return "", false
+	}
+	var doc struct {
+		Finished bool `json:"finished"`
+	}
+	return run, decode(r.value, &doc) != nil || !doc.Finished
+}
+
+// readBackup calls each with every record of a backup. Whatever each did counts
 // only when the error is nil: it matches ErrDamaged, or ErrNewer.
 func readBackup(r io.Reader, each func(saved) error) error {
 	sum := sha256.New()
@@ -244,7 +287,26 @@ func (s *Store) restore(ctx context.Context, r io.Reader) error {
 	}); err != nil {
 		return err
 	}
-	slices.SortStableFunc(rest, func(a, b saved) int { return int(max(-1, min(1, a.created-b.created))) })
+	if err := s.restoreAll(ctx, rest); err != nil {
+		return err
+	}
+	_, err = s.commit(ctx, (&txn{name: "restore.end"}).do(clientv3.OpDelete(s.key.restoring), put(s.key.format, []byte(strconv.Itoa(format)))))
+	return err
+}
+
+// restoreAll writes records in the order in which they were made: as many in one
+// transaction as it takes, each with its place. A record of a run that has not
+// ended loses its place when it is written again: it gets a revision of its own.
+func (s *Store) restoreAll(ctx context.Context, all []saved) error {
+	made := make(map[string]int64, len(all))
+	open := map[string]bool{}
+	for _, rec := range all {
+		made[rec.key] = rec.made()
+		if run, is := rec.open(); is {
+			open[run] = true
+		}
+	}
+	slices.SortStableFunc(all, func(a, b saved) int { return cmp.Compare(made[a.key], made[b.key]) })
 	t, size := &txn{name: "restore"}, 0
 	flush := func() error {
 		if len(t.ops) == 0 {
@@ -254,11 +316,21 @@ func (s *Store) restore(ctx context.Context, r io.Reader) error {
 		t, size = &txn{name: "restore"}, 0
 		return err
 	}
-	for _, rec := range rest {
-		// What has a number, or an order of its own, gets a revision of its own.
-		alone := strings.HasPrefix(rec.key, "r/") || strings.Contains(rec.key, "/undo/") || strings.Contains(rec.key, "/open/") || strings.Contains(rec.key, "/ended/")
+	for _, rec := range all {
+		ordered := rec.ordered()
+		alone := !ordered && strings.HasPrefix(rec.key, "r/") && !strings.HasPrefix(rec.key, "r/task/")
+		if ordered && (strings.HasPrefix(rec.key, "r/run/") || strings.HasPrefix(rec.key, "d/run/")) {
+			run, _, _ := strings.Cut(rec.key[len("r/run/"):], "/")
+			alone = open[run]
+		}
 		if alone || len(t.ops) >= maxOps-10 || size+len(rec.value) > maxBytes-(64<<10) {
 			if err := flush(); err != nil {
+				return err
+			}
+		}
+		if ordered {
+			var err error
+			if rec.value, err = rec.at(int64(len(t.ops))); err != nil {
 				return err
 			}
 		}
@@ -270,9 +342,5 @@ func (s *Store) restore(ctx context.Context, r io.Reader) error {
 			}
 		}
 	}
-	if err := flush(); err != nil {
-		return err
-	}
-	_, err = s.commit(ctx, (&txn{name: "restore.end"}).do(clientv3.OpDelete(s.key.restoring), put(s.key.format, []byte(strconv.Itoa(format)))))
-	return err
+	return flush()
 }

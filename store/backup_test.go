@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
+	"github.com/wasakari/wasakari/store/storetest"
 )
 
 // contents gives what clients see of a store; numbers and revisions left out.
@@ -30,15 +32,15 @@ func contents(t *testing.T, s *store.Store) string {
 		hosts[i].Stamp.ID = 0
 	}
 	put("hosts", hosts, err)
-	notifications, err := s.Notifications(ctx, time.Time{})
+	notifications := storetest.Notifications(t, s)
 	for i := range notifications {
 		notifications[i].Stamp.ID = 0
 	}
-	put("notifications", notifications, err)
+	put("notifications", notifications, nil)
 	queue, err := s.Queue(ctx)
 	put("queue", queue, err)
-	runs, err := s.Runs(ctx)
-	put("runs", runs, err)
+	runs := storetest.Runs(t, s)
+	put("runs", runs, nil)
 	for _, r := range runs {
 		run, tasks, values, undos, intents, err := s.RunDetail(ctx, r.ID)
 		put("run "+r.ID, []any{run, tasks, values, undos, intents}, err)
@@ -178,5 +180,59 @@ func TestBackupAndRestore(t *testing.T) {
 				t.Errorf("open of what was half restored: %v", err)
 			}
 		})
+	}
+}
+
+// Many records are restored by one transaction, and have numbers of their own
+// all the same, which they keep when they change.
+func TestRestoredNumbers(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	seg, err := s.CreateSegment(ctx, recovery.Segment{Name: "seg", RecoveryMethod: recovery.Auto, Enabled: true})
+	if err == nil {
+		_, err = s.CreateHost(ctx, recovery.Host{Name: "h1", SegmentUUID: seg.UUID})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 150 {
+		payload := fmt.Sprintf(`{"event":"LIFECYCLE","instance_uuid":"s%d"}`, i)
+		if _, err := s.Accept(ctx, recovery.Notification{Type: recovery.VM, HostName: "h1", Payload: json.RawMessage(payload), Status: recovery.StatusIgnored}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := storetest.Notifications(t, s)
+	for round := range 2 {
+		var backup bytes.Buffer
+		if err := s.Backup(ctx, &backup); err != nil {
+			t.Fatal(err)
+		}
+		cfg := store.Config{Dir: filepath.Join(t.TempDir(), "restored"), Node: "n2"}
+		writes := 0
+		counting := cfg
+		counting.Step = func(string) { writes++ }
+		if err := store.Restore(ctx, counting, &backup); err != nil {
+			t.Fatal(err)
+		}
+		if writes > 20 {
+			t.Errorf("round %d: %d transactions", round, writes)
+		}
+		s = open(t, cfg.Dir)
+		before := storetest.Notifications(t, s)
+		if err := s.Retry(ctx, before[70].UUID, ""); err != nil {
+			t.Fatal(err)
+		}
+		got := storetest.Notifications(t, s)
+		if len(got) != len(want) {
+			t.Fatalf("round %d: %d notifications, want %d", round, len(got), len(want))
+		}
+		for i, n := range got {
+			if n.UUID != want[i].UUID || n.Stamp.ID != before[i].Stamp.ID || i > 0 && n.Stamp.ID >= got[i-1].Stamp.ID {
+				t.Errorf("round %d: notification %d is %s with number %d, want %s with %d", round, i, n.UUID, n.Stamp.ID, want[i].UUID, before[i].Stamp.ID)
+			}
+		}
+		if one, err := s.Notification(ctx, got[70].UUID); err != nil || one.Stamp.ID != got[70].Stamp.ID || one.Status != recovery.StatusNew {
+			t.Errorf("round %d: %+v, %v", round, one, err)
+		}
 	}
 }

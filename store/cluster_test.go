@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -517,10 +518,8 @@ func testMembersKilled(t *testing.T, etcd *storetest.Etcd) {
 	}
 	close(stop)
 	wg.Wait()
-	list, err := s.Notifications(ctx, time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := storetest.Notifications(t, s)
+	slices.Reverse(list)
 	items, err := s.Queue(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -246,6 +247,18 @@ func newMark() string {
 	return strconv.FormatInt(time.Now().Unix(), 10) + " " + hex.EncodeToString(b[:])
 }
 
+// rest waits, and reports whether ctx let it.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (s *Store) getOnce(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryBound)
 	defer cancel()
@@ -317,6 +330,18 @@ func (s *Store) read(ctx context.Context, do func(context.Context) error) error 
 // rangeAll reads all keys below prefix, page by page, as they were at one
 // revision, which it returns.
 func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each func(key string, created, mod int64, value []byte) error) (int64, error) {
+	return s.rangePages(ctx, prefix, rev, func(kvs []*mvccpb.KeyValue) error {
+		for _, kv := range kvs {
+			if err := each(string(kv.Key), kv.CreateRevision, kv.ModRevision, kv.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// rangePages is rangeAll for whoever takes whole pages.
+func (s *Store) rangePages(ctx context.Context, prefix string, rev int64, take func([]*mvccpb.KeyValue) error) (int64, error) {
 	// A page is of about so many bytes, whatever the records are.
 	const first, most, bytes = 20, 1000, 4 << 20
 	from, end, page := prefix, clientv3.GetPrefixRangeEnd(prefix), int64(first)
@@ -335,15 +360,18 @@ func (s *Store) rangeAll(ctx context.Context, prefix string, rev int64, each fun
 		var size int64
 		for _, kv := range resp.Kvs {
 			size += int64(len(kv.Key) + len(kv.Value) + 1)
-			if err := each(string(kv.Key), kv.CreateRevision, kv.ModRevision, kv.Value); err != nil {
-				return 0, err
-			}
 		}
-		if !resp.More || len(resp.Kvs) == 0 {
+		more := resp.More && len(resp.Kvs) > 0
+		if more { // before they are given away
+			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+			page = max(1, min(most, 10*page, bytes*int64(len(resp.Kvs))/size))
+		}
+		if err := take(resp.Kvs); err != nil {
+			return 0, err
+		}
+		if !more {
 			return rev, nil
 		}
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
-		page = max(1, min(most, 10*page, bytes*int64(len(resp.Kvs))/size))
 	}
 }
 

@@ -43,8 +43,11 @@
 //	d/version/TENANT/LIBRARY/VERSION     digest; a version never changes
 //	d/chunk/DIGEST/NUMBER                512 KiB of a module
 //	d/upload/DIGEST/ID                   an upload that has not ended
+//	d/kept/DIGEST/TENANT                 a module of a task folder, kept for the runs that begin with it
 //	d/tx/NODE/PROCESS/NUMBER             last transaction of one writer: tells whether one without an answer was made
 //
-// A record is a line of JSON with the number of its format, and the document.
+// A record is a line of JSON with the number of its format, and the document. What
+// Restore writes has its place in its transaction there too: with the revision
+// that made it, it is the number that the API shows.
 // One of a newer format is refused with [ErrNewer].
 package store

@@ -1,11 +1,16 @@
 package store
 
 import (
+	"context"
 	"io"
+	"math"
 	"runtime"
+	"strconv"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // Forget makes the store forget a claim, as if the answer to it was lost.
@@ -53,4 +58,40 @@ func Take(key string, value []byte) error {
 func ReadBackup(r io.Reader) (n int, err error) {
 	err = readBackup(r, func(saved) error { n++; return nil })
 	return n, err
+}
+
+// AgeKept makes a kept module one that nobody was seen to need for longer than it
+// is kept. It reports whether it was marked as such at all.
+func (s *Store) AgeKept(ctx context.Context, digest, tenant string) (marked bool, err error) {
+	key := s.key.keptBy(digest, tenant)
+	resp, err := s.get(ctx, key)
+	if err != nil || len(resp.Kvs) == 0 {
+		return false, err
+	}
+	var m keptModule
+	if err := decode(resp.Kvs[0].Value, &m); err != nil || m.Unused.IsZero() {
+		return false, err
+	}
+	m.Unused = now().Add(-keptUnused)
+	return s.markKept(ctx, key, resp.Kvs[0].ModRevision, m)
+}
+
+// Latest puts records with these ids and times of creation into a table of
+// notifications, drops some, and gives each that is left, newest first, with what
+// is told of those that come later.
+func Latest(made [][2]int64, drop func(id int64) bool) (ids, created, latest []int64) {
+	rows := newTable[note]()
+	name := func(id int64) string { return strconv.FormatInt(id, 10) }
+	for _, m := range made {
+		rows.put(noteOf(recovery.Notification{UUID: name(m[0]), Stamp: recovery.Stamp{ID: m[0], Created: time.Unix(m[1], 0)}}))
+	}
+	for _, m := range made {
+		if drop(m[0]) {
+			rows.drop(name(m[0]))
+		}
+	}
+	for _, r := range rows.before(math.MaxInt64, make([]row[note], 0, len(made))) {
+		ids, created, latest = append(ids, r.id), append(created, r.doc.created.Unix()), append(latest, r.latest)
+	}
+	return ids, created, latest
 }

@@ -95,11 +95,7 @@ func (s *Store) keepHouse(ctx context.Context) {
 				s.log.Warn("store not compacted", zap.Error(err))
 			}
 		}
-		timer := time.NewTimer(s.cfg.HouseEvery)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, s.cfg.HouseEvery) {
 			return
 		}
 		if !s.first(ctx) {
@@ -150,7 +146,11 @@ func (s *Store) first(ctx context.Context) bool {
 // What is not done with stays, however old.
 func (s *Store) Sweep(ctx context.Context) error {
 	before := now().Add(-s.cfg.Retention)
-	var runs []recovery.Run
+	type endedRun struct {
+		id    string
+		ended time.Time
+	}
+	var runs []endedRun
 	var notifications []recovery.Notification
 	err := s.view(ctx, func(x *index) error {
 		// One that ended with something left to undo is still its item's.
@@ -158,18 +158,29 @@ func (s *Store) Sweep(ctx context.Context) error {
 		for _, q := range x.queue.rows {
 			held[q.doc.Run] = true
 		}
-		runs = x.runs.list(func(r *recovery.Run) bool { return r.Finished && !held[r.ID] })
-		notifications = x.notifications.list(func(n *recovery.Notification) bool { return n.Status.Final() && lastTouched(*n).Before(before) })
+		for _, r := range x.runs.order {
+			if !r.dead && r.doc.finished && !held[r.name] {
+				runs = append(runs, endedRun{r.name, r.doc.ended})
+			}
+		}
+		for _, r := range x.notifications.order {
+			if r.dead {
+				continue
+			}
+			if n := notification(r); n.Status.Final() && lastTouched(n).Before(before) {
+				notifications = append(notifications, n)
+			}
+		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
-	slices.SortStableFunc(runs, func(a, b recovery.Run) int { return a.Ended.Compare(b.Ended) })
+	slices.SortStableFunc(runs, func(a, b endedRun) int { return a.ended.Compare(b.ended) })
 	for i, r := range runs {
-		if i < len(runs)-s.cfg.RetentionRuns || r.Ended.Before(before) {
-			if err := s.dropRun(ctx, r.ID); err != nil {
-				return fmt.Errorf("sweep: run %s: %w", r.ID, err)
+		if i < len(runs)-s.cfg.RetentionRuns || r.ended.Before(before) {
+			if err := s.dropRun(ctx, r.id); err != nil {
+				return fmt.Errorf("sweep: run %s: %w", r.id, err)
 			}
 		}
 	}
@@ -178,7 +189,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep: notification %s: %w", n.UUID, err)
 		}
 	}
-	if err := errors.Join(s.sweepNames(ctx), s.sweepUploads(ctx), s.sweepSlots(ctx)); err != nil {
+	if err := errors.Join(s.sweepNames(ctx), s.sweepUploads(ctx), s.sweepKept(ctx), s.sweepSlots(ctx)); err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
 	return nil

@@ -5,84 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/wasakari/wasakari/recovery"
 )
-
-// table holds the records of one kind in the order of their ids.
-type table[T any] struct {
-	rows  map[string]*row[T] // by the record's own id
-	order []*row[T]          // by id; rows that are gone are left in for a while
-	gone  int
-}
-
-type row[T any] struct {
-	name string
-	id   int64
-	dead bool
-	doc  T
-}
-
-func newTable[T any]() *table[T] { return &table[T]{rows: map[string]*row[T]{}} }
-
-func (t *table[T]) put(name string, id int64, doc T) {
-	if r := t.rows[name]; r != nil {
-		if r.id == id {
-			r.doc = doc
-			return
-		}
-		t.drop(name)
-	}
-	r := &row[T]{name: name, id: id, doc: doc}
-	t.rows[name] = r
-	at := len(t.order)
-	if at > 0 && t.order[at-1].id > id {
-		at, _ = slices.BinarySearchFunc(t.order, id, func(r *row[T], id int64) int { return int(max(-1, min(1, r.id-id))) })
-	}
-	t.order = slices.Insert(t.order, at, r)
-}
-
-func (t *table[T]) drop(name string) {
-	r := t.rows[name]
-	if r == nil {
-		return
-	}
-	delete(t.rows, name)
-	var zero T
-	r.dead, r.doc = true, zero
-	if t.gone++; t.gone > 64 && t.gone > len(t.order)/2 {
-		t.order, t.gone = slices.DeleteFunc(t.order, func(r *row[T]) bool { return r.dead }), 0
-	}
-}
-
-func (t *table[T]) get(name string) (doc T, ok bool) {
-	if r := t.rows[name]; r != nil {
-		return r.doc, true
-	}
-	return doc, false
-}
-
-func (t *table[T]) list(keep func(*T) bool) []T {
-	var out []T
-	if keep == nil {
-		out = make([]T, 0, len(t.rows))
-	}
-	for _, r := range t.order {
-		if !r.dead && (keep == nil || keep(&r.doc)) {
-			out = append(out, r.doc)
-		}
-	}
-	return out
-}
 
 // queued is an item of the queue and where it lies.
 type queued struct {
@@ -108,9 +43,9 @@ type index struct {
 	segments      *table[recovery.Segment]
 	hosts         *table[recovery.Host]
 	hostNames     map[string]string // name: uuid
-	notifications *table[recovery.Notification]
+	notifications *table[note]
 	queue         *table[queued]
-	runs          *table[recovery.Run]
+	runs          *table[brief]
 	nodes         *table[nodeRecord]
 	modules       *table[recovery.ModuleVersion]
 	aborts        map[string]recovery.Abort      // by run
@@ -118,7 +53,6 @@ type index struct {
 	holds         map[string]string              // by host: notification
 	vmruns        map[string]map[string]struct{} // by host: runs
 	active        activeSet
-	texts         map[string]string // see one
 	modulesRev    int64
 
 	subs   map[*subscriber]struct{}
@@ -127,15 +61,15 @@ type index struct {
 }
 
 func newIndex(k keys) *index {
-	x := &index{key: k, texts: map[string]string{}, news: make(chan struct{}), subs: map[*subscriber]struct{}{}}
+	x := &index{key: k, news: make(chan struct{}), subs: map[*subscriber]struct{}{}}
 	x.empty()
 	return x
 }
 
 func (x *index) empty() {
 	x.segments, x.hosts, x.hostNames = newTable[recovery.Segment](), newTable[recovery.Host](), map[string]string{}
-	x.notifications, x.queue = newTable[recovery.Notification](), newTable[queued]()
-	x.runs, x.nodes, x.modules = newTable[recovery.Run](), newTable[nodeRecord](), newTable[recovery.ModuleVersion]()
+	x.notifications, x.queue = newTable[note](), newTable[queued]()
+	x.runs, x.nodes, x.modules = newTable[brief](), newTable[nodeRecord](), newTable[recovery.ModuleVersion]()
 	x.aborts, x.locks, x.holds = map[string]recovery.Abort{}, map[string]holder{}, map[string]string{}
 	x.vmruns, x.active, x.modulesRev = map[string]map[string]struct{}{}, activeSet{}, 0
 }
@@ -147,38 +81,6 @@ func (x *index) held() []string {
 	return []string{k.segments, k.hosts, k.notifications, k.queue, k.runs, k.nodes, k.modules, k.modulesRev, k.aborts, k.locks, k.holds, k.vmruns}
 }
 
-// one makes equal strings share their memory: many records have the same hosts,
-// segments and messages.
-func (x *index) one(s string) string {
-	const most = 8 << 10
-	if known, ok := x.texts[s]; ok {
-		return known
-	}
-	if len(x.texts) >= most {
-		clear(x.texts)
-	}
-	x.texts[s] = s
-	return s
-}
-
-// brief is a run as the index keeps it.
-func (x *index) brief(r recovery.Run) recovery.Run {
-	const text = 4 << 10
-	r.Inputs, r.Plans, r.Modules, r.Command = nil, nil, nil, nil
-	r.Host, r.Segment, r.Node, r.Status = x.one(r.Host), x.one(r.Segment), x.one(r.Node), recovery.NotificationStatus(x.one(string(r.Status)))
-	if len(r.Message) > text {
-		r.Message = strings.ToValidUTF8(r.Message[:text], "") + "…"
-	}
-	return r
-}
-
-// lean is a notification that shares what many have.
-func (x *index) lean(n recovery.Notification) recovery.Notification {
-	n.Type, n.Status = recovery.NotificationType(x.one(string(n.Type))), recovery.NotificationStatus(x.one(string(n.Status)))
-	n.HostUUID, n.HostName, n.SegmentUUID, n.Message = x.one(n.HostUUID), x.one(n.HostName), x.one(n.SegmentUUID), x.one(n.Message)
-	return n
-}
-
 // set takes a key in. It returns the change that watchers hear of.
 func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 	key, k := string(kv.Key), x.key
@@ -186,13 +88,11 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 	var err error
 	switch {
 	case strings.HasPrefix(key, k.notifications):
-		n, err := decodeNotification(kv.Value, kv.CreateRevision)
-		if err != nil {
-			return c, err
+		var n recovery.Notification
+		if n, err = decodeNotification(kv.Value, kv.CreateRevision); err == nil {
+			x.notifications.put(noteOf(n))
+			c.Notification = &n
 		}
-		n = x.lean(n)
-		x.notifications.put(n.UUID, n.Stamp.ID, n)
-		c.Notification = &n
 	case strings.HasPrefix(key, k.tasks):
 		var rec recovery.TaskRecord
 		if err = decode(kv.Value, &rec); err == nil {
@@ -200,44 +100,43 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 		}
 	case strings.HasPrefix(key, k.vmoves):
 		var v recovery.VMove
-		if err = decode(kv.Value, &v); err == nil {
-			v.Stamp.ID = id(kv.CreateRevision)
+		if v, err = decodeVMove(kv.Value, kv.CreateRevision); err == nil {
 			c.VMove = &v
 		}
 	case strings.HasPrefix(key, k.runs):
 		var r recovery.Run
-		if err = decode(kv.Value, &r); err == nil {
-			r = x.brief(r)
+		var number int64
+		if r, number, err = decodeBrief(kv.Value, kv.CreateRevision); err == nil {
 			if a, ok := x.aborts[r.ID]; ok && r.Abort == nil {
 				r.Abort = &a
 			}
-			x.runs.put(r.ID, id(kv.CreateRevision), r)
+			x.runs.put(briefOf(r, number))
 			c.Run = &r
 		}
 	case strings.HasPrefix(key, k.queue):
 		var q recovery.QueueItem
 		if err = decode(kv.Value, &q); err == nil {
-			x.queue.put(q.Notification, id(kv.CreateRevision), queued{q, key})
+			x.queue.put(&row[queued]{name: q.Notification, id: id(kv.CreateRevision, 0), doc: queued{q, key}})
 			c.Queue = true
 		}
 	case strings.HasPrefix(key, k.segments):
 		var v recovery.Segment
 		if v, err = decodeSegment(kv.Value, kv.CreateRevision); err == nil {
-			x.segments.put(v.UUID, v.Stamp.ID, v)
+			x.segments.put(&row[recovery.Segment]{name: v.UUID, id: v.Stamp.ID, doc: v})
 			c.Segment = &v
 		}
 	case strings.HasPrefix(key, k.hosts):
 		var v recovery.Host
 		if v, err = decodeHost(kv.Value, kv.CreateRevision); err == nil {
 			x.dropHostName(v.UUID)
-			x.hosts.put(v.UUID, v.Stamp.ID, v)
+			x.hosts.put(&row[recovery.Host]{name: v.UUID, id: v.Stamp.ID, doc: v})
 			x.hostNames[v.Name] = v.UUID
 			c.Host = &v
 		}
 	case strings.HasPrefix(key, k.nodes):
 		var v nodeRecord
 		if err = decode(kv.Value, &v); err == nil {
-			x.nodes.put(v.Name, id(kv.CreateRevision), v)
+			x.nodes.put(&row[nodeRecord]{name: v.Name, id: id(kv.CreateRevision, 0), doc: v})
 			n := v.Node
 			c.Node = &n
 		}
@@ -251,9 +150,7 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 		if err = decode(kv.Value, &a); err == nil {
 			run := unesc(parts(key, k.aborts)[0])
 			x.aborts[run], c.RunID = a, run
-			if r := x.runs.rows[run]; r != nil {
-				r.doc.Abort = &a
-			}
+			x.toAbort(run, a)
 		}
 	case strings.HasPrefix(key, k.holds):
 		x.holds[unesc(parts(key, k.holds)[0])] = string(kv.Value)
@@ -269,7 +166,7 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 		var m recovery.ModuleVersion
 		if err = decode(kv.Value, &m); err == nil {
 			m.Active, m.Pinned = false, false
-			x.modules.put(strings.TrimPrefix(key, k.modules), id(kv.CreateRevision), m)
+			x.modules.put(&row[recovery.ModuleVersion]{name: strings.TrimPrefix(key, k.modules), id: id(kv.CreateRevision, 0), doc: m})
 			c.Modules = true
 		}
 	case key == k.modulesRev:
@@ -279,6 +176,18 @@ func (x *index) set(kv *mvccpb.KeyValue) (recovery.Change, error) {
 		}
 	}
 	return c, err
+}
+
+// toAbort enters that a run is to end.
+func (x *index) toAbort(run string, a recovery.Abort) {
+	if r := x.runs.rows[run]; r != nil {
+		var more seldom // readers may have the former one
+		if r.doc.more != nil {
+			more = *r.doc.more
+		}
+		more.abort = &a
+		r.doc.more = &more
+	}
 }
 
 // unset takes a key out.
@@ -391,15 +300,28 @@ func (s *Store) load(ctx context.Context) (int64, error) {
 func (s *Store) loadOnce(ctx context.Context) (int64, error) {
 	fresh := newIndex(s.key)
 	var rev int64
+	var err error
 	for _, prefix := range fresh.held() {
-		var err error
-		rev, err = s.rangeAll(ctx, prefix, rev, func(key string, created, mod int64, value []byte) error {
-			kv := &mvccpb.KeyValue{Key: []byte(key), CreateRevision: created, ModRevision: mod, Value: value}
-			if _, err := fresh.set(kv); err != nil {
-				return fmt.Errorf("%s: %w", key, err)
-			}
-			return nil
-		})
+		switch prefix {
+		case s.key.notifications:
+			rev, err = fill(ctx, s, prefix, rev, fresh.notifications, func(kv *mvccpb.KeyValue) (*row[note], error) {
+				n, err := decodeNotification(kv.Value, kv.CreateRevision)
+				return noteOf(n), err
+			})
+		case s.key.runs:
+			rev, err = fill(ctx, s, prefix, rev, fresh.runs, func(kv *mvccpb.KeyValue) (*row[brief], error) {
+				r, number, err := decodeBrief(kv.Value, kv.CreateRevision)
+				return briefOf(r, number), err
+			})
+		default:
+			rev, err = s.rangeAll(ctx, prefix, rev, func(key string, created, mod int64, value []byte) error {
+				kv := &mvccpb.KeyValue{Key: []byte(key), CreateRevision: created, ModRevision: mod, Value: value}
+				if _, err := fresh.set(kv); err != nil {
+					return fmt.Errorf("%s: %w", key, err)
+				}
+				return nil
+			})
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -412,11 +334,49 @@ func (s *Store) loadOnce(ctx context.Context) (int64, error) {
 	x.runs, x.nodes, x.modules, x.aborts, x.locks = fresh.runs, fresh.nodes, fresh.modules, fresh.aborts, fresh.locks
 	x.holds, x.vmruns, x.active, x.modulesRev = fresh.holds, fresh.vmruns, fresh.active, fresh.modulesRev
 	for run, a := range x.aborts {
-		if r := x.runs.rows[run]; r != nil {
-			r.doc.Abort = &a
-		}
+		x.toAbort(run, a)
 	}
 	x.advance(rev)
+	return rev, nil
+}
+
+// fill reads all records below prefix into a table. There may be very many: pages
+// are read ahead, and taken apart by as many goroutines as can run.
+func fill[T any](ctx context.Context, s *Store, prefix string, rev int64, into *table[T], read func(*mvccpb.KeyValue) (*row[T], error)) (int64, error) {
+	workers := runtime.GOMAXPROCS(0)
+	pages := make(chan []*mvccpb.KeyValue, workers)
+	parts := make([][]*row[T], workers)
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		defer close(pages)
+		rev, err = s.rangePages(gctx, prefix, rev, func(kvs []*mvccpb.KeyValue) error {
+			select {
+			case pages <- kvs:
+				return nil
+			case <-gctx.Done():
+				return gctx.Err()
+			}
+		})
+		return err
+	})
+	for i := range parts {
+		group.Go(func() error {
+			for kvs := range pages {
+				for _, kv := range kvs {
+					r, err := read(kv)
+					if err != nil {
+						return fmt.Errorf("%s: %w", kv.Key, err)
+					}
+					parts[i] = append(parts[i], r)
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	into.fill(slices.Concat(parts...))
 	return rev, nil
 }
 
@@ -432,11 +392,7 @@ func (s *Store) follow(ctx context.Context, rev int64) {
 		}
 		rev = last
 		s.log.Warn("watch broke off", zap.Error(err), zap.Int64("revision", rev))
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, pause) {
 			return
 		}
 		pause = min(2*pause, lastPause)

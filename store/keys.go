@@ -13,7 +13,7 @@ type keys struct {
 
 	segments, hosts, notifications, queue, runs, tasks, vmoves, aborts string
 	locks, holds, vmruns, nodes, modules, modulesRev                   string
-	chunks, uploads, libraries, recoveries, changes, tx                string
+	chunks, uploads, kept, libraries, recoveries, changes, tx          string
 }
 
 func newKeys(cluster string) keys {
@@ -25,7 +25,7 @@ func newKeys(cluster string) keys {
 		runs: r + "run/", tasks: r + "task/", vmoves: r + "vmove/", aborts: r + "abort/",
 		locks: r + "lock/", holds: r + "hold/", vmruns: r + "vmrun/", nodes: r + "node/",
 		modules: r + "module/", modulesRev: r + "modules",
-		chunks: d + "chunk/", uploads: d + "upload/", libraries: d + "lib/",
+		chunks: d + "chunk/", uploads: d + "upload/", kept: d + "kept/", libraries: d + "lib/",
 		recoveries: d + "guard/recovery/", changes: d + "guard/server/", tx: d + "tx/",
 	}
 }

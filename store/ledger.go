@@ -65,18 +65,18 @@ func (r *Run) endIntent(ctx context.Context, in recovery.Intent) error {
 // OpenIntents lists the changes without a result in the order in which they
 // were begun.
 func (r *Run) OpenIntents(ctx context.Context) ([]recovery.Intent, error) {
-	out, err := listAll(ctx, r.s, r.data()+"open/", byCreation[recovery.Intent])
+	out, err := listAll[recovery.Intent](ctx, r.s, r.data()+"open/", true)
 	return out, r.wrap(err)
 }
 
 // intents lists all changes of a run, those without a result too.
 func (s *Store) intents(ctx context.Context, run string) ([]recovery.Intent, error) {
 	data := s.key.runData(run)
-	begun, err := listAll(ctx, s, data+"open/", byCreation[recovery.Intent])
+	begun, err := listAll[recovery.Intent](ctx, s, data+"open/", true)
 	if err != nil {
 		return nil, err
 	}
-	ended, err := listAll(ctx, s, data+"ended/", byCreation[recovery.Intent])
+	ended, err := listAll[recovery.Intent](ctx, s, data+"ended/", true)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (r *Run) DropUndo(ctx context.Context, key string) error {
 
 // Undos lists what is to be undone, oldest first.
 func (r *Run) Undos(ctx context.Context) ([]recovery.Undo, error) {
-	out, err := listAll(ctx, r.s, r.data()+"undo/", byCreation[recovery.Undo])
+	out, err := listAll[recovery.Undo](ctx, r.s, r.data()+"undo/", true)
 	return out, r.wrap(err)
 }
 
@@ -239,12 +239,12 @@ func (r *Run) putVMove(ctx context.Context, v recovery.VMove) error {
 		var mod int64
 		v.Stamp = recovery.Stamp{Created: now()}
 		if len(resp.Kvs) > 0 {
-			old, err := decodeVMove(resp.Kvs[0].Value, 0)
+			old, err := decodeVMove(resp.Kvs[0].Value, resp.Kvs[0].CreateRevision)
 			if err != nil {
 				return err
 			}
 			mod = resp.Kvs[0].ModRevision
-			v.Stamp = recovery.Stamp{Created: old.Stamp.Created, Updated: v.Stamp.Created}
+			v.Stamp = recovery.Stamp{ID: old.Stamp.ID, Created: old.Stamp.Created, Updated: v.Stamp.Created}
 		}
 		t := (&txn{name: "vmove.put"}).when(unchanged(key, mod))
 		if err := t.docs(doc{key, v}); err != nil {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/wasakari/wasakari/recovery"
@@ -158,24 +157,11 @@ func (s *Store) putModule(ctx context.Context, m recovery.ModuleVersion, r io.Re
 			return m, err
 		}
 	}
-	if s.full(reserveFrom) {
-		return m, errFull
-	}
-	upload := s.key.uploadsOf(m.Digest) + uuid.NewString()
-	t := &txn{name: "module.begin"}
-	if err := t.docs(doc{upload, changedAt{now()}}); err != nil {
-		return m, err
-	}
-	if _, err := s.commit(ctx, t); err != nil {
-		return m, err
-	}
-	if err := s.putChunks(ctx, m, r); err != nil {
-		return m, errors.Join(err, s.dropUpload(context.WithoutCancel(ctx), m.Digest, upload))
-	}
-	out, err := s.finishUpload(ctx, m, upload)
-	if err != nil && !errors.Is(err, recovery.ErrUnknownOutcome) {
-		return m, errors.Join(err, s.dropUpload(context.WithoutCancel(ctx), m.Digest, upload))
-	}
+	out := m
+	err = s.upload(ctx, m, r, func(upload string) (err error) {
+		out, err = s.finishUpload(ctx, m, upload)
+		return err
+	})
 	return out, err
 }
 
@@ -281,7 +267,7 @@ func (s *Store) finishUpload(ctx context.Context, m recovery.ModuleVersion, uplo
 // has the same.
 func (s *Store) dropUpload(ctx context.Context, digest, upload string) error {
 	res, err := s.commit(ctx, (&txn{name: "module.drop"}).
-		when(none(s.key.modules+digest+"/")).when(onlyOne(s.key.uploadsOf(digest), upload)...).
+		when(none(s.key.modules+digest+"/"), none(s.key.keptOf(digest))).when(onlyOne(s.key.uploadsOf(digest), upload)...).
 		do(clientv3.OpDelete(upload), clientv3.OpDelete(s.key.chunksOf(digest), clientv3.WithPrefix())))
 	if err != nil || res.ok {
 		return err
@@ -517,7 +503,7 @@ func (s *Store) remove(ctx context.Context, tenant, digest string) error {
 			when(unchanged(key, mod), unchanged(s.key.modulesRev, activeMod)).
 			do(clientv3.OpDelete(key), clientv3.OpDelete(s.key.version(m)))
 		last := *t
-		last.when(onlyOne(s.key.modules+digest+"/", key)...).when(none(s.key.uploadsOf(digest))).
+		last.when(onlyOne(s.key.modules+digest+"/", key)...).when(none(s.key.uploadsOf(digest)), none(s.key.keptOf(digest))).
 			do(clientv3.OpDelete(s.key.chunksOf(digest), clientv3.WithPrefix()))
 		done, err := s.commit(ctx, &last)
 		if err != nil || done.ok {
@@ -533,8 +519,10 @@ func (s *Store) remove(ctx context.Context, tenant, digest string) error {
 func (s *Store) unused(ctx context.Context, digest string) error {
 	var runs []string
 	err := s.view(ctx, func(x *index) error {
-		for _, r := range x.runs.list(func(r *recovery.Run) bool { return !r.Finished }) {
-			runs = append(runs, r.ID)
+		for id, r := range x.runs.rows {
+			if !r.doc.finished {
+				runs = append(runs, id)
+			}
 		}
 		return nil
 	})

@@ -195,7 +195,7 @@ func (s *Store) tryClaim(ctx context.Context, sess *session, notification, itemK
 		q.Deliveries++
 		f.n.Status, f.n.Stamp.Updated = recovery.StatusRunning, now()
 		f.n.Runs = append(slices.Clone(f.n.Runs), run.ID)
-		if err := t.docs(doc{itemKey, q}, doc{s.key.notification(notification), bare(f.n)}); err != nil {
+		if err := t.docs(doc{itemKey, q}, doc{s.key.notification(notification), f.n}); err != nil {
 			return nil, false, err
 		}
 		if q.Type == recovery.VM {
@@ -361,12 +361,6 @@ type doc struct {
 	v   any
 }
 
-// bare is a notification as it is stored.
-func bare(n recovery.Notification) recovery.Notification {
-	n.Stamp.ID = 0
-	return n
-}
-
 // docs adds to a transaction that documents are written.
 func (t *txn) docs(docs ...doc) error {
 	for _, d := range docs {
@@ -414,7 +408,7 @@ func (s *Store) endNotification(ctx context.Context, notification string, status
 		f.n.Status, f.n.Message, f.n.Stamp.Updated = status, message, now()
 		key := s.key.notification(notification)
 		t := (&txn{name: "notification.end"}).when(unchanged(q.key, f.itemMod), unchanged(key, f.nMod)).do(clientv3.OpDelete(q.key))
-		if err := t.docs(doc{key, bare(f.n)}); err != nil {
+		if err := t.docs(doc{key, f.n}); err != nil {
 			return err
 		}
 		if f.holder == notification {
@@ -525,7 +519,7 @@ func (s *Store) retry(ctx context.Context, notification, override string) error 
 		t := (&txn{name: "retry"}).
 			when(unchanged(key, resp.Kvs[0].ModRevision), unchanged(itemKey, itemMod), present(host), present(segment)).
 			do(clientv3.OpDelete(dedup))
-		if err := t.docs(doc{key, bare(n)}, doc{itemKey, item}); err != nil {
+		if err := t.docs(doc{key, n}, doc{itemKey, item}); err != nil {
 			return err
 		}
 		done, err := s.commit(ctx, t)

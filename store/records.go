@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -14,39 +15,6 @@ import (
 	"github.com/wasakari/wasakari/recovery"
 )
 
-func decodeSegment(data []byte, created int64) (v recovery.Segment, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
-}
-
-func decodeHost(data []byte, created int64) (v recovery.Host, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
-}
-
-func decodeNotification(data []byte, created int64) (v recovery.Notification, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
-}
-
-func encodeSegment(v recovery.Segment) ([]byte, error) {
-	v.Stamp.ID = 0 // it is derived from where the record lies
-	return encode(v)
-}
-
-func encodeHost(v recovery.Host) ([]byte, error) {
-	v.Stamp.ID = 0 // it is derived from where the record lies
-	return encode(v)
-}
-
-func encodeNotification(v recovery.Notification) ([]byte, error) {
-	v.Stamp.ID = 0 // it is derived from where the record lies
-	return encode(v)
-}
-
 // found gives the only key of an answer, nil when there is none.
 func found(r *pb.RangeResponse) (value []byte, created, mod int64) {
 	if kvs := r.GetKvs(); len(kvs) > 0 {
@@ -56,26 +24,35 @@ func found(r *pb.RangeResponse) (value []byte, created, mod int64) {
 }
 
 // Segments lists the segments.
-func (s *Store) Segments(ctx context.Context) (out []recovery.Segment, err error) {
-	err = s.view(ctx, func(x *index) error { out = x.segments.list(nil); return nil })
+func (s *Store) Segments(ctx context.Context) ([]recovery.Segment, error) {
+	return listed(ctx, s, "segments", func(x *index) *table[recovery.Segment] { return x.segments })
+}
+
+// Segment gives a segment, or an error that matches recovery.ErrNotFound.
+func (s *Store) Segment(ctx context.Context, uuid string) (recovery.Segment, error) {
+	return one(ctx, s, "segment", uuid, func(x *index) *table[recovery.Segment] { return x.segments })
+}
+
+// listed gives all records of a kind.
+func listed[T any](ctx context.Context, s *Store, what string, of func(*index) *table[T]) (out []T, err error) {
+	err = s.view(ctx, func(x *index) error { out = of(x).list(nil); return nil })
 	if err != nil {
-		return nil, fmt.Errorf("segments: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return out, nil
 }
 
-// Segment gives a segment, or an error that matches recovery.ErrNotFound.
-func (s *Store) Segment(ctx context.Context, uuid string) (out recovery.Segment, err error) {
+// one gives one record of a kind.
+func one[T any](ctx context.Context, s *Store, what, name string, of func(*index) *table[T]) (out T, err error) {
 	err = s.view(ctx, func(x *index) error {
-		v, ok := x.segments.get(uuid)
-		if !ok {
+		var ok bool
+		if out, ok = of(x).get(name); !ok {
 			return recovery.ErrNotFound
 		}
-		out = v
 		return nil
 	})
 	if err != nil {
-		return out, fmt.Errorf("segment %.140s: %w", uuid, err)
+		return out, fmt.Errorf("%s %.140s: %w", what, name, err)
 	}
 	return out, nil
 }
@@ -96,7 +73,7 @@ func (s *Store) CreateSegment(ctx context.Context, v recovery.Segment) (recovery
 		return fail(err)
 	}
 	v.Stamp = recovery.Stamp{Created: now()}
-	data, err := encodeSegment(v)
+	data, err := encode(v)
 	if err != nil {
 		return fail(err)
 	}
@@ -110,7 +87,7 @@ func (s *Store) CreateSegment(ctx context.Context, v recovery.Segment) (recovery
 	if !res.ok {
 		return fail(recovery.ErrExists)
 	}
-	v.Stamp.ID = id(res.rev)
+	v.Stamp.ID = id(res.rev, 0)
 	return v, nil
 }
 
@@ -172,7 +149,7 @@ func (s *Store) updateSegment(ctx context.Context, uuid string, change func(*rec
 			return old, err
 		}
 		next.Stamp.Updated = now()
-		if data, err = encodeSegment(next); err != nil {
+		if data, err = encode(next); err != nil {
 			return old, err
 		}
 		t := (&txn{name: "segment.update"}).when(unchanged(key, mod), none(s.key.queueOf(uuid))).do(put(key, data))
@@ -257,28 +234,13 @@ func (s *Store) deleteSegment(ctx context.Context, uuid string) error {
 }
 
 // Hosts lists the hosts of all segments.
-func (s *Store) Hosts(ctx context.Context) (out []recovery.Host, err error) {
-	err = s.view(ctx, func(x *index) error { out = x.hosts.list(nil); return nil })
-	if err != nil {
-		return nil, fmt.Errorf("hosts: %w", err)
-	}
-	return out, nil
+func (s *Store) Hosts(ctx context.Context) ([]recovery.Host, error) {
+	return listed(ctx, s, "hosts", func(x *index) *table[recovery.Host] { return x.hosts })
 }
 
 // Host gives a host, or an error that matches recovery.ErrNotFound.
-func (s *Store) Host(ctx context.Context, uuid string) (out recovery.Host, err error) {
-	err = s.view(ctx, func(x *index) error {
-		v, ok := x.hosts.get(uuid)
-		if !ok {
-			return recovery.ErrNotFound
-		}
-		out = v
-		return nil
-	})
-	if err != nil {
-		return out, fmt.Errorf("host %.140s: %w", uuid, err)
-	}
-	return out, nil
+func (s *Store) Host(ctx context.Context, uuid string) (recovery.Host, error) {
+	return one(ctx, s, "host", uuid, func(x *index) *table[recovery.Host] { return x.hosts })
 }
 
 // hostPlace is where a host lies, as the key of its name holds it.
@@ -331,7 +293,7 @@ func (s *Store) createHost(ctx context.Context, v recovery.Host) (recovery.Host,
 		return v, err
 	}
 	v.Stamp = recovery.Stamp{Created: now()}
-	data, err := encodeHost(v)
+	data, err := encode(v)
 	if err != nil {
 		return v, err
 	}
@@ -353,7 +315,7 @@ func (s *Store) createHost(ctx context.Context, v recovery.Host) (recovery.Host,
 		case err != nil:
 			return v, err
 		case res.ok:
-			v.Stamp.ID = id(res.rev)
+			v.Stamp.ID = id(res.rev, 0)
 			return v, nil
 		case len(res.reads[0].GetKvs()) == 0:
 			return v, fmt.Errorf("segment %.140s: %w", v.SegmentUUID, recovery.ErrNotFound)
@@ -436,7 +398,7 @@ func (s *Store) updateHost(ctx context.Context, uuid string, change func(*recove
 // putHost adds to a transaction that a host is written over its former self. A
 // host that leaves maintenance may be reported anew.
 func (s *Store) putHost(t *txn, old, next recovery.Host) error {
-	data, err := encodeHost(next)
+	data, err := encode(next)
 	if err != nil {
 		return err
 	}
@@ -491,15 +453,13 @@ func (s *Store) deleteHost(ctx context.Context, uuid string) error {
 	}
 }
 
-// Notifications lists the notifications whose generated time is not before
-// since; zero: all. Their payloads and lists of runs are shared and must not be
-// changed.
-func (s *Store) Notifications(ctx context.Context, since time.Time) (out []recovery.Notification, err error) {
-	var keep func(*recovery.Notification) bool
-	if !since.IsZero() {
-		keep = func(n *recovery.Notification) bool { return !n.Generated.Before(since) }
-	}
-	err = s.view(ctx, func(x *index) error { out = x.notifications.list(keep); return nil })
+// Notifications gives the notifications, newest first, without what only matters
+// while one is worked on: the ids of request and trace. What is made after the
+// call is left out. Payloads and lists of runs are shared and must not be changed.
+// The second value tells that none that comes later was created after it, but for
+// the fraction of a second.
+func (s *Store) Notifications(ctx context.Context) (iter.Seq2[recovery.Notification, time.Time], error) {
+	out, err := each(ctx, s, func(x *index) *table[note] { return x.notifications }, notification)
 	if err != nil {
 		return nil, fmt.Errorf("notifications: %w", err)
 	}
@@ -508,25 +468,19 @@ func (s *Store) Notifications(ctx context.Context, since time.Time) (out []recov
 
 // Notification gives a notification, or an error that matches
 // recovery.ErrNotFound.
-func (s *Store) Notification(ctx context.Context, uuid string) (out recovery.Notification, err error) {
-	err = s.view(ctx, func(x *index) error {
-		v, ok := x.notifications.get(uuid)
-		if !ok {
-			return recovery.ErrNotFound
-		}
-		out = v
-		return nil
-	})
-	if err != nil {
-		return out, fmt.Errorf("notification %.140s: %w", uuid, err)
+func (s *Store) Notification(ctx context.Context, uuid string) (recovery.Notification, error) {
+	resp, err := s.get(ctx, s.key.notification(uuid))
+	if err == nil && len(resp.Kvs) == 0 {
+		err = recovery.ErrNotFound
 	}
-	return out, nil
-}
-
-func decodeVMove(data []byte, created int64) (v recovery.VMove, err error) {
-	err = decode(data, &v)
-	v.Stamp.ID = id(created)
-	return v, err
+	var n recovery.Notification
+	if err == nil {
+		n, err = decodeNotification(resp.Kvs[0].Value, resp.Kvs[0].CreateRevision)
+	}
+	if err != nil {
+		return recovery.Notification{}, fmt.Errorf("notification %.140s: %w", uuid, err)
+	}
+	return n, nil
 }
 
 // VMoves lists the vmoves of a notification. One that is not there has none.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"strconv"
 	"sync"
@@ -404,13 +405,13 @@ func (s *Store) readValues(ctx context.Context, run string) (map[string]json.Raw
 // History returns the journal's records of tasks in the order of their
 // numbers.
 func (r *Run) History(ctx context.Context) ([]recovery.TaskRecord, error) {
-	out, err := listAll[recovery.TaskRecord](ctx, r.s, r.s.key.tasksOf(r.id), nil)
+	out, err := listAll[recovery.TaskRecord](ctx, r.s, r.s.key.tasksOf(r.id), false)
 	return out, r.wrap(err)
 }
 
-// listAll reads the documents below prefix in the order of their keys, or as
-// first tells.
-func listAll[T any](ctx context.Context, s *Store, prefix string, first func(doc *T, created int64) int64) ([]T, error) {
+// listAll reads the documents below prefix in the order of their keys, or of
+// their creation.
+func listAll[T any](ctx context.Context, s *Store, prefix string, byCreation bool) ([]T, error) {
 	type placed struct {
 		at  int64
 		doc T
@@ -418,11 +419,12 @@ func listAll[T any](ctx context.Context, s *Store, prefix string, first func(doc
 	var rows []placed
 	_, err := s.rangeAll(ctx, prefix, 0, func(key string, created, _ int64, value []byte) error {
 		var p placed
-		if err := decode(value, &p.doc); err != nil {
+		h, err := decodeHead(value, &p.doc)
+		if err != nil {
 			return fmt.Errorf("%s: %w", key[len(prefix):], err)
 		}
-		if first != nil {
-			p.at = first(&p.doc, created)
+		if byCreation {
+			p.at = id(created, h.Place)
 		}
 		rows = append(rows, p)
 		return nil
@@ -440,9 +442,6 @@ func listAll[T any](ctx context.Context, s *Store, prefix string, first func(doc
 	}
 	return out, nil
 }
-
-// byCreation orders documents as they were first written.
-func byCreation[T any](_ *T, created int64) int64 { return created }
 
 // End writes the run as it ended, and ends its notification with the run's
 // status: it leaves the queue, and what the run held is free, at once. A run that
@@ -563,7 +562,7 @@ func (r *Run) settle(ctx context.Context, step string, leaving bool, decide func
 		if !leaving {
 			t.when(none(undo))
 		}
-		docs := []doc{{nKey, bare(n)}, {k.run(r.id), run}}
+		docs := []doc{{nKey, n}, {k.run(r.id), run}}
 		if item.Notification != "" {
 			docs = append(docs, doc{r.itemKey, item})
 		} else {
@@ -654,15 +653,20 @@ func (r *Run) release(ctx context.Context, clean bool) error {
 	return nil
 }
 
-// Runs lists the runs, newest first, without inputs, plans, modules and
-// command.
-func (s *Store) Runs(ctx context.Context) (out []recovery.Run, err error) {
-	err = s.view(ctx, func(x *index) error { out = x.runs.list(nil); return nil })
+// Runs gives the runs, newest first, without inputs, plans, modules and command.
+// What begins after the call is left out.
+func (s *Store) Runs(ctx context.Context) (iter.Seq[recovery.Run], error) {
+	out, err := each(ctx, s, func(x *index) *table[brief] { return x.runs }, runOf)
 	if err != nil {
 		return nil, fmt.Errorf("runs: %w", err)
 	}
-	slices.Reverse(out)
-	return out, nil
+	return func(yield func(recovery.Run) bool) {
+		for r := range out {
+			if !yield(r) {
+				return
+			}
+		}
+	}, nil
 }
 
 // RunDetail gives all of a run: the record, the journal, the values that tasks
@@ -676,13 +680,13 @@ func (s *Store) RunDetail(ctx context.Context, id string) (run recovery.Run, tas
 		return fail(err)
 	}
 	data := s.key.runData(id)
-	if tasks, err = listAll[recovery.TaskRecord](ctx, s, s.key.tasksOf(id), nil); err != nil {
+	if tasks, err = listAll[recovery.TaskRecord](ctx, s, s.key.tasksOf(id), false); err != nil {
 		return fail(err)
 	}
 	if values, err = s.readValues(ctx, id); err != nil {
 		return fail(err)
 	}
-	if undos, err = listAll(ctx, s, data+"undo/", byCreation[recovery.Undo]); err != nil {
+	if undos, err = listAll[recovery.Undo](ctx, s, data+"undo/", true); err != nil {
 		return fail(err)
 	}
 	if intents, err = s.intents(ctx, id); err != nil {
@@ -695,10 +699,9 @@ func (s *Store) RunDetail(ctx context.Context, id string) (run recovery.Run, tas
 // cannot be looked for has not ended as far as can be known.
 func (s *Store) KnownRun(ctx context.Context, id string) (ended, known bool) {
 	err := s.view(ctx, func(x *index) error {
-		var r recovery.Run
-		if r, known = x.runs.get(id); known {
-			ended = r.Finished
-		}
+		var r brief
+		r, known = x.runs.get(id)
+		ended = r.finished
 		return nil
 	})
 	if err != nil {

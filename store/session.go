@@ -23,6 +23,8 @@ import (
 type nodeRecord struct {
 	recovery.Node
 	Boot string `json:"boot"`
+	// Keeps lists the modules of task folders that its runs may begin with.
+	Keeps []string `json:"keeps,omitempty"`
 }
 
 // session is one lease of this node. All its claims end with it.
@@ -100,11 +102,7 @@ func (s *Store) register(ctx context.Context, wait bool) (*session, error) {
 			return nil, err
 		}
 		s.log.Info("waiting for the former process of this node to expire", zap.String("node", s.cfg.Node))
-		timer := time.NewTimer(min(time.Second, s.cfg.LeaseTTL/8))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, min(time.Second, s.cfg.LeaseTTL/8)) {
 			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
 		}
 	}
@@ -160,7 +158,7 @@ func (s *Store) tryRegister(ctx context.Context) (*session, error) {
 func (s *Store) nodeRecord() nodeRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return nodeRecord{Boot: s.boot, Node: recovery.Node{
+	return nodeRecord{Boot: s.boot, Keeps: s.keeps, Node: recovery.Node{
 		Name: s.cfg.Node, Version: s.cfg.Version, Started: s.began, Draining: s.draining, Modules: s.compiled,
 	}}
 }
@@ -203,11 +201,7 @@ func (s *Store) keepRegistered(ctx context.Context, sess *session) {
 				if ctx.Err() == nil {
 					s.log.Warn("node not registered", zap.Error(err))
 				}
-				timer := time.NewTimer(pause)
-				select {
-				case <-timer.C:
-				case <-ctx.Done():
-					timer.Stop()
+				if !rest(ctx, pause) {
 					return
 				}
 			}
@@ -220,11 +214,7 @@ func (s *Store) keepRegistered(ctx context.Context, sess *session) {
 func (s *Store) keepAlive(ctx context.Context, sess *session) {
 	every := sess.ttl / 5
 	for {
-		timer := time.NewTimer(every)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, every) {
 			return
 		}
 		sent := time.Now()

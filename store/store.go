@@ -167,6 +167,7 @@ type Store struct {
 	claiming map[string]bool // notifications that are being claimed
 	draining bool
 	compiled int64
+	keeps    []string        // see SetKept
 	claims   map[string]*Run // by run id
 
 	usage atomic.Pointer[Usage]

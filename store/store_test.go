@@ -130,13 +130,13 @@ func TestSweep(t *testing.T) {
 	}
 	// What is not done with stays, however old; so does a run that ended and left
 	// something to undo.
-	left, err := s.Notifications(ctx, time.Time{})
-	if err != nil || len(left) != 2 || left[0].UUID != n.UUID || left[1].UUID != undone.UUID {
-		t.Errorf("notifications = %v, %v", left, err)
+	left := storetest.Notifications(t, s)
+	if len(left) != 2 || left[0].UUID != undone.UUID || left[1].UUID != n.UUID {
+		t.Errorf("notifications = %v", left)
 	}
-	runs, err := s.Runs(ctx)
-	if err != nil || len(runs) != 2 || runs[0].ID != r.ID() || runs[1].Finished {
-		t.Errorf("runs = %v, %v", runs, err)
+	runs := storetest.Runs(t, s)
+	if len(runs) != 2 || runs[0].ID != r.ID() || runs[1].Finished {
+		t.Errorf("runs = %v", runs)
 	}
 	if vmoves, err := s.VMoves(ctx, n.UUID); err != nil || len(vmoves) != 3 {
 		t.Errorf("vmoves = %v, %v", vmoves, err)
@@ -215,14 +215,11 @@ func TestSweepRuns(t *testing.T) {
 			err = r.Requeue(ctx, time.Time{}, "again")
 		}
 	}
-	before, listErr := s.Runs(ctx)
-	if err := errors.Join(err, listErr, s.Sweep(ctx)); err != nil {
+	before := storetest.Runs(t, s)
+	if err := errors.Join(err, s.Sweep(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	after, err := s.Runs(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := storetest.Runs(t, s)
 	if len(before) != 5 || len(after) != 3 || after[0].ID != before[0].ID || after[1].ID != before[1].ID || after[2].Finished {
 		t.Errorf("%d runs before, %d after, want the two latest and the one that has not ended", len(before), len(after))
 	}

@@ -3,6 +3,7 @@ package masakariv1_test
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -206,10 +207,19 @@ func (s *fakeStore) DeleteHost(_ context.Context, uuid string) error {
 	return nil
 }
 
-func (s *fakeStore) Notifications(context.Context, time.Time) ([]recovery.Notification, error) {
+func (s *fakeStore) Notifications(context.Context) (iter.Seq2[recovery.Notification, time.Time], error) {
 	unlock, err := s.lock()
 	defer unlock()
-	return slices.Clone(s.notifications), err
+	list := slices.Clone(s.notifications)
+	slices.Reverse(list)
+	return func(yield func(recovery.Notification, time.Time) bool) {
+		for i, n := range list {
+			latest := slices.MaxFunc(list[i:], func(a, b recovery.Notification) int { return a.Stamp.Created.Compare(b.Stamp.Created) })
+			if !yield(n, latest.Stamp.Created) {
+				return
+			}
+		}
+	}, err
 }
 
 func (s *fakeStore) Notification(_ context.Context, uuid string) (recovery.Notification, error) {

@@ -68,8 +68,8 @@ func listHosts(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, hostColumns, hostStamp, func(h *recovery.Host) bool {
-		return h.SegmentUUID == s.UUID && equals(c.query, "type", h.Type) &&
+	kept, err := page(l, inAnyOrder(all), hostColumns, hostStamp, func(h *recovery.Host) bool {
+		return h.SegmentUUID == s.UUID && equals(c.query, "type")(h.Type) &&
 			(!byMaintenance || h.OnMaintenance == maintained) && (!byReserved || h.Reserved == reserved)
 	})
 	if err != nil {
@@ -77,7 +77,7 @@ func listHosts(c *call) (any, error) {
 	}
 	docs := make([]hostDoc, len(kept))
 	for i, h := range kept {
-		docs[i] = describeHost(*h, s)
+		docs[i] = describeHost(h, s)
 	}
 	return map[string][]hostDoc{"hosts": docs}, nil
 }

@@ -2,9 +2,11 @@ package masakariv1
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +74,12 @@ func (l *listing) parseSort(keys, dirs []string) error {
 		l.desc = append(l.desc, d == "desc")
 	}
 	return nil
+}
+
+// newestFirst reports whether the order is that of the numbers but for what clocks
+// differ.
+func (l *listing) newestFirst() bool {
+	return slices.Equal(l.keys, []string{"created_at", "id"}) && !slices.Contains(l.desc, false)
 }
 
 // last gives the last value of a parameter: a client that repeats one means
@@ -142,21 +150,39 @@ func flag[T any](get func(T) bool) func(a, b T) int {
 	return func(a, b T) int { return number(a) - number(b) }
 }
 
+// inAnyOrder gives all of a list that is not long, as page takes it.
+func inAnyOrder[T any](all []T) iter.Seq2[T, time.Time] {
+	return func(yield func(T, time.Time) bool) {
+		for _, t := range all {
+			if !yield(t, endOfTime) {
+				return
+			}
+		}
+	}
+}
+
+// endOfTime is after all that was created.
+var endOfTime = time.Unix(1<<40, 0)
+
 // page gives the part of all that the client wants: those that it filtered, in
-// its order, after its marker.
-func page[T any](l listing, all []T, cols columns[T], stamp func(*T) *recovery.Stamp, keep func(*T) bool) ([]*T, error) {
+// its order, after its marker. The second value of all tells that none that comes
+// later was created after it, and has a greater number: in the most usual order,
+// newest first, few have to be looked at.
+func page[T any](l listing, all iter.Seq2[T, time.Time], cols columns[T], stamp func(*T) *recovery.Stamp, keep func(*T) bool) ([]T, error) {
 	if l.limit == 0 {
 		return nil, nil
 	}
-	var marker *T
+	var t, marker T // one t for all: each has its address taken
 	if l.marker != nil {
 		id, err := strconv.ParseInt(strings.TrimSpace(*l.marker), 10, 64)
-		for i := range all {
-			if err == nil && stamp(&all[i]).ID == id {
-				marker = &all[i]
+		there := false
+		for t = range all {
+			if there = err == nil && stamp(&t).ID == id; there {
+				marker = t
+				break
 			}
 		}
-		if marker == nil {
+		if !there {
 			return nil, faultf(http.StatusBadRequest, "Marker %s could not be found.", *l.marker)
 		}
 	}
@@ -177,21 +203,37 @@ func page[T any](l listing, all []T, cols columns[T], stamp func(*T) *recovery.S
 		}
 		return 0
 	}
-	var kept []*T
-	for i := range all {
-		if t := &all[i]; keep(t) && (marker == nil || compare(t, marker) > 0) {
-			kept = append(kept, t)
+	sorted := func(kept []T) []T {
+		sort.Slice(kept, func(i, j int) bool { return compare(&kept[i], &kept[j]) < 0 }) // copies nothing
+		return kept[:min(l.limit, len(kept))]
+	}
+	var kept []T
+	full := false // kept[:limit] is in order, and no worse than what was left out
+	newest := l.newestFirst()
+	var latest time.Time
+	for t, latest = range all {
+		if newest && full {
+			worst := stamp(&kept[l.limit-1])
+			if c := seconds(latest).Compare(seconds(worst.Created)); c < 0 || c == 0 && stamp(&t).ID < worst.ID {
+				break
+			}
+		}
+		if !keep(&t) || l.marker != nil && compare(&t, &marker) <= 0 || full && compare(&t, &kept[l.limit-1]) >= 0 {
+			continue
+		}
+		kept = append(kept, t)
+		if len(kept) >= 2*l.limit {
+			kept, full = sorted(kept), true
 		}
 	}
-	slices.SortFunc(kept, compare)
-	return kept[:min(l.limit, len(kept))], nil
+	return sorted(kept), nil
 }
 
 // equals makes a filter of a parameter: true when it is not given, or has the
 // value.
-func equals(q url.Values, name, have string) bool {
+func equals(q url.Values, name string) func(have string) bool {
 	want, ok := last(q, name)
-	return !ok || want == have
+	return func(have string) bool { return !ok || want == have }
 }
 
 // strictFlag reads a filter that must be a boolean word.

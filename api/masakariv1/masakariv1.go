@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"mime"
 	"net/http"
 	"net/url"
@@ -44,7 +45,10 @@ type Store interface {
 	UpdateHost(ctx context.Context, uuid string, change func(*recovery.Host) error) (recovery.Host, error)
 	DeleteHost(ctx context.Context, uuid string) error
 
-	Notifications(ctx context.Context, since time.Time) ([]recovery.Notification, error)
+	// Notifications gives the notifications, newest first by their numbers; there
+	// may be very many. The second value tells that none that comes later was created
+	// after it, but for the fraction of a second.
+	Notifications(ctx context.Context) (iter.Seq2[recovery.Notification, time.Time], error)
 	Notification(ctx context.Context, uuid string) (recovery.Notification, error)
 	Accept(ctx context.Context, n recovery.Notification, window time.Duration) (recovery.Notification, error)
 	VMoves(ctx context.Context, notification string) ([]recovery.VMove, error)

@@ -64,22 +64,20 @@ func listNotifications(c *call) (any, error) {
 			return nil, faultf(http.StatusBadRequest, "Invalid generated-since value")
 		}
 	}
-	// All of them: the store's own bound is on when they came, and a marker may
-	// be one that the filter leaves out.
-	all, err := c.cfg.Store.Notifications(c.ctx(), time.Time{})
+	all, err := c.cfg.Store.Notifications(c.ctx())
 	if err != nil {
 		return nil, err
 	}
+	status, kind, host := equals(c.query, "status"), equals(c.query, "type"), equals(c.query, "source_host_uuid")
 	kept, err := page(l, all, notificationColumns, notificationStamp, func(n *recovery.Notification) bool {
-		return equals(c.query, "status", string(n.Status)) && equals(c.query, "type", string(n.Type)) &&
-			equals(c.query, "source_host_uuid", n.HostUUID) && !n.Generated.Before(since)
+		return status(string(n.Status)) && kind(string(n.Type)) && host(n.HostUUID) && !n.Generated.Before(since)
 	})
 	if err != nil {
 		return nil, err
 	}
 	docs := make([]notificationDoc, len(kept))
 	for i, n := range kept {
-		docs[i] = describeNotification(*n)
+		docs[i] = describeNotification(n)
 	}
 	return map[string][]notificationDoc{"notifications": docs}, nil
 }

@@ -253,6 +253,56 @@ func testHosts(t *testing.T, s *service) {
 	s.ask("GET", base+"/"+id, nil).wantStatus(404)
 }
 
+// Clocks of nodes differ: the newest by its number need not be the one that was
+// created last. Each page is what that part of the whole list is.
+func TestNotificationsOfClocksThatDiffer(t *testing.T) {
+	s := serve(t)
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	for i := range 60 {
+		n := recovery.Notification{
+			UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), Type: recovery.VM, Status: recovery.StatusNew, Generated: at, Payload: json.RawMessage(`{}`),
+			Stamp: recovery.Stamp{ID: int64(i + 1), Created: at.Add(time.Duration(i) * time.Second / 2)},
+		}
+		if i%7 == 3 { // its node's clock is behind, or before
+			n.Stamp.Created = n.Stamp.Created.Add(time.Duration(i%3-1) * 9 * time.Second)
+		}
+		s.store.notifications = append(s.store.notifications, n)
+	}
+	want := slices.Clone(s.store.notifications)
+	slices.SortFunc(want, func(a, b recovery.Notification) int {
+		if n := b.Stamp.Created.Truncate(time.Second).Compare(a.Stamp.Created.Truncate(time.Second)); n != 0 {
+			return n
+		}
+		return int(b.Stamp.ID - a.Stamp.ID)
+	})
+	for _, limit := range []int{1, 2, 7, 60} {
+		var got []string
+		marker := ""
+		for {
+			path := fmt.Sprintf("/v1/notifications?limit=%d%s", limit, marker)
+			var page struct {
+				Notifications []struct {
+					ID   int64  `json:"id"`
+					UUID string `json:"notification_uuid"`
+				}
+			}
+			if err := json.Unmarshal([]byte(s.ask("GET", path, nil).wantStatus(200).body), &page); err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Notifications) == 0 {
+				break
+			}
+			for _, n := range page.Notifications {
+				got = append(got, n.UUID)
+				marker = fmt.Sprintf("&marker=%d", n.ID)
+			}
+		}
+		if !slices.EqualFunc(got, want, func(a string, b recovery.Notification) bool { return a == b.UUID }) {
+			t.Errorf("pages of %d: %q", limit, got)
+		}
+	}
+}
+
 func TestNotifications(t *testing.T) {
 	eachStore(t, testNotifications)
 }

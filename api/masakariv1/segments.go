@@ -72,8 +72,8 @@ func listSegments(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, segmentColumns, segmentStamp, func(s *recovery.Segment) bool {
-		return equals(c.query, "recovery_method", string(s.RecoveryMethod)) && equals(c.query, "service_type", s.ServiceType) &&
+	kept, err := page(l, inAnyOrder(all), segmentColumns, segmentStamp, func(s *recovery.Segment) bool {
+		return equals(c.query, "recovery_method")(string(s.RecoveryMethod)) && equals(c.query, "service_type")(s.ServiceType) &&
 			(!filtered || known && truth == s.Enabled)
 	})
 	if err != nil {
@@ -81,7 +81,7 @@ func listSegments(c *call) (any, error) {
 	}
 	docs := make([]segmentDoc, len(kept))
 	for i, s := range kept {
-		docs[i] = describeSegment(*s)
+		docs[i] = describeSegment(s)
 	}
 	return map[string][]segmentDoc{"segments": docs}, nil
 }

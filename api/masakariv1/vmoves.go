@@ -77,15 +77,15 @@ func listVMoves(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := page(l, all, vmoveColumns, vmoveStamp, func(v *recovery.VMove) bool {
-		return equals(c.query, "type", v.Type) && equals(c.query, "status", string(v.Status))
+	kept, err := page(l, inAnyOrder(all), vmoveColumns, vmoveStamp, func(v *recovery.VMove) bool {
+		return equals(c.query, "type")(v.Type) && equals(c.query, "status")(string(v.Status))
 	})
 	if err != nil {
 		return nil, err
 	}
 	docs := make([]vmoveDoc, len(kept))
 	for i, v := range kept {
-		docs[i] = describeVMove(*v)
+		docs[i] = describeVMove(v)
 	}
 	return map[string][]vmoveDoc{"vmoves": docs}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -84,13 +85,13 @@ func (s *world) lock() func() {
 	return s.mu.Unlock
 }
 
-func (s *world) Runs(context.Context) ([]recovery.Run, error) {
+func (s *world) Runs(context.Context) (iter.Seq[recovery.Run], error) {
 	defer s.lock()()
 	list := slices.Clone(s.runs)
 	for i := range list { // as the store does
 		list[i].Inputs, list[i].Modules = nil, nil
 	}
-	return list, s.err
+	return slices.Values(list), s.err
 }
 
 func (s *world) RunDetail(_ context.Context, id string) (recovery.Run, wasakariv1.Detail, error) {

@@ -393,7 +393,7 @@ func (a *API) pinning(ctx context.Context, g group, digest string) (run string, 
 	if err != nil {
 		return "", false, err
 	}
-	for _, run := range runs {
+	for run := range runs {
 		if run.Finished {
 			continue
 		}

@@ -188,28 +188,29 @@ func (a *API) listRuns(w http.ResponseWriter, r *http.Request, _ Caller, v view)
 	if err != nil {
 		return err
 	}
-	budget := maxLookups
-	if f.marker != "" {
-		i := slices.IndexFunc(runs, func(run recovery.Run) bool {
-			return run.ID == f.marker || isHidden(f.marker) && hiddenMarker(run.ID) == f.marker
-		})
-		if i < 0 || runs[i].ID == f.marker && !a.shows(r.Context(), v, runs[i], &budget) {
-			return refuse(http.StatusBadRequest, "begin without one", "marker %q is no run that is kept", cut(f.marker, 64))
+	doc, budget := RunList{Runs: []Run{}}, maxLookups
+	begun, next := f.marker == "", "" // next: there is no room for more after it
+	for run := range runs {
+		if next != "" {
+			doc.Next = next
+			break
 		}
-		runs = runs[i+1:]
-	}
-	doc := RunList{Runs: []Run{}}
-	for i, run := range runs {
+		if !begun {
+			begun = run.ID == f.marker && a.shows(r.Context(), v, run, &budget) || isHidden(f.marker) && hiddenMarker(run.ID) == f.marker
+			continue
+		}
 		shown := f.takes(run) && a.shows(r.Context(), v, run, &budget)
 		if shown {
 			doc.Runs = append(doc.Runs, runOf(run, v))
 		}
-		if (len(doc.Runs) >= f.limit || budget <= 0) && i < len(runs)-1 {
-			if doc.Next = run.ID; !shown && !v.all {
-				doc.Next = hiddenMarker(run.ID)
+		if len(doc.Runs) >= f.limit || budget <= 0 {
+			if next = run.ID; !shown && !v.all {
+				next = hiddenMarker(run.ID)
 			}
-			break
 		}
+	}
+	if !begun {
+		return refuse(http.StatusBadRequest, "begin without one", "marker %q is no run that is kept", cut(f.marker, 64))
 	}
 	return a.answer(w, r, http.StatusOK, doc)
 }

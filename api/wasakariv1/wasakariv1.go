@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"sync"
 	"time"
@@ -36,8 +37,8 @@ type Caller interface {
 // Store is what must not be lost, as this package reads and changes it. Errors
 // match the sentinels of recovery.
 type Store interface {
-	// Runs lists the runs, newest first.
-	Runs(ctx context.Context) ([]recovery.Run, error)
+	// Runs gives the runs, newest first; there may be very many.
+	Runs(ctx context.Context) (iter.Seq[recovery.Run], error)
 	// RunDetail gives one run and what belongs to it; recovery.ErrNotFound.
 	RunDetail(ctx context.Context, id string) (recovery.Run, Detail, error)
 	// Notification gives one notification; recovery.ErrNotFound.

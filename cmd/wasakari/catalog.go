@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -77,9 +78,12 @@ type taskFolder struct{ dir, tenant string }
 // moduleFile is a module in a taskFolder, or one that came another way.
 type moduleFile struct {
 	path, tenant string
-	// wasm is the module itself, when it was uploaded or is from a registry; path
-	// then only says what it is. Nil: it is in the file.
+	// wasm is the module itself, when it was uploaded, kept, or is from a registry;
+	// path then only says what it is. Nil: it is in the file.
 	wasm []byte
+	// admitted is a module that was admitted under that path before; nil: it is to
+	// be.
+	admitted *shelved
 }
 
 // candidate is a module on its way into the catalog.
@@ -99,10 +103,15 @@ func (f moduleFile) read(most int64) ([]byte, error) {
 	if f.wasm == nil {
 		return readFile(f.path, most)
 	}
-	if int64(len(f.wasm)) > most {
-		return nil, fmt.Errorf("%s: %d bytes, more than the %d allowed: %w", f.path, len(f.wasm), most, recovery.ErrTooLarge)
+	return f.wasm, f.small(len(f.wasm), most)
+}
+
+// small refuses a module that is not in a file and too large.
+func (f moduleFile) small(size int, most int64) error {
+	if int64(size) > most {
+		return fmt.Errorf("%s: %d bytes, more than the %d allowed: %w", f.path, size, most, recovery.ErrTooLarge)
 	}
-	return f.wasm, nil
+	return nil
 }
 
 // namedIn lists the keys that may be those of tenants' tasks in flows. The keys
@@ -259,15 +268,15 @@ func moduleFiles(folders []taskFolder) (files []moduleFile, refused []error, err
 // admitFile admits a module, or gives none of a tenant's that is not named.
 func admitFile(ctx context.Context, rt admitter, cfg *config.Config, f moduleFile, keys named) (candidate, error) {
 	c := candidate{tenant: f.tenant}
+	if a := f.admitted; a != nil {
+		return again(cfg, f, c)
+	}
 	wasm, err := f.read(int64(cfg.Wasakari.ModuleMiB) << 20)
 	if err != nil && keys.leavesOut(f, nil) {
 		return c, nil
 	}
-	if errors.Is(err, recovery.ErrTooLarge) {
-		return c, fmt.Errorf("%w; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib", err)
-	}
 	if err != nil {
-		return c, err
+		return c, stripped(err)
 	}
 	// A stranger's module is not even compiled. What has no manifest that could
 	// say whose it is, admission refuses.
@@ -295,6 +304,28 @@ func admitFile(ctx context.Context, rt admitter, cfg *config.Config, f moduleFil
 	}
 	c.Module = admitted
 	return c, nil
+}
+
+// again takes a module that was admitted before, if the configuration still lets
+// it.
+func again(cfg *config.Config, f moduleFile, c candidate) (candidate, error) {
+	err := f.small(f.admitted.size, int64(cfg.Wasakari.ModuleMiB)<<20)
+	if err != nil {
+		return c, stripped(err)
+	}
+	if c.pinned, err = identified(cfg, f.admitted.Manifest().Library, f, f.admitted.Digest(), f.admitted.signer); err != nil {
+		return c, err
+	}
+	c.Module = f.admitted.Module
+	return c, nil
+}
+
+// stripped adds to what says that a module is too large what to do about it.
+func stripped(err error) error {
+	if !errors.Is(err, recovery.ErrTooLarge) {
+		return err
+	}
+	return fmt.Errorf("%w; strip it (Go -ldflags='-s -w', Rust strip = true, wasm-opt --strip-debug), or raise [wasakari] module_mib", err)
 }
 
 // secretive gives those tasks of a module that may read options which they call
@@ -327,7 +358,12 @@ func identify(cfg *config.Config, library string, f moduleFile, wasm []byte) (pi
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", f.path, err)
 	}
-	hexDigest := digestOf(wasm)
+	return identified(cfg, library, f, digestOf(wasm), key)
+}
+
+// identified is identify for a module of which that is known; key is nil when it
+// is not signed.
+func identified(cfg *config.Config, library string, f moduleFile, hexDigest string, key ed25519.PublicKey) (pinned bool, err error) {
 	reg, known := cfg.Registration(library, f.tenant)
 	pin := "sha256:" + hexDigest
 	if key != nil {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -110,6 +111,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		sv.takeOverWait = opt.TakeOverWait
 	}
 	defer func() { err = errors.Join(err, sv.store.Close()) }()
+	debug.FreeOSMemory() // reading a large store leaves more behind than it keeps
 
 	if sv.rt, err = newRuntime(cfg, sv.w, sv.log); err != nil {
 		return err
@@ -316,6 +318,7 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	for _, problem := range unjoined(snap.checkAll()) {
 		sv.log.Error("flow cannot run", zap.Error(problem))
 	}
+	sv.store.SetKept(snap.kept)
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -151,9 +152,9 @@ func (s *remote) RemoveModule(_ context.Context, _, _, digest string) (int64, er
 	return s.revision, nil
 }
 
-func (s *remote) Runs(context.Context) ([]recovery.Run, error) {
+func (s *remote) Runs(context.Context) (iter.Seq[recovery.Run], error) {
 	defer s.lock()()
-	return slices.Clone(s.runs), nil
+	return slices.Values(slices.Clone(s.runs)), nil
 }
 
 func (s *remote) RunDetail(_ context.Context, id string) (recovery.Run, wasakariv1.Detail, error) {

@@ -61,6 +61,7 @@ func (p *place) serve(t *testing.T, args ...string) serving {
 	select {
 	case s.url = <-told:
 	case r := <-ended:
+		last = &r
 		t.Fatalf("serve ended with %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	return s

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -20,38 +22,54 @@ type shelf struct {
 
 	flight  singleflight.Group
 	mu      sync.Mutex
-	modules map[string]*runtime.Module // by source and bytes
+	modules map[string]*shelved // by source and bytes
 	held    map[*runtime.Module]int
 }
 
+// shelved is an admitted module, and what is told of its bytes without them.
+type shelved struct {
+	*runtime.Module
+	signer ed25519.PublicKey // nil: it is not signed
+	size   int
+}
+
 func newShelf(rt *runtime.Runtime, log *zap.Logger) *shelf {
-	return &shelf{rt: rt, log: log, modules: map[string]*runtime.Module{}, held: map[*runtime.Module]int{}}
+	return &shelf{rt: rt, log: log, modules: map[string]*shelved{}, held: map[*runtime.Module]int{}}
 }
 
 // Admit admits a module, unless it is there already, and holds it once more.
 func (s *shelf) Admit(ctx context.Context, source string, wasm []byte) (*runtime.Module, error) {
-	key := source + "\x00" + digestOf(wasm)
+	digest := digestOf(wasm)
+	key := source + "\x00" + digest
 	for {
-		s.mu.Lock()
-		if m := s.modules[key]; m != nil {
-			s.held[m]++
-			s.mu.Unlock()
-			return m, nil
+		if m := s.take(source, digest); m != nil {
+			return m.Module, nil
 		}
-		s.mu.Unlock()
 		if _, err, _ := s.flight.Do(key, func() (any, error) {
 			m, err := s.rt.Admit(ctx, source, wasm)
 			if err != nil {
 				return nil, err
 			}
+			signer, _ := abi.ReadSignature(wasm) // whoever had it admitted looked at it
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.modules[key] = m
+			s.modules[key] = &shelved{m, signer, len(wasm)}
 			return nil, nil
 		}); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// take holds a module that is there once more; nil: it is not.
+func (s *shelf) take(source, digest string) *shelved {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.modules[source+"\x00"+digest]
+	if m != nil {
+		s.held[m.Module]++
+	}
+	return m
 }
 
 // release lets go of a module, and closes it when nobody holds it.
@@ -62,7 +80,7 @@ func (s *shelf) release(m *runtime.Module) {
 	if last {
 		delete(s.held, m)
 		for key, other := range s.modules {
-			if other == m {
+			if other.Module == m {
 				delete(s.modules, key)
 			}
 		}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -28,6 +30,11 @@ type snapshot struct {
 	missing bool
 	// modules is the revision of the uploaded modules in it.
 	modules int64
+	// kept are the digests of the modules that were put into the store for the runs
+	// that begin with them.
+	kept []string
+	// remote are the modules from registries, until they are kept.
+	remote []moduleFile
 
 	shelf *shelf
 	mu    sync.Mutex
@@ -47,6 +54,18 @@ func (s *snapshot) Admit(ctx context.Context, source string, wasm []byte) (*runt
 	return m, nil
 }
 
+// take holds a module that was admitted before under the same name; nil: there is
+// none.
+func (s *snapshot) take(source, digest string) *shelved {
+	m := s.shelf.take(source, digest)
+	if m != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.holds = append(s.holds, m.Module)
+	}
+	return m
+}
+
 func (s *snapshot) close() {
 	for _, m := range s.holds {
 		s.shelf.release(m)
@@ -58,6 +77,10 @@ type uploads interface {
 	Modules(ctx context.Context) ([]recovery.ModuleVersion, error)
 	ModulesRevision(ctx context.Context) (int64, error)
 	ModuleBytes(ctx context.Context, digest string) ([]byte, error)
+	// KeepModule and KeptModule keep and give modules of task folders, for the runs
+	// that began with them; KeptModule tells of which tenants they are.
+	KeepModule(ctx context.Context, tenant, digest string, size int64, r io.Reader) error
+	KeptModule(ctx context.Context, digest string) (tenants []string, wasm []byte, err error)
 }
 
 // snapshots gives out the newest snapshot, and keeps older ones as long as runs
@@ -74,9 +97,11 @@ type snapshots struct {
 	current *snapshot
 }
 
-// make makes a snapshot of a configuration and of the modules that pick lets
-// through. err says that there is none.
-func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(recovery.ModuleVersion) bool, folders bool) (_ *snapshot, err error) {
+// make makes a snapshot of a configuration, of the modules that are active and of
+// those in task folders; or, when wanted is not nil, of the modules of a run: those
+// with these digests that are uploaded, in former, or kept. err says that there is
+// none.
+func (s *snapshots) make(ctx context.Context, cfg *config.Config, former *snapshot, wanted map[string]bool) (_ *snapshot, err error) {
 	snap := &snapshot{shelf: s.shelf, users: 1}
 	defer func() {
 		if err != nil {
@@ -90,30 +115,12 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(reco
 	if snap.modules, err = s.uploads.ModulesRevision(ctx); err != nil {
 		return nil, err
 	}
-	versions, err := s.uploads.Modules(ctx)
+	files, damaged, err := s.uploaded(ctx, snap, wanted)
 	if err != nil {
 		return nil, err
 	}
-	var files []moduleFile
-	var damaged []error
-	for _, v := range versions {
-		if !pick(v) {
-			continue
-		}
-		wasm, err := s.uploads.ModuleBytes(ctx, v.Digest)
-		switch {
-		case errors.Is(err, recovery.ErrNotFound): // removed meanwhile
-			continue
-		case errors.Is(err, store.ErrDamaged): // one module must not keep all flows from running
-			damaged = append(damaged, fmt.Errorf("%s: %w; push it again", uploadedName(v), err))
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("module %s: %w", v.Digest, err)
-		}
-		files = append(files, moduleFile{path: uploadedName(v), tenant: v.Tenant, wasm: wasm})
-	}
 	var list []taskFolder
-	if folders {
+	if wanted == nil {
 		if list, err = s.flags.folders(cfg); err != nil {
 			return nil, err
 		}
@@ -122,6 +129,13 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(reco
 			return nil, err
 		}
 		files, damaged, snap.missing = append(files, remote...), append(damaged, missing...), len(missing) > 0
+		snap.remote = remote
+	} else {
+		kept, err := s.ofRun(ctx, snap, former, wanted)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, kept...)
 	}
 	catalog, err := loadCatalog(ctx, snap, cfg, list, files, nil)
 	if catalog == nil {
@@ -135,6 +149,124 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, pick func(reco
 		return nil, err
 	}
 	return snap, nil
+}
+
+// uploaded gives the uploaded modules that are active, or that are wanted; those it
+// finds are wanted no more. Only what was not admitted before is read.
+func (s *snapshots) uploaded(ctx context.Context, snap *snapshot, wanted map[string]bool) (files []moduleFile, damaged []error, err error) {
+	versions, err := s.uploads.Modules(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	found := map[string]bool{}
+	for _, v := range versions {
+		if wanted == nil && !v.Active || wanted != nil && !wanted[v.Digest] {
+			continue
+		}
+		file := moduleFile{path: uploadedName(v), tenant: v.Tenant}
+		if file.admitted = snap.take(file.path, v.Digest); file.admitted == nil {
+			file.wasm, err = s.uploads.ModuleBytes(ctx, v.Digest)
+		}
+		switch {
+		case errors.Is(err, recovery.ErrNotFound): // removed meanwhile
+			continue
+		case errors.Is(err, store.ErrDamaged): // one module must not keep all flows from running
+			damaged = append(damaged, fmt.Errorf("%s: %w; push it again", uploadedName(v), err))
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("module %s: %w", v.Digest, err)
+		}
+		files, found[v.Digest] = append(files, file), true
+	}
+	maps.DeleteFunc(wanted, func(digest string, _ bool) bool { return found[digest] })
+	return files, damaged, nil
+}
+
+// ofRun gives the modules of a run that are in a former snapshot, or that are kept:
+// they may be in no folder of this node.
+func (s *snapshots) ofRun(ctx context.Context, snap, former *snapshot, wanted map[string]bool) ([]moduleFile, error) {
+	var files []moduleFile
+	found := map[string]bool{}
+	for _, key := range former.catalog.Keys() {
+		task, _ := former.catalog.Task(key)
+		if task.Standard || !wanted[task.Digest] || found[task.Digest] {
+			continue
+		}
+		if m := snap.take(task.Source, task.Digest); m != nil {
+			files, found[task.Digest] = append(files, moduleFile{path: task.Source, tenant: task.Tenant, admitted: m}), true
+		}
+	}
+	for _, digest := range slices.Sorted(maps.Keys(wanted)) {
+		if found[digest] {
+			continue
+		}
+		tenants, wasm, err := s.uploads.KeptModule(ctx, digest)
+		if errors.Is(err, recovery.ErrNotFound) {
+			continue // a standard task's; whoever goes on with the run says what is missing
+		}
+		if err != nil {
+			return nil, fmt.Errorf("module %s: %w", digest, err)
+		}
+		for _, tenant := range tenants {
+			files = append(files, moduleFile{path: fmt.Sprintf("a module of a task folder (sha256:%.12s)", digest), tenant: tenant, wasm: wasm})
+		}
+	}
+	return files, nil
+}
+
+// keep puts into the store what runs may begin with and other nodes may not have:
+// the modules of task folders and registries that flows name. What cannot be kept is told, and
+// keeps nothing from running.
+func (s *snapshots) keep(ctx context.Context, snap *snapshot) {
+	for _, key := range snap.namedKeys() {
+		task, ok := snap.catalog.Task(key)
+		if !ok || task.Standard || isUploaded(task) || slices.Contains(snap.kept, task.Digest) {
+			continue
+		}
+		file := moduleFile{path: task.Source}
+		if i := slices.IndexFunc(snap.remote, func(f moduleFile) bool { return f.path == task.Source }); i >= 0 {
+			file = snap.remote[i]
+		}
+		wasm, err := file.read(int64(snap.cfg.Wasakari.ModuleMiB) << 20)
+		if err == nil {
+			err = s.uploads.KeepModule(ctx, task.Tenant, task.Digest, int64(len(wasm)), bytes.NewReader(wasm))
+		}
+		if err != nil {
+			s.log.Error("module not kept: only nodes that have it can go on with its runs", zap.String("module", task.Source), zap.Error(err))
+			continue
+		}
+		snap.kept = append(snap.kept, task.Digest)
+	}
+	snap.remote = nil
+}
+
+// namedKeys lists the keys of tasks that flows name: the four, those of segments,
+// and those of projects.
+func (l *loaded) namedKeys() []string {
+	keys := map[string]bool{}
+	add := func(f recovery.Flow) {
+		for _, phase := range recovery.Phases() {
+			for _, ref := range f.Tasks(phase) {
+				keys[ref.Key] = true
+			}
+		}
+	}
+	for _, kind := range recovery.FlowKinds() {
+		if f, err := l.cfg.Flow(kind); err == nil {
+			add(f)
+		}
+		for _, segment := range l.cfg.Segments() {
+			if f, _, err := l.cfg.SegmentFlow(segment, kind); err == nil {
+				add(f)
+			}
+		}
+	}
+	for _, project := range l.cfg.FlowTenants() {
+		if f, ok := l.cfg.TenantFlow(project); ok {
+			add(f)
+		}
+	}
+	return slices.Sorted(maps.Keys(keys))
 }
 
 // uploadedName is what messages call an uploaded module.
@@ -155,10 +287,11 @@ func unjoined(err error) []error {
 
 // replace makes a snapshot of cfg the current one.
 func (s *snapshots) replace(ctx context.Context, cfg *config.Config) (*snapshot, error) {
-	next, err := s.make(ctx, cfg, func(v recovery.ModuleVersion) bool { return v.Active }, true)
+	next, err := s.make(ctx, cfg, nil, nil)
 	if err != nil {
 		return nil, err
 	}
+	s.keep(ctx, next) // before a run can begin with it
 	s.mu.Lock()
 	last := s.current
 	s.current = next
@@ -192,7 +325,7 @@ func (s *snapshots) release(snap *snapshot) {
 }
 
 // forRun gives a snapshot with the modules that the run began with: the current
-// one, or one that is made from what was uploaded.
+// one, or one that is made from what was uploaded or kept.
 func (s *snapshots) forRun(ctx context.Context, run recovery.Run) (_ *snapshot, release func(), err error) {
 	snap, release := s.newest()
 	var missing []string
@@ -209,7 +342,7 @@ func (s *snapshots) forRun(ctx context.Context, run recovery.Run) (_ *snapshot, 
 	for _, digest := range run.Modules {
 		wanted[digest] = true
 	}
-	own, err := s.make(ctx, snap.cfg, func(v recovery.ModuleVersion) bool { return wanted[v.Digest] }, false)
+	own, err := s.make(ctx, snap.cfg, snap, wanted)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,41 @@ func (d damaged) ModuleBytes(ctx context.Context, digest string) ([]byte, error)
 		return nil, fmt.Errorf("chunk 1: %w", store.ErrDamaged)
 	}
 	return d.uploads.ModuleBytes(ctx, digest)
+}
+
+// counted counts the modules that are read.
+type counted struct {
+	uploads
+	read []string
+}
+
+func (c *counted) ModuleBytes(ctx context.Context, digest string) ([]byte, error) {
+	c.read = append(c.read, digest)
+	return c.uploads.ModuleBytes(ctx, digest)
+}
+
+// What was admitted before is not read again when something else changes.
+func TestUploadsAreReadOnce(t *testing.T) {
+	sv := moduleNode(t)
+	c := &counted{uploads: sv.snapshots.uploads}
+	sv.snapshots.uploads = c
+	var want []string
+	for i, library := range []string{"acme", "other"} {
+		want = append(want, put(t, sv.store, "", library, "1.0.0", fmt.Sprintf("task_%d", i)).Digest)
+		if err := sv.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snap, release := sv.snapshots.newest()
+	defer release()
+	for i, digest := range want {
+		if task, _ := snap.catalog.Task(fmt.Sprintf("task_%d", i)); task.Digest != digest {
+			t.Errorf("task %+v, want that of %s", task, digest)
+		}
+	}
+	if !slices.Equal(c.read, want) {
+		t.Errorf("read %q, want each once", c.read)
+	}
 }
 
 // One damaged module keeps no other from being used.

@@ -41,6 +41,17 @@ func (s uploadStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, 
 	return io.ReadAll(r)
 }
 
+// KeptModule reads a module that is kept for runs.
+func (s uploadStore) KeptModule(ctx context.Context, digest string) (tenants []string, _ []byte, err error) {
+	tenants, r, err := s.Store.KeptModule(ctx, digest)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	wasm, err := io.ReadAll(r)
+	return tenants, wasm, err
+}
+
 // Module opens a module.
 func (s uploadStore) Module(ctx context.Context, digest string) (io.ReadCloser, error) {
 	_, r, err := s.Store.Module(ctx, digest)

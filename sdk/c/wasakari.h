@@ -1787,7 +1787,8 @@ static inline wsk_json wsk_json_bool(bool b) {
 
 /* ---- Text ---- */
 
-/* Formats as printf does, with %s, %.*s, %c, %d, %i, %u, %x, %%, and l, ll, z before the numbers. */
+/* Formats as printf does, with %s, %.*s, %c, %d, %i, %u, %x, %%, and l, ll, z before the numbers. The text is empty when the memory is full. A zero
+ * stands behind it, so that its p is a C string. */
 static inline wsk_str wsk_vformat(wsk_task *t, const char *format, va_list args) {
     wsk_out o = wsk_write(t);
     for (const char *f = format; *f; f++) {
@@ -1827,7 +1828,8 @@ static inline wsk_str wsk_vformat(wsk_task *t, const char *format, va_list args)
             if (!*f) f--;
         }
     }
-    wsk_str s = {o.p, o.n};
+    wsk__addc(&o, 0);
+    wsk_str s = {o.bad ? "" : o.p, o.bad ? 0 : o.n - 1};
     return s;
 }
 

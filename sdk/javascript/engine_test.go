@@ -290,11 +290,12 @@ func TestTime(t *testing.T) {
 	_, res, err := run(t, `
 export default { async run({ nova, sleep, log, parallel, fail }) {
   const order = [];
-  let n = 0;
-  const every = setInterval(() => { order.push("i"); if (++n === 2) clearInterval(every) }, 2);
   const never = setTimeout(() => order.push("never"), 1);
   clearTimeout(never);
-  await new Promise((done) => setTimeout((x) => { order.push(x); done() }, 20, "t"));
+  await new Promise((done) => {
+    const every = setInterval((x) => { order.push(x); if (order.length === 2) { clearInterval(every); done() } }, 2, "i");
+  });
+  await new Promise((done) => setTimeout((x) => { order.push(x); done() }, 5, "t"));
   const slow = await nova.serverGet({ id: "never" }, { timeout: 5 }).catch((err) => err.code);
   const many = await parallel(Array.from({ length: 200 }, (_, i) => i), async (i) => (await nova.serverGet({ id: String(i) })).id, { limit: 200 });
   await parallel([() => sleep(0), () => sleep(1)]);

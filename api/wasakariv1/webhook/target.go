@@ -70,19 +70,20 @@ type ending struct {
 	group string
 }
 
-// endings lists what there is to tell, in the order in which it happened.
-func (s *Sender) endings(ctx context.Context) ([]ending, error) {
+// endings lists what there is to tell that happened after a moment, in the order
+// in which it did.
+func (s *Sender) endings(ctx context.Context, through time.Time) ([]ending, error) {
 	runs, err := s.cfg.Source.Runs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	notifications, err := s.cfg.Source.Notifications(ctx, time.Time{})
+	notifications, err := s.cfg.Source.Notifications(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []ending
-	for _, r := range runs {
-		if !r.Finished {
+	for r := range runs {
+		if !r.Finished || !r.Ended.After(through) {
 			continue
 		}
 		e := ending{Event{ID: "run." + r.ID, Type: "run." + string(r.Status), Time: r.Ended, Run: &Run{
@@ -94,13 +95,13 @@ func (s *Sender) endings(ctx context.Context) ([]ending, error) {
 		}
 		out = append(out, e)
 	}
-	for _, n := range notifications {
-		if !told(n.Status) {
-			continue
-		}
+	for n := range notifications {
 		at := n.Stamp.Updated
 		if at.IsZero() {
 			at = n.Stamp.Created
+		}
+		if !told(n.Status) || !at.After(through) {
+			continue
 		}
 		out = append(out, ending{Event{
 			// A notification that is retried may end in the same way again.
@@ -247,7 +248,7 @@ func (t *target) save(ctx context.Context) bool {
 
 // round tells what there is to tell, and says how long to wait for the next.
 func (t *target) round(ctx context.Context) time.Duration {
-	all, err := t.s.endings(ctx)
+	all, err := t.s.endings(ctx, t.at.Through)
 	if err != nil {
 		if ctx.Err() == nil {
 			t.s.log.Warn("endings not read", zap.String("url", t.name), zap.Error(err))

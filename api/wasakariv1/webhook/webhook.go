@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/http"
 	"net/url"
@@ -37,8 +38,8 @@ const (
 
 // Source is where endings are read. The store serves it.
 type Source interface {
-	Notifications(ctx context.Context, since time.Time) ([]recovery.Notification, error)
-	Runs(ctx context.Context) ([]recovery.Run, error)
+	Notifications(ctx context.Context) (iter.Seq2[recovery.Notification, time.Time], error)
+	Runs(ctx context.Context) (iter.Seq[recovery.Run], error)
 	Watch(ctx context.Context) <-chan recovery.Change
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -40,16 +41,23 @@ func newSource() *source {
 	return &source{watchers: map[chan recovery.Change]bool{}, left: make(chan struct{}, 100)}
 }
 
-func (s *source) Runs(context.Context) ([]recovery.Run, error) {
+func (s *source) Runs(context.Context) (iter.Seq[recovery.Run], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.runs), nil
+	return slices.Values(slices.Clone(s.runs)), nil
 }
 
-func (s *source) Notifications(context.Context, time.Time) ([]recovery.Notification, error) {
+func (s *source) Notifications(context.Context) (iter.Seq2[recovery.Notification, time.Time], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.notifications), nil
+	list := slices.Clone(s.notifications)
+	return func(yield func(recovery.Notification, time.Time) bool) {
+		for _, n := range list {
+			if !yield(n, time.Now()) {
+				return
+			}
+		}
+	}, nil
 }
 
 func (s *source) Watch(ctx context.Context) <-chan recovery.Change {

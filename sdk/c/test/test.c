@@ -256,6 +256,10 @@ static void test_format(void) {
     volatile wsk_str none = {NULL, 0};
     WANT_STR(wsk_format(t, "%.*s", WSK_P(none)), "");
     WANT_STR(wsk_format(t, "%s", ""), "");
+    WANT_TEXT(wsk_format(t, "host/%d", 7).p, "host/7");
+    t = fresh(4096);
+    WANT(wsk_alloc(t, 4000));
+    WANT_TEXT(wsk_format(t, "%s", "there is no room for this").p, "");
 }
 
 /* ---- Runs of tasks ---- */

@@ -388,7 +388,8 @@ export function create(host, load) {
   const nothing = ending(exits.nothing);
   const ignore = ending(exits.ignored);
 
-  const api = { inputs, options, kv, nova, ha, http, log, progress, sleep, parallel, succeed, fail, nothing, ignore, call, task };
+  const json = { parse, stringify };
+  const api = { inputs, options, kv, nova, ha, http, log, progress, sleep, parallel, succeed, fail, nothing, ignore, call, task, json };
 
   // The script.
 
@@ -430,15 +431,14 @@ export function create(host, load) {
   // trace gives the frames of an error's stack that are the author's.
   const trace = (err) => {
     if (!(err instanceof Error) || typeof err.stack !== "string") return [];
-    return err.stack
-      .split("\n")
-      .map((frame) => frame.trim())
-      .filter((frame) => frame && !/(^|[\s(])wasakari(:\w+\.js)?:\d+|\(native\)|<input>|<answer>/.test(frame))
-      .map((frame) => frame.replace(/([^\s()]+?):(\d+)(?::(\d+))?\)?$/, (all, name, n, column) => {
-        const end = all.endsWith(")") ? ")" : "";
-        if (files.has(`${name}.lines`)) return `${name}:${authorLine(name, Number(n))}${end}`;
-        return `${name}:${n}${column ? `:${column}` : ""}${end}`;
-      }));
+    const frames = [];
+    for (const frame of err.stack.split("\n")) {
+      const [, before, name, n, column] = /^\s*(.*?)([^\s()]+?):(\d+)(?::(\d+))?\)?$/.exec(frame) ?? [];
+      if (!files.has(name)) continue;
+      const place = files.has(`${name}.lines`) ? `${name}:${authorLine(name, Number(n))}` : `${name}:${n}${column ? `:${column}` : ""}`;
+      frames.push(before.endsWith("(") ? `${before}${place})` : before + place);
+    }
+    return frames;
   };
 
   // explain gives the reason of an error, with the place it came from, and its

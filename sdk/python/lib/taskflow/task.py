@@ -258,7 +258,8 @@ def revert(t, given):
     from taskflow.types.failure import Failure
 
     failure = Failure(exception_str=given.get("failure", ""))
-    required, optional, anything = _arguments(t.revert)
+    function = _Bound(t._undo) if isinstance(t, FunctorTask) and t._undo else t.revert
+    required, optional, anything = _arguments(function)
     kwargs = _values(t.revert_rebind, set(t.revert_rebind), t.inject, given["inputs"])
     for name, value in ((REVERT_RESULT, lambda: _result(t, failure)), (REVERT_FLOW_FAILURES, lambda: {t.name: failure})):
         if anything or name in required or name in optional:

@@ -13,14 +13,15 @@ message, status and request_id.
 
 import _wasakari
 from wasakari._host import (
-    Canceled, Conflict, Document, Forbidden, Invalid, NotFound, NotGranted, Null as _Null, OpError, Pending, Quota, Timeout, TooLarge, Unavailable, begin, do,
+    Canceled, Conflict, Document, Forbidden, GaveUp, Invalid, NotFound, NotGranted, Null as _Null, OpError, Pending, Quota, Timeout, TooLarge, Unavailable,
+    _wait, begin, do,
 )
 from wasakari._ops import HA, HTTP as _HTTP, Nova
 
 __all__ = [
-    "Canceled", "Conflict", "Document", "Forbidden", "Invalid", "NotFound", "NotGranted", "OpError", "Outcome", "Pending", "Quota", "TaskFailed",
+    "Canceled", "Conflict", "Document", "Forbidden", "GaveUp", "Invalid", "NotFound", "NotGranted", "OpError", "Outcome", "Pending", "Quota", "TaskFailed",
     "Timeout", "TooLarge", "Unavailable", "begin", "do", "fail", "ha", "http", "ignore", "info", "inputs", "kv", "log", "nothing", "nova", "option",
-    "options", "parallel", "progress", "secret", "sleep", "succeed", "task",
+    "options", "parallel", "progress", "secret", "sleep", "succeed", "task", "timer",
 ]
 
 
@@ -106,7 +107,7 @@ class _Scope:
 
     def list(self, prefix=""):
         """Lists keys that begin with a prefix, as documents."""
-        return do("kv.list", {"scope": self._scope, "prefix": self._prefix + prefix})["entries"]
+        return do("kv.list", {"scope": self._scope, "prefix": (self._prefix + prefix) or None})["entries"]
 
     def _put(self, name, value, **more):
         req = {"scope": self._scope, "name": self._prefix + name, **more}
@@ -199,16 +200,78 @@ def sleep(seconds):
         do("task.sleep", {"ms": -int(-seconds * 1000 // 1)})
 
 
-def parallel(pending):
-    """Waits for ops that were begun, such as nova.begin.server_get(id), and gives
-    their answers in order. An error is in the place of an answer."""
-    answers = []
-    for p in list(pending):
-        try:
-            answers.append(p.result())
-        except OpError as e:
-            answers.append(e)
-    return answers
+def timer(seconds):
+    """Begins to sleep: for a branch of parallel."""
+    return begin("task.sleep", {"ms": -int(-seconds * 1000 // 1)})
+
+
+def parallel(branches):
+    """Does things side by side and gives their results in order; an error is in
+    the place of a result. A branch is an op that was begun, such as
+    nova.begin.server_get(id), or a generator that yields such ops and gets the
+    answer of each:
+
+        def restart(id):
+            yield wasakari.nova.begin.server_stop(id)
+            server = yield wasakari.nova.begin.server_get(id)
+            return server.status
+
+        wasakari.parallel(restart(id) for id in ids)
+
+    A branch that yields a list does what is in it side by side, and gets a list.
+    Errors other than those of ops and fail are raised.
+    """
+    waiting, whole = [], []
+
+    def start(branches, finish):
+        branches = list(branches)
+        results, left = [None] * len(branches), len(branches)
+
+        def ended(place, value):
+            nonlocal left
+            results[place] = value
+            left -= 1
+            if not left:
+                finish(results)
+
+        if not branches:
+            finish(results)
+        for place, branch in enumerate(branches):
+            if isinstance(branch, Pending):
+                branch = (lambda p: (yield p))(branch)
+            step(branch, lambda value, place=place: ended(place, value))
+
+    def step(branch, finish, value=None, error=None):
+        while True:
+            try:
+                wanted = branch.throw(error) if error else branch.send(value)
+            except StopIteration as e:
+                return finish(e.value)
+            except Exception as e:
+                if isinstance(e, (OpError, TaskFailed)) or getattr(e, "wasakari_plain", False):
+                    return finish(e)
+                raise
+            value = error = None
+            if isinstance(wanted, list):
+                return start(wanted, lambda results: step(branch, finish, results))
+            if not isinstance(wanted, Pending):
+                error = TypeError("a branch of parallel yields ops that were begun, such as nova.begin.server_get(id), not %r" % (wanted,))
+            elif wanted._done:
+                value, error = wanted._answer, wanted._error
+            else:
+                waiting.append((wanted, branch, finish))
+                return None
+
+    start(branches, whole.append)
+    while not whole:
+        ended = [w for w in waiting if w[0]._done]
+        if not ended:
+            _wait(-1)
+            continue
+        waiting[:] = [w for w in waiting if not w[0]._done]
+        for pending, branch, finish in ended:
+            step(branch, finish, pending._answer, pending._error)
+    return whole[0]
 
 
 def task(function=None, *, key=None, requires=None, provides=None, uses=None, revert=None):

@@ -91,10 +91,10 @@ def _snake(name):
     return out
 
 
-def _found(files):
-    """Gives key, file, name and class of each task."""
-    library, version, summary, points = _metadata(files)
-    found = []
+def found(files, points=()):
+    """Gives key, file, name and class of each task: of the entry points, or else
+    of all files."""
+    tasks = []
     if points:
         for key, target in points.items():
             module, _, name = target.partition(":")
@@ -105,8 +105,8 @@ def _found(files):
             cls = getattr(_load(file, files), name.strip(), None)
             if not (isinstance(cls, type) and issubclass(cls, task.Atom)):
                 raise _engine.Described("%s: entry point %s: there is no class %s of a task" % (file, key, name))
-            found.append((key, file, name.strip(), cls))
-        return library, version, summary, found
+            tasks.append((key, file, name.strip(), cls))
+        return tasks
     for file in _candidates(files):
         module = _load(file, files)
         classes = [(n, v) for n, v in vars(module).items() if _is_task(v, module)]
@@ -115,8 +115,8 @@ def _found(files):
         own = file.removesuffix(".py").split("/")[-1]
         for name, cls in classes:
             key = getattr(cls, "wasakari_key", None) or (own if len(classes) == 1 and own != "__init__" else _snake(name))
-            found.append((key, file, name, cls))
-    return library, version, summary, found
+            tasks.append((key, file, name, cls))
+    return tasks
 
 
 class _Uses(ast.NodeVisitor):
@@ -216,15 +216,16 @@ def describe():
         except SyntaxError as e:
             text = (e.text or "").strip()
             raise _engine.Described("%s:%d: %s%s" % (f, e.lineno or 1, e.msg, ": " + text if text else "")) from None
-    library, version, summary, found = _found(files)
-    if not found:
+    library, version, summary, points = _metadata(files)
+    all_tasks = found(files, points)
+    if not all_tasks:
         raise _engine.Described("%s: there is no task in it: no class of taskflow.task.Task with a method execute, and no function with @wasakari.task" % (
             ", ".join(trees) or "the script"))
     names = {}
-    for key, file, name, cls in found:
+    for key, file, name, cls in all_tasks:
         names.setdefault(file, set()).add(name)
     tasks, notes = [], []
-    for key, file, name, cls in found:
+    for key, file, name, cls in all_tasks:
         try:
             t = task.make(cls)
         except wasakari.OpError as e:

@@ -186,24 +186,36 @@ def _perform(reverting):
     given = _host.do("task.input")
     wasakari.inputs = given["inputs"]
     wasakari.options = given["options"]
+    wasakari.info.update(round=1)
     wasakari.info.update((k, v) for k, v in given.items() if k not in ("inputs", "options"))
     random = sys.modules.get("random")
     if random:
         random.seed()
     script()
     key = given["key"]
-    for place in json.loads(_files["wasakari.json"])["tasks"]:
-        if place["key"] == key:
-            break
-    else:
-        raise wasakari.TaskFailed("task %s: the script has no such task" % key)
+    cls = _task(key)
     from taskflow import task
 
-    t = task.make(getattr(load(place["file"]), place["class"]))
+    t = task.make(cls)
     if reverting:
         task.revert(t, given)
     else:
         task.run(t, given)
+
+
+def _task(key):
+    """Gives the class of a task."""
+    if "wasakari.json" in _files:
+        for place in json.loads(_files["wasakari.json"])["tasks"]:
+            if place["key"] == key:
+                return getattr(load(place["file"]), place["class"])
+    else:  # a script that was not built
+        from wasakari import _describe
+
+        for own, _, _, cls in _describe.found(_files):
+            if own == key:
+                return cls
+    raise wasakari.TaskFailed("task %s: the script has no such task" % key)
 
 
 def _outcome(work):
@@ -238,15 +250,17 @@ def _explain(e):
     the end of its traceback. All of that is in the log."""
     if isinstance(e, Described):
         return str(e)
-    import traceback
-
-    if isinstance(e, RecursionError):
-        lines = traceback.format_exception(e, limit=-3)
-    else:
-        lines = traceback.format_exception(e)
-    _wasakari.log(3, "".join(lines))
     if isinstance(e, (wasakari.TaskFailed, _host.OpError)) or getattr(e, "wasakari_plain", False):
         return str(e) or type(e).__name__
+    import traceback
+
+    tb = e.__traceback__
+    while tb and tb.tb_frame.f_code.co_filename not in _files:
+        tb = tb.tb_next  # what of the engine is around the script
+    if tb:
+        e.__traceback__ = tb
+    limit = -3 if isinstance(e, RecursionError) else None
+    _wasakari.log(3, "".join(traceback.format_exception(e, limit=limit)))
     frames = traceback.extract_tb(e.__traceback__)
     mine = [f for f in frames if f.filename in _files]
     tail = "".join(traceback.format_list(mine[-1:])) if mine else ""

@@ -1,6 +1,7 @@
 """What passes between a task and its host: ops, answers, errors, tickets."""
 
 import json
+import time
 
 import _wasakari
 
@@ -133,11 +134,21 @@ _QUOTA = 10
 _TIMEOUT = 7
 
 
+class GaveUp(Timeout):
+    """The time of Pending.within is over: a read was cancelled, a change goes on."""
+
+
 class Pending:
     """An op that was begun and goes on while the task does something else."""
 
     def __init__(self, op, ticket):
-        self.op, self._ticket, self._done, self._error, self._answer = op, ticket, False, None, None
+        self.op, self._ticket, self._deadline = op, ticket, None
+        self._done, self._error, self._answer = False, None, None
+
+    def within(self, seconds):
+        """Gives up waiting after so many seconds from now, with GaveUp."""
+        self._deadline = time.monotonic() + seconds
+        return self
 
     def done(self):
         """Tells whether it has ended."""
@@ -155,8 +166,11 @@ class Pending:
 
     def cancel(self):
         """Gives up waiting: a read is cancelled, a change goes on."""
-        if not self._done:
-            do("task.cancel", {"ticket": self._ticket})
+        if self._ticket in _pending:
+            try:
+                do("task.cancel", {"ticket": self._ticket})
+            except NotFound:
+                pass
 
 
 def begin(op, fields=None):
@@ -173,26 +187,34 @@ def begin(op, fields=None):
 
 
 def _wait(timeout_ms):
-    """Waits for one of the open tickets."""
+    """Waits for one of the open tickets, or until one is to be given up."""
+    timed = [p for p in _pending.values() if p._deadline is not None and not p._done]
+    if timed:
+        left = max(0, -int(-(min(p._deadline for p in timed) - time.monotonic()) * 1000 // 1))
+        timeout_ms = left if timeout_ms < 0 else min(left, timeout_ms)
     r = _wasakari.wait(timeout_ms)
-    if isinstance(r, int):
-        if -r == _TIMEOUT:
-            return
+    if isinstance(r, tuple):
+        ticket, errno, answer = r
+        p = _pending.pop(ticket, None)
+        if p is not None and not p._done:
+            p._done = True
+            if errno:
+                p._error = _refused(p.op, errno, answer)
+            else:
+                p._answer = _decode(answer.decode())
+    elif -r != _TIMEOUT:
         raise RuntimeError("wait: error %d of the host" % -r)
-    ticket, errno, answer = r
-    p = _pending.pop(ticket, None)
-    if p is None:
-        return
-    p._done = True
-    if errno:
-        p._error = _refused(p.op, errno, answer)
-    else:
-        p._answer = _decode(answer.decode())
+    now = time.monotonic()
+    for p in timed:
+        if not p._done and p._deadline <= now:
+            p._done, p._error = True, GaveUp(p.op, "gave up waiting")
+            p.cancel()
 
 
 def drain():
-    """Waits for what is still open at the end of a task."""
-    while _pending:
+    """Waits for the tickets that were given up. Others that are open at the end
+    of a task are its mistake."""
+    while any(p._done for p in _pending.values()):
         _wait(-1)
 
 
