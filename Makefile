@@ -246,6 +246,12 @@ clients: build ## Masakari's own clients and monitor against wasakari serve, and
 	@dpkg-query -W $(CLIENTS) >/dev/null 2>&1 || { apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(CLIENTS); }
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
+.PHONY: languages
+languages: ## the SDKs with their tool chains: tests, guests and examples built again, docs/authors.md typed (.ci/run installs them)
+	$(MAKE) sdk-c sdk-rust sdk-javascript sdk-assemblyscript
+	$(MAKE) conformance-rebuild examples-rebuild
+	$(GO) test -count=1 ./test/docs -all
+
 .PHONY: author-day
 author-day: $(BIN)/wasakari ## from task new to a push, per language, in minutes (LANGS='python go'; JSON=1; installs tools, needs root)
 	@LANGS='$(LANGS)' OUTPUT=$(if $(JSON),json,text) test/authorday/author-day $(BIN)/wasakari
