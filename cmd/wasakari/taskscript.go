@@ -20,6 +20,8 @@ func buildScript(ctx context.Context, w world, file, manifestFile string) (wasm 
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, nil, nil, usagef("%s: %w", file, bare(err))
+	case errors.Is(err, scripts.ErrSource) && scripts.Language(file) == "javascript":
+		return nil, nil, nil, err // it says where, as a compiler does
 	case err != nil:
 		return nil, nil, nil, usagef("%s: %w", file, err)
 	}
