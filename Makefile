@@ -80,7 +80,7 @@ conformance: ## run the guests of all languages, rewrite the table of sdk/confor
 	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance -write
 
 # Byte-stable with the same clang.
-C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry
+C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry,--stack-first,-z,stack-size=262144
 
 .PHONY: conformance-c
 conformance-c: # Debian: clang lld
@@ -123,9 +123,8 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 	@mkdir -p $(BIN)/sdk-c/corpus
 	$(BIN)/sdk-c/fuzz -rss_limit_mb=2048 -max_total_time=$(FUZZTIME:s=) -print_final_stats=0 -verbosity=0 $(BIN)/sdk-c/corpus sdk/c/test/corpus
 	for e in ticket cooldown staged_start; do \
-		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/main.c && \
-		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/main.c && \
-		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/main.c || exit 1; done
+		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/main.c && \
+		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/main.c || exit 1; done
 
 AS := sdk/assemblyscript/node_modules/.package-lock.json
 $(AS): sdk/assemblyscript/package-lock.json
@@ -141,9 +140,6 @@ conformance-assemblyscript: $(AS) # Node.js 20 or later, npm
 .PHONY: sdk-assemblyscript
 sdk-assemblyscript: $(AS) ## tests of the AssemblyScript SDK (Node.js 20 or later, npm)
 	node sdk/assemblyscript/test/run.mjs
-	@mkdir -p $(BIN)/sdk-assemblyscript
-	for e in ticket cooldown staged_start; do (cd tasks-examples/$$e/assemblyscript && \
-		node ../../../sdk/assemblyscript/node_modules/assemblyscript/bin/asc.js assembly/index.ts --target release --outFile $(CURDIR)/$(BIN)/sdk-assemblyscript/$$e.wasm) || exit 1; done
 
 # A target conformance-LANG for each language whose guest is committed.
 .PHONY: conformance-rebuild
@@ -184,7 +180,34 @@ examples-rust: rust-crate $(BIN)/wasakari
 	$(call rust-example,cooldown)
 	$(call rust-example,staged_start)
 
+# example-in LANG NAME: packs what $(BIN)/example.raw.wasm holds.
+example-in = $(BIN)/wasakari task pack tasks-examples/$(2)/$(1)/task.yaml $(BIN)/example.raw.wasm -o tasks-examples/$(2)/$(1)/$(2).wasm && rm $(BIN)/example.raw.wasm
+
+define c-example
+	cd tasks-examples/$(1)/c && $(CLANG) $(C_GUEST) -o $(CURDIR)/$(BIN)/example.raw.wasm main.c
+	$(call example-in,c,$(1))
+endef
+
+.PHONY: examples-c
+examples-c: $(BIN)/wasakari # Debian: clang lld
+	$(call c-example,ticket)
+	$(call c-example,cooldown)
+	$(call c-example,staged_start)
+
+define as-example
+	cd tasks-examples/$(1)/assemblyscript && node ../../../sdk/assemblyscript/node_modules/assemblyscript/bin/asc.js assembly/index.ts --target release --outFile $(CURDIR)/$(BIN)/example.raw.wasm
+	$(call example-in,assemblyscript,$(1))
+endef
+
+.PHONY: examples-assemblyscript
+examples-assemblyscript: $(AS) $(BIN)/wasakari # Node.js 20 or later, npm
+	$(call as-example,ticket)
+	$(call as-example,cooldown)
+	$(call as-example,staged_start)
+
 # A target examples-LANG for each language whose worked examples are committed.
+examples-rebuild: examples-assemblyscript
+examples-rebuild: examples-c
 examples-rebuild: examples-rust
 .PHONY: examples-rebuild
 examples-rebuild: ## build the worked examples with the tool chains of their languages, compare their bytes, run them

@@ -141,6 +141,17 @@ export function create(host, load) {
   // Promises that were rejected and that nobody handles.
   const unhandled = new Map();
 
+  // breakDown ends the task with an error that reaches nobody. It gives false
+  // when one has ended it before.
+  let breakDown;
+  const broken = new Promise((_, reject) => {
+    let done = false;
+    breakDown = (err) => {
+      reject(err);
+      return !done && (done = true);
+    };
+  });
+
   const inputs = Object.create(null);
   const options = Object.create(null);
   const task = {};
@@ -256,13 +267,20 @@ export function create(host, load) {
       if (left <= 0) {
         timers.shift();
         if (t.every !== undefined) insert({ ...t, at: host.now() + Math.max(1, t.every) });
-        t.f();
+        try {
+          t.f();
+        } catch (err) {
+          breakDown(err);
+        }
         return true;
       }
       ms = Math.min(Math.ceil(left), longest);
     }
     if (!open.size) {
-      if (ms < 0) return false;
+      if (ms < 0) {
+        const [lost] = unhandled.values();
+        return lost !== undefined && breakDown(lost.reason);
+      }
       callNow("task.sleep", { ms });
       return true;
     }
@@ -555,9 +573,9 @@ export function create(host, load) {
   const begin = async (mode) => {
     let exit = exits.succeeded;
     try {
-      if (mode === modes.describe) await describe();
+      if (mode === modes.describe) await Promise.race([describe(), broken]);
       else {
-        await perform(mode);
+        await Promise.race([perform(mode), broken]);
         leftovers();
       }
     } catch (err) {

@@ -119,12 +119,15 @@ def found(files, points=()):
     return tasks
 
 
+_OBJECTS = {"VMove": ("ha.vmove_list", "ha.vmove_put"), "VMoveList": ("ha.vmove_list",)}
+
+
 class _Uses(ast.NodeVisitor):
     """Finds the ops that a source names: methods of a novaclient, methods of the
     groups of wasakari, and what the stand-ins for objects do."""
 
     def __init__(self):
-        self.ops, self.http = set(), False
+        self.ops, self.saves = set(), False
 
     def visit_Attribute(self, node):
         from masakari.compute.nova import OPS
@@ -143,10 +146,10 @@ class _Uses(ast.NodeVisitor):
             self.ops.add("http.request")
         elif owner in ("kv", "library", "scratch", "run") and name in ("get", "put", "delete", "list", "get_version"):
             self.ops.add("kv." + ("get" if name == "get_version" else name))
-        elif owner in ("VMove", "VMoveList") or name in ("VMove", "VMoveList"):
-            self.ops.update(("ha.vmove_list", "ha.vmove_put"))
-        elif owner == "wasakari" and name == "begin":
-            pass
+        elif name in _OBJECTS:
+            self.ops.update(_OBJECTS[name])
+        elif name == "save":
+            self.saves = True
 
     def visit_Call(self, node):
         self.generic_visit(node)
@@ -156,8 +159,8 @@ class _Uses(ast.NodeVisitor):
             self.ops.add(node.args[0].value)
 
     def visit_Name(self, node):
-        if node.id in ("VMove", "VMoveList"):
-            self.ops.update(("ha.vmove_list", "ha.vmove_put"))
+        if node.id in _OBJECTS:
+            self.ops.update(_OBJECTS[node.id])
         elif node.id == "update_host_method":
             self.ops.add("ha.host_update")
 
@@ -179,6 +182,8 @@ def _uses(cls, file, files, trees, tasks):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and name in tasks.get(f, ()) and name != cls.__name__:
                 continue
             visitor.visit(node)
+    if visitor.saves and "ha.vmove_list" in visitor.ops:
+        visitor.ops.add("ha.vmove_put")
     return visitor.ops
 
 

@@ -15,12 +15,7 @@ const GROUP: &str = "staged_start";
 
 async fn staged_start(t: Task) -> Result {
     let (host, limit) = (t.input_string("host_name"), t.option_int(GROUP, "timeout"));
-    let down = NovaServiceWaitRequest {
-        host: host.clone(),
-        state: Some("down".into()),
-        timeout_s: Some(limit),
-        ..Default::default()
-    };
+    let down = NovaServiceWaitRequest { host: host.clone(), state: Some("down".into()), timeout_s: Some(limit), ..Default::default() };
     t.nova().service_wait(&down).await?;
     let all = NovaServerListRequest {
         host: Some(host),
