@@ -37,6 +37,7 @@ const (
 	benchPlace        = "test"
 	benchTime         = "2026-01-01T00:00:00Z"
 	benchVerify       = 10 * time.Millisecond // between two looks at a cloud in memory
+	benchOutcome      = 2 * time.Second       // until a change whose answer was lost counts as never arrived there
 )
 
 // bench runs single tasks of one module.
@@ -449,7 +450,7 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 		Options: hostfuncs.Options{
 			KVTaskBytes: s.cfg.Wasakari.KVTaskKiB << 10, KVLibraryBytes: s.cfg.Wasakari.KVLibraryMiB << 20,
 			VerifyInterval: benchVerify, NovaTimeout: s.cfg.Wasakari.NovaTimeout, HTTPTimeout: httpWait(s.cfg),
-			OutcomeWait: s.cfg.Wasakari.NovaOutcomeWait, RequireFenceProof: s.cfg.HostFailure.RequireFenceProof,
+			OutcomeWait: benchOutcome, RequireFenceProof: s.cfg.HostFailure.RequireFenceProof,
 		},
 	}
 	if s.observe != nil {
@@ -457,7 +458,7 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	}
 	if s.overlay != nil {
 		deps.Cloud, deps.Ledger, deps.Library = s.overlay, s.overlay.Ledger(state), hostfuncs.DryLibrary(library)
-		deps.Options.VerifyInterval = dryVerify
+		deps.Options.VerifyInterval, deps.Options.OutcomeWait = dryVerify, s.cfg.Wasakari.NovaOutcomeWait
 	}
 	hatch := hostfuncs.New(deps)
 	defer hatch.Close()

@@ -320,7 +320,7 @@ func TestTaskTestRecord(t *testing.T) {
 func TestTaskTrace(t *testing.T) {
 	t.Parallel()
 	p := testPlace(t, aDay(t), map[string]string{"day": aDayScenario, "b": strings.Replace(aDayScenario, "night", "noon", 1)})
-	r := p.run(t.Context(), t, "task", "trace", "DIR/ticket.wasm", "day", "--bytes", "40")
+	r := p.run(t.Context(), t, "task", "trace", "DIR/ticket.wasm", "tests/day.yaml", "--bytes", "40")
 	if r.code != exitOK {
 		t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ Requests and answers are cut at --bytes; --output json gives them whole, up to
 				path = args[0]
 			}
 			if len(args) > 1 {
-				name = args[1]
+				name = scenarioName(args[1])
 			}
 			return f.trace(cmd.Context(), w, path, name, most)
 		},
@@ -67,6 +68,14 @@ Requests and answers are cut at --bytes; --output json gives them whole, up to
 	fl.StringVar(&f.output, "output", "text", "text or json")
 	fl.IntVar(&most, "bytes", 300, "how many bytes of a request and of an answer are shown")
 	return cmd
+}
+
+// scenarioName gives the name of a scenario that may be named by its file.
+func scenarioName(s string) string {
+	if ext := filepath.Ext(s); ext == ".yaml" || ext == ".yml" {
+		return strings.TrimSuffix(filepath.Base(s), ext)
+	}
+	return s
 }
 
 // traced is one thing that a task did.

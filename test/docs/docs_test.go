@@ -5,9 +5,11 @@ package docs_test
 import (
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,7 +45,30 @@ func main(m *testing.M) int {
 	return m.Run()
 }
 
+// lookAtSources has the test cache know what the program was built of, which it
+// cannot see of another process.
+func lookAtSources(t *testing.T) {
+	t.Helper()
+	const top = "../.."
+	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if base := d.Name(); d.IsDir() && name != top && (strings.HasPrefix(base, ".") || slices.Contains([]string{"bin", "dist", "target", "node_modules", "testdata"}, base)) {
+			return fs.SkipDir
+		}
+		if !d.IsDir() {
+			_, err = os.Stat(name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestDocuments(t *testing.T) {
+	lookAtSources(t)
 	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()
 	if err != nil {
 		t.Fatal(err)
