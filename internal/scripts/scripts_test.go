@@ -463,3 +463,58 @@ func BenchmarkPython(b *testing.B) {
 	b.ReportMetric(float64(peak)/(1<<20), "MiB-linear")
 	b.ReportMetric(float64(units)/1e6, "Munits")
 }
+
+// resident gives the resident memory of this process, in bytes.
+func resident(b *testing.B) int64 {
+	b.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// waiting is a host whose tasks all wait in one op until they are let go.
+type waiting struct {
+	host
+	arrived *sync.WaitGroup
+	leave   chan struct{}
+}
+
+func (w *waiting) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
+	if op.Name == abi.OpNovaServerGet {
+		w.arrived.Done()
+		<-w.leave
+		return []byte(`{"id":"s"}`), nil
+	}
+	return w.host.Do(ctx, op, req)
+}
+
+// What a task that is under way keeps resident.
+func BenchmarkPythonResident(b *testing.B) {
+	m, _ := build(b, "ten.py", tenLines+"        self.server = __import__('wasakari').nova.server_get('s')\n")
+	const n = 50
+	for b.Loop() {
+		before := resident(b)
+		var arrived, done sync.WaitGroup
+		leave := make(chan struct{})
+		arrived.Add(n)
+		for range n {
+			h := &waiting{arrived: &arrived, leave: leave}
+			h.module, h.input = m, abi.TaskInput{Key: "ten", Inputs: inputs(map[string]any{"host_name": "h"})}
+			done.Go(func() {
+				if res, err := m.Run(context.Background(), runtime.Call{Key: "ten", Host: h, Limits: runtime.Limits{Timeout: time.Minute}}); err != nil || res.Exit != abi.ExitSucceeded {
+					b.Error(res.Reason, err)
+				}
+			})
+		}
+		arrived.Wait()
+		b.ReportMetric(float64(resident(b)-before)/n/1e6, "MB/task")
+		close(leave)
+		done.Wait()
+	}
+}
