@@ -80,11 +80,32 @@ conformance: ## run the guests of all languages, rewrite the table of sdk/confor
 	$(GO) test -count=1 -run '^TestGuests$$' ./sdk/conformance -write
 
 # Byte-stable with the same clang.
-C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry
+C_GUEST := --target=wasm32 -ffreestanding -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry,--stack-first,-z,stack-size=262144
 
 .PHONY: conformance-c
 conformance-c: # Debian: clang lld
 	cd sdk/conformance/c && $(CLANG) $(C_GUEST) -o guest.wasm guest.c
+
+.PHONY: engine-javascript
+engines: engine-javascript
+engine-javascript: # Debian: clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc dpkg-dev
+	@mkdir -p $(BIN)/engine-javascript
+	sdk/javascript/engine/build.sh $(BIN)/engine-javascript $(BIN)/engine-javascript/javascript.wasm
+	$(GO) run ./internal/engines/pack javascript $(BIN)/engine-javascript/javascript.wasm
+
+# The checker of types, in the version of its list, for nothing but this.
+TSC := .bin/typescript
+$(TSC)/.made: sdk/javascript/test/types/package.json
+	rm -rf $(TSC)
+	@mkdir -p $(TSC)
+	cp $< $(TSC)
+	npm install --prefix $(TSC) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: sdk-javascript
+sdk-javascript: $(TSC)/.made ## tests of the JavaScript SDK on Node.js, and of its types (needs node 20, npm)
+	node --test sdk/javascript/test/
+	$(TSC)/node_modules/.bin/tsc -p sdk/javascript/test/types
 
 # Once with every compiler and sanitizer that is asked of the header, once as each kind of guest.
 SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -102,9 +123,8 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 	@mkdir -p $(BIN)/sdk-c/corpus
 	$(BIN)/sdk-c/fuzz -rss_limit_mb=2048 -max_total_time=$(FUZZTIME:s=) -print_final_stats=0 -verbosity=0 $(BIN)/sdk-c/corpus sdk/c/test/corpus
 	for e in ticket cooldown staged_start; do \
-		$(CLANG) $(C_GUEST) -Isdk/c -o $(BIN)/sdk-c/$$e.wasm tasks-examples/$$e/c/$$e.c && \
-		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -Isdk/c -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/$$e.c && \
-		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -Isdk/c -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/$$e.c || exit 1; done
+		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/main.c && \
+		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/main.c || exit 1; done
 
 AS := sdk/assemblyscript/node_modules/.package-lock.json
 $(AS): sdk/assemblyscript/package-lock.json
@@ -120,9 +140,6 @@ conformance-assemblyscript: $(AS) # Node.js 20 or later, npm
 .PHONY: sdk-assemblyscript
 sdk-assemblyscript: $(AS) ## tests of the AssemblyScript SDK (Node.js 20 or later, npm)
 	node sdk/assemblyscript/test/run.mjs
-	@mkdir -p $(BIN)/sdk-assemblyscript
-	for e in ticket cooldown staged_start; do (cd tasks-examples/$$e/assemblyscript && \
-		node ../../../sdk/assemblyscript/node_modules/assemblyscript/bin/asc.js assembly/index.ts --target release --outFile $(CURDIR)/$(BIN)/sdk-assemblyscript/$$e.wasm) || exit 1; done
 
 # A target conformance-LANG for each language whose guest is committed.
 .PHONY: conformance-rebuild
@@ -136,17 +153,66 @@ conformance-rebuild: ## build those guests with the tool chains of their languag
 # Debian: rustc libstd-rust-dev-wasm32 lld. Its rustc makes the bytes that are committed.
 RUST  := $(RUSTC) --edition 2021 --remap-path-prefix=$(CURDIR)=.
 CRATE := $(BIN)/rust
-# rust-guest SOURCE OUT: builds a module as README.md of sdk/rust says, without cargo.
+# rust-guest NAME SOURCE OUT: builds a module as README.md of sdk/rust says, without cargo.
 RUST_GUEST := --target wasm32-unknown-unknown -C opt-level=s -C lto=fat -C panic=abort -C codegen-units=1 -C strip=symbols
 define rust-guest
-	@mkdir -p $(CRATE)/guest
-	$(RUST) $(RUST_GUEST) --crate-type rlib --crate-name wasakari --out-dir $(CRATE)/guest sdk/rust/src/lib.rs
-	$(RUST) $(RUST_GUEST) --crate-type cdylib --crate-name guest --extern wasakari=$(CRATE)/guest/libwasakari.rlib -o $(2) $(1)
+	$(RUST) $(RUST_GUEST) --crate-type cdylib --crate-name $(1) --extern wasakari=$(CRATE)/guest/libwasakari.rlib -o $(3) $(2)
 endef
 
+.PHONY: rust-crate
+rust-crate:
+	@mkdir -p $(CRATE)/guest
+	$(RUST) $(RUST_GUEST) --crate-type rlib --crate-name wasakari --out-dir $(CRATE)/guest sdk/rust/src/lib.rs
+
 .PHONY: conformance-rust
-conformance-rust:
-	$(call rust-guest,sdk/conformance/rust/guest.rs,sdk/conformance/rust/guest.wasm)
+conformance-rust: rust-crate
+	$(call rust-guest,guest,sdk/conformance/rust/guest.rs,sdk/conformance/rust/guest.wasm)
+
+# rust-example NAME
+define rust-example
+	$(call rust-guest,$(1),tasks-examples/$(1)/rust/src/lib.rs,$(CRATE)/$(1).wasm)
+	$(BIN)/wasakari task pack tasks-examples/$(1)/rust/task.yaml $(CRATE)/$(1).wasm -o tasks-examples/$(1)/rust/$(1).wasm
+endef
+
+.PHONY: examples-rust
+examples-rust: rust-crate $(BIN)/wasakari
+	$(call rust-example,ticket)
+	$(call rust-example,cooldown)
+	$(call rust-example,staged_start)
+
+# example-in LANG NAME: packs what $(BIN)/example.raw.wasm holds.
+example-in = $(BIN)/wasakari task pack tasks-examples/$(2)/$(1)/task.yaml $(BIN)/example.raw.wasm -o tasks-examples/$(2)/$(1)/$(2).wasm && rm $(BIN)/example.raw.wasm
+
+define c-example
+	cd tasks-examples/$(1)/c && $(CLANG) $(C_GUEST) -o $(CURDIR)/$(BIN)/example.raw.wasm main.c
+	$(call example-in,c,$(1))
+endef
+
+.PHONY: examples-c
+examples-c: $(BIN)/wasakari # Debian: clang lld
+	$(call c-example,ticket)
+	$(call c-example,cooldown)
+	$(call c-example,staged_start)
+
+define as-example
+	cd tasks-examples/$(1)/assemblyscript && node ../../../sdk/assemblyscript/node_modules/assemblyscript/bin/asc.js assembly/index.ts --target release --outFile $(CURDIR)/$(BIN)/example.raw.wasm
+	$(call example-in,assemblyscript,$(1))
+endef
+
+.PHONY: examples-assemblyscript
+examples-assemblyscript: $(AS) $(BIN)/wasakari # Node.js 20 or later, npm
+	$(call as-example,ticket)
+	$(call as-example,cooldown)
+	$(call as-example,staged_start)
+
+# A target examples-LANG for each language whose worked examples are committed.
+examples-rebuild: examples-assemblyscript
+examples-rebuild: examples-c
+examples-rebuild: examples-rust
+.PHONY: examples-rebuild
+examples-rebuild: ## build the worked examples with the tool chains of their languages, compare their bytes, run them
+	git diff --exit-code --stat -- tasks-examples
+	$(GO) test -count=1 -run '^TestExamples$$' ./sdk/conformance
 
 .PHONY: sdk-rust
 sdk-rust: ## tests of the Rust SDK and its examples (SERDE=1: of feature serde too, with cargo and its crates)
@@ -154,6 +220,8 @@ sdk-rust: ## tests of the Rust SDK and its examples (SERDE=1: of feature serde t
 	$(RUST) --crate-type rlib --crate-name wasakari --out-dir $(CRATE) sdk/rust/src/lib.rs
 	for t in sdk/rust/tests/tasks.rs sdk/rust/tests/json.rs; do \
 		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test $$t && $(CRATE)/test -q || exit 1; done
+	for e in ticket cooldown staged_start; do \
+		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test tasks-examples/$$e/rust/src/lib.rs && $(CRATE)/test -q || exit 1; done
 	$(dir $(RUSTC))rustdoc --test --edition 2021 --crate-name wasakari --extern wasakari=$(CRATE)/libwasakari.rlib sdk/rust/src/lib.rs
 	$(if $(SERDE),cd sdk/rust && CARGO_TARGET_DIR=$(CURDIR)/$(CRATE)/cargo cargo test -q --features serde)
 

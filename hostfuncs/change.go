@@ -160,8 +160,10 @@ func (h *Hatch) attempt(ctx context.Context, b by, op, target string, known []st
 }
 
 // bounded gives a change the time that it may take at most: two tries, each
-// with reads, one request and the look after a lost answer.
+// with reads, one request and the look after a lost answer. It waits for the
+// run's first change before: that is not of the change's time.
 func (h *Hatch) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	pause(ctx, time.Until(h.run.FirstChange))
 	return context.WithTimeoutCause(ctx, 2*(h.opt.OutcomeWait+5*h.opt.NovaTimeout), errTooLong)
 }
 
@@ -306,16 +308,23 @@ const resultBound = 30 * time.Second
 
 // Settle resolves, at resume, each intent that has no result: it looks for the
 // change until it is found, or until OutcomeWait has passed without it, and not
-// less than until first, when requests of whoever had the run before have come
-// to their end; zero: they have. It waits for first, so that no task's time goes
-// by with it. The error joins those of intents that stay open because Nova could
-// not be read.
-func (h *Hatch) Settle(ctx context.Context, first time.Time) error {
-	if err := h.settle(ctx, first); err != nil {
-		return err
+// less than until the run's first change. The error joins those of intents that
+// stay open because Nova could not be read.
+func (h *Hatch) Settle(ctx context.Context) error {
+	open, err := h.ledger.OpenIntents(ctx)
+	if err != nil {
+		return fmt.Errorf("open intents: %w", err)
 	}
-	pause(ctx, time.Until(first))
-	return nil
+	until := time.Now().Add(h.opt.OutcomeWait)
+	if until.Before(h.run.FirstChange) {
+		until = h.run.FirstChange
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, until.Add(h.opt.OutcomeWait+10*h.opt.NovaTimeout), errTooLong)
+	defer cancel()
+	// All look at once: their waits are one wait.
+	errs := make([]error, len(open))
+	each(len(open), len(open), func(i int) { errs[i] = h.resolve(ctx, &open[i], until) })
+	return errors.Join(errs...)
 }
 
 // settleLeft brings the intents that are open at the end of the run to their own
@@ -330,22 +339,5 @@ func (h *Hatch) settleLeft(ctx context.Context) error {
 		// As long after it was sent as after any other.
 		errs[i] = h.resolve(ctx, &open[i], open[i].Started.Add(h.opt.NovaTimeout+h.opt.OutcomeWait))
 	})
-	return errors.Join(errs...)
-}
-
-func (h *Hatch) settle(ctx context.Context, first time.Time) error {
-	open, err := h.ledger.OpenIntents(ctx)
-	if err != nil {
-		return fmt.Errorf("open intents: %w", err)
-	}
-	until := time.Now().Add(h.opt.OutcomeWait)
-	if until.Before(first) {
-		until = first
-	}
-	ctx, cancel := context.WithDeadlineCause(ctx, until.Add(h.opt.OutcomeWait+10*h.opt.NovaTimeout), errTooLong)
-	defer cancel()
-	// All look at once: their waits are one wait.
-	errs := make([]error, len(open))
-	each(len(open), len(open), func(i int) { errs[i] = h.resolve(ctx, &open[i], until) })
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -116,6 +117,28 @@ func TestAResultThatCannotBeRecordedIsAnError(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheFirstChangeWaits: what a node that was lost may have sent has come to its
+// end before; reads do not wait, and the wait is not of the change's own time.
+func TestTheFirstChangeWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		const wait = 10 * time.Minute // longer than a change may take
+		b := opsBench(t, func(b *bench) { b.deps.Run.FirstChange = began.Add(wait) })
+		if _, err := do(t.Context(), b.task(), abi.OpNovaServerGet, `{"id":"s1"}`); err != nil || time.Since(began) >= wait {
+			t.Errorf("a read: %v after %v, want it at once", err, time.Since(began))
+		}
+		if _, err := do(t.Context(), b.task(), abi.OpNovaServerLock, `{"id":"s1"}`); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < wait {
+			t.Errorf("the first change was made after %v, want %v", took, wait)
+		}
+		if got := b.ledger.states(); !slices.Equal(got, []string{"server_lock s1 done"}) {
+			t.Errorf("intents = %q", got)
+		}
+	})
 }
 
 func TestTheResultIsRecordedAfterTheTimeOfTheTask(t *testing.T) {

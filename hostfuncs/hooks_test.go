@@ -166,7 +166,7 @@ func TestAnswerHook(t *testing.T) {
 		if e, ok := errors.AsType[*abi.Error](err); ok {
 			code = e.Code
 		}
-		if string(got) != tt.want || code != tt.code {
+		if got != tt.want || code != tt.code {
 			t.Errorf("%s %s: %s, %v, want %s, %s", tt.op, tt.req, got, err, tt.want, tt.code)
 		}
 	}

@@ -78,6 +78,9 @@ type RunInfo struct {
 	FailedHost       string // host name of the failed nova-compute; empty: no host failed
 	NotificationUUID string
 	Started          time.Time
+	// FirstChange is when the run may make its first change; zero: at once. Until
+	// then requests of whoever had the run before may be under way.
+	FirstChange time.Time
 }
 
 // Options are the operator's settings. The zero value is usable.

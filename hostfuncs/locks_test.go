@@ -605,13 +605,13 @@ func TestSettle(t *testing.T) {
 	open := func(op, target string, known ...string) recovery.Intent {
 		return recovery.Intent{ID: op + target, Op: op, Target: target, State: recovery.IntentOpen, Known: known}
 	}
-	setupSettle := func(t *testing.T) *bench {
+	setupSettle := func(t *testing.T, change ...func(*bench)) *bench {
 		cloud := newNova(active("s1", "compute-2"), active("s2", failedHost), active("s3", failedHost))
 		cloud.migs = []recovery.Migration{evacuation("m1", "s1", "error"), evacuation("m22", "s1", "done"), evacuation("m333", "s2", "error")}
 		cloud.acts["s1"] = []recovery.ServerAction{
 			{Action: "evacuate", RequestID: "req-a", StartTime: "1"}, {Action: "evacuate", RequestID: "req-b", StartTime: "2"}, {Action: "stop", RequestID: "req-c", StartTime: "3"},
 		}
-		b := setup(t, cloud)
+		b := setup(t, cloud, change...)
 		b.ledger.intents = []recovery.Intent{
 			open(abi.OpNovaServerEvacuate, "s1", "m1"),
 			open(abi.OpNovaServerEvacuate, "s2", "m333"),
@@ -633,7 +633,7 @@ func TestSettle(t *testing.T) {
 				}
 			}(b.cloud.actions)
 			began := time.Now()
-			if err := b.hatch.Settle(t.Context(), time.Time{}); err != nil {
+			if err := b.hatch.Settle(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			wantStates := []string{"server_evacuate s1 done", "server_evacuate s2 lost", "server_stop s1 done", "server_start s9 lost", "server_lock s3 lost"}
@@ -682,9 +682,9 @@ func TestSettle(t *testing.T) {
 			{31 * time.Second, 60 * time.Second}, {5 * time.Minute, 5 * time.Minute},
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				b := setupSettle(t)
 				began := time.Now()
-				if err := b.hatch.Settle(t.Context(), began.Add(tt.first)); err != nil {
+				b := setupSettle(t, func(b *bench) { b.deps.Run.FirstChange = began.Add(tt.first) })
+				if err := b.hatch.Settle(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if took := time.Since(began).Round(2 * time.Second); took != tt.want {
@@ -692,8 +692,8 @@ func TestSettle(t *testing.T) {
 				}
 				b.ledger.intents = nil
 				began = time.Now()
-				if err := b.hatch.Settle(t.Context(), began.Add(tt.first)); err != nil || time.Since(began) != tt.first {
-					t.Errorf("nothing to settle: %v after %v, want %v", err, time.Since(began), tt.first)
+				if err := b.hatch.Settle(t.Context()); err != nil || time.Since(began) != 0 {
+					t.Errorf("nothing to settle: %v after %v, want at once", err, time.Since(began))
 				}
 			})
 		}
@@ -704,7 +704,7 @@ func TestSettle(t *testing.T) {
 			b.cloud.before = func(context.Context, string) error {
 				return cloudError("read", 503, "down", recovery.ErrUnavailable)
 			}
-			if err := b.hatch.Settle(t.Context(), time.Time{}); !errors.Is(err, recovery.ErrUnavailable) {
+			if err := b.hatch.Settle(t.Context()); !errors.Is(err, recovery.ErrUnavailable) {
 				t.Errorf("error = %v, want unavailable", err)
 			}
 			open, _ := b.ledger.OpenIntents(t.Context())

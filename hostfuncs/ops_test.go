@@ -61,11 +61,11 @@ var goodOps = []struct {
 	{abi.OpHTTPRequest, `{"method":"POST","url":"https://tickets.example.com/v1/new","body":"x"}`, `{"status":201,"url":"https://tickets.example.com/v1/new","body":"POST x"}`, false},
 }
 
-func opsBench(t *testing.T) *bench {
+func opsBench(t *testing.T, change ...func(*bench)) *bench {
 	cloud := newNova(active("s1", failedHost), active("s2", failedHost), active("s3", failedHost))
 	cloud.svcs = []recovery.ComputeService{{ID: "svc-1", Binary: "nova-compute", Host: failedHost, Status: "enabled", State: "down"}}
 	cloud.aggs = []recovery.Aggregate{{ID: 1, Name: "az", Hosts: []string{failedHost}}}
-	b := setup(t, cloud)
+	b := setup(t, cloud, change...)
 	if _, err := b.library.Put(t.Context(), "acme", "old", recovery.KVValue{Value: json.RawMessage(`1`)}, nil); err != nil {
 		t.Fatal(err)
 	}

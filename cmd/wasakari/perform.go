@@ -80,7 +80,7 @@ func (l *loaded) perform(ctx context.Context, g ground, state runState, plans ma
 		Observe: req.Observe, Op: l.opHook(), Changed: g.changed, Values: ctx, Logger: l.log.Named("hostfuncs"),
 		Run: hostfuncs.RunInfo{
 			ID: req.Run.ID, Cluster: l.cfg.Wasakari.Cluster, FailedHost: failedHost(req.Run.Flows[0], req.Run.Inputs),
-			NotificationUUID: text(req.Run.Inputs, "notification_uuid"), Started: req.Run.Started,
+			NotificationUUID: text(req.Run.Inputs, "notification_uuid"), Started: req.Run.Started, FirstChange: g.first,
 		},
 		Guard: g.guard,
 		Options: hostfuncs.Options{
@@ -93,14 +93,14 @@ func (l *loaded) perform(ctx context.Context, g ground, state runState, plans ma
 	defer hatch.Close()
 	// A new run has nothing to settle. One that is interrupted here ends as
 	// before any task: reported, with the undo list worked off.
-	if err := hatch.Settle(ctx, g.first); err != nil && ctx.Err() == nil {
+	if err := hatch.Settle(ctx); err != nil && ctx.Err() == nil {
 		return req.Run, nil, fmt.Errorf("run %s: changes that were under way: %w", req.Run.ID, err)
 	}
 	req.Plans, req.Logger = plans, l.log.Named("flow")
 	if req.Journal == nil {
 		req.Journal = state
 	}
-	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, tel: l.tel, hatch: hatch, secrets: l.secrets, providers: providersOf(l.catalog, req.Run.Plans)}
+	req.Runner = &runner{catalog: l.catalog, cfg: l.cfg, tel: l.tel, hatch: hatch, secrets: l.secrets, providers: providersOf(l.catalog, req.Run.Plans), first: g.first}
 	req.Reserved, req.Undo = reserved{hatch, g.cloud, hostInHand(req.History)}, hatch
 	if g.reserved != nil {
 		req.Reserved = g.reserved(req.Reserved)

@@ -29,6 +29,8 @@ type runner struct {
 	// providers tells for each flow whose tasks provide which values: the tenant,
 	// empty for the operator's.
 	providers map[recovery.FlowKind]map[string]string
+	// first is when the run may make its first change.
+	first time.Time
 }
 
 // providersOf finds whose tasks provide the values of the flows.
@@ -77,6 +79,9 @@ func (r *runner) do(ctx context.Context, call flow.TaskCall, run func(*runtime.M
 		},
 	}
 	limit.give(&hatchCall)
+	if wait := time.Until(r.first); wait > 0 && limit.Timeout > 0 {
+		limit.Timeout += wait // it does not go by while the first change waits
+	}
 	ctx, ended := r.tel.StartTask(ctx, telemetry.Task{
 		Key: call.Key, Tenant: call.Task.Tenant, Flow: call.Flow, Phase: call.Phase, Seq: call.Seq, Attempt: call.Attempt, Reverting: call.Reverting,
 	})

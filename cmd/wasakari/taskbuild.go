@@ -240,7 +240,7 @@ func writeModule(name string, wasm []byte) error {
 		return usagef("%s: %w", name, bare(err))
 	}
 	_, err = tmp.Write(wasm)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close()) //nolint:gosec // a module is no secret
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), name)
 	}
@@ -262,7 +262,7 @@ func taskNamed(m *abi.Manifest, source, key string) (recovery.Task, error) {
 			keys = append(keys, t.Key)
 		}
 		if key == "" {
-			return recovery.Task{}, fmt.Errorf("%s has several tasks: name one of %s with task:", source, strings.Join(keys, ", "))
+			return recovery.Task{}, fmt.Errorf("%s has several tasks, name one: %s", source, strings.Join(keys, ", "))
 		}
 		return recovery.Task{}, fmt.Errorf("%s has no task %q, but %s", source, key, strings.Join(keys, ", "))
 	}

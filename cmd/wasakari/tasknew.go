@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -97,11 +98,12 @@ next:
 	return cmd
 }
 
+// plainArg is what a shell reads as it stands.
+var plainArg = regexp.MustCompile(`^[A-Za-z0-9/._+:@%-]+$`)
+
 // quoteArg quotes what a shell would read otherwise.
 func quoteArg(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r))
-	}) {
+	if plainArg.MatchString(s) {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

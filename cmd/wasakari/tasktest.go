@@ -377,12 +377,11 @@ func (r testReport) text(w world) error {
 	for _, t := range r.Tests {
 		fmt.Fprintf(&b, "%s  %-*s  %s\n", mark[t.Verdict], widest, t.Name, oneLine(t.Summary))
 		for _, d := range t.Differences {
-			switch {
-			case d.Where == "":
-				fmt.Fprintf(&b, "      %s\n", d.Got)
-			default:
-				fmt.Fprintf(&b, "      %s: %s\n        want %s\n        got  %s\n", d.At, d.Where, oneLine(d.Want), oneLine(d.Got))
+			if d.Where == "" {
+				fmt.Fprintf(&b, "      %s\n", oneLine(d.Got))
+				continue
 			}
+			fmt.Fprintf(&b, "      %s: %s\n        want %s\n        got  %s\n", d.At, d.Where, oneLine(d.Want), oneLine(d.Got))
 		}
 		if t.Verdict == failed {
 			for _, l := range t.Seen.Logs {

@@ -76,6 +76,7 @@ var only = map[string][]string{
 	"go.opentelemetry.io/":               {"internal/telemetry", "cmd"},
 	"golang.org/x/sys/unix":              {"runtime", "internal/runstate"},
 	"github.com/getkin/kin-openapi":      {"api"},
+	"github.com/evanw/esbuild":           {"internal/scripts"},
 }
 
 // bare lists the rooms that import nothing but the standard library and what

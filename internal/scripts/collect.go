@@ -42,6 +42,10 @@ func Collect(name string) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
+	if !info.IsDir() && Language(name) == javascriptEngine {
+		files, err := JavaScriptFiles(name)
+		return Source{Path: name, Files: files}, err
+	}
 	c := &collector{seen: map[string]bool{}}
 	if info.IsDir() {
 		c.root = os.DirFS(name)
@@ -119,10 +123,7 @@ func isTest(name string) bool {
 	return strings.HasPrefix(name, "test_") || strings.HasSuffix(name, "_test.py") || name == "conftest.py" || name == "setup.py"
 }
 
-var (
-	pythonImport = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+\(?([\w \t,]*)|import[ \t]+([\w., \t]+))`)
-	scriptImport = regexp.MustCompile(`["'](\.{1,2}/[^"'\n]+)["']`)
-)
+var pythonImport = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+\(?([\w \t,]*)|import[ \t]+([\w., \t]+))`)
 
 // follow adds a file and what it imports of the files beside it. What only
 // looks like an import adds a file too many at worst.
@@ -146,23 +147,9 @@ func (c *collector) follow(name string) error {
 	return nil
 }
 
-// imported lists the files that a file may import.
+// imported lists the files that a file in Python may import.
 func imported(name, text string) []string {
 	var list []string
-	if Language(name) != "python" {
-		for _, m := range scriptImport.FindAllStringSubmatch(text, -1) {
-			base := path.Join(path.Dir(name), m[1])
-			for _, ending := range []string{"", ".js", ".mjs", ".ts"} {
-				if file := base + ending; fs.ValidPath(file) && Language(file) == "javascript" {
-					list = append(list, file)
-				}
-			}
-			if cut, ok := strings.CutSuffix(base, ".js"); ok && fs.ValidPath(cut+".ts") {
-				list = append(list, cut+".ts") // as TypeScript writes it
-			}
-		}
-		return list
-	}
 	module := func(name string) {
 		parts := strings.Split(name, ".")
 		for i := range parts { // importing a.b.c imports a and a.b

@@ -14,33 +14,9 @@ import (
 	"time"
 
 	"github.com/wasakari/wasakari/abi"
-	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/scripts"
-	"github.com/wasakari/wasakari/internal/testcompiler"
 	"github.com/wasakari/wasakari/runtime"
 )
-
-var rt *runtime.Runtime
-
-func TestMain(m *testing.M) {
-	testcompiler.Main(func(compiler string) int {
-		cfg := runtime.Config{Compiler: compiler}
-		for _, e := range engines.All() {
-			cfg.Engines = append(cfg.Engines, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
-		}
-		var err error
-		if rt, err = runtime.New(cfg); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		code := m.Run()
-		if err := rt.Close(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return code
-	})
-}
 
 // host answers a task with what is given for each op, and {} else.
 type host struct {

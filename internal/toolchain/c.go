@@ -21,7 +21,7 @@ var cLanguage = language{
 		}
 		slices.Sort(sources)
 		args := []string{
-			"--target=wasm32", "-Oz", "-nostdlib", "-ffreestanding", "-Wall", "-Wextra", "-Isdk", "-Wl,--no-entry", "-o", out,
+			"--target=wasm32", "-Oz", "-nostdlib", "-ffreestanding", "-Wall", "-Wextra", "-Isdk", "-Wl,--no-entry,--stack-first,-z,stack-size=262144", "-o", out,
 		}
 		for _, s := range sources {
 			args = append(args, filepath.Base(s))

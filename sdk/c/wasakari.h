@@ -155,7 +155,7 @@ typedef struct wsk_server {
     wsk_str locked_reason; /* Who locked it and why. */
     wsk_json flavor; /* Nova's flavor document. */
     wsk_json image; /* Nova's image reference; an empty string for a server booted from a volume. */
-    const wsk_fault * fault;
+    const wsk_fault *fault;
     wsk_str vm_state; /* active, stopped, error, paused, suspended, rescued, resized, building, deleted, soft-delete, shelved, shelved_offloaded. */
     wsk_str task_state; /* What Nova is doing with it; null when nothing. */
     int64_t power_state; /* 0 none, 1 running, 3 paused, 4 shut down, 6 crashed, 7 suspended. */
@@ -204,7 +204,7 @@ typedef struct wsk_hypervisor {
     wsk_str state; /* up or down. */
     wsk_str status; /* enabled or disabled. */
     wsk_str host_ip; /* Address. */
-    const wsk_hypervisor_service * service;
+    const wsk_hypervisor_service *service;
 } wsk_hypervisor;
 
 /* Migration: A row of Nova's os-migrations. */
@@ -312,9 +312,9 @@ typedef struct wsk_http_basic {
 
 /* HTTPTLS: Secrets in PEM that TLS works with. */
 typedef struct wsk_http_tls {
-    const wsk_secret * ca; /* CA certificates to trust instead of the system's. */
-    const wsk_secret * cert; /* Client certificate; may hold the key too. */
-    const wsk_secret * key; /* Key of the client certificate. */
+    const wsk_secret *ca; /* CA certificates to trust instead of the system's. */
+    const wsk_secret *cert; /* Client certificate; may hold the key too. */
+    const wsk_secret *key; /* Key of the client certificate. */
 } wsk_http_tls;
 
 /* The answer of task.input. */
@@ -699,8 +699,8 @@ typedef struct wsk_http_request_request {
     wsk_str body; /* Optional. Body as text. At most one of the three bodies is given. */
     wsk_str body_base64; /* Optional. Body as bytes, in standard base64. */
     wsk_json body_json; /* Optional. Body as JSON; objects that are handles of secrets are replaced by their strings. Sent as application/json unless headers say otherwise. */
-    const wsk_http_basic * basic; /* Optional. Basic authentication. */
-    const wsk_http_tls * tls; /* Optional. What TLS works with. */
+    const wsk_http_basic *basic; /* Optional. Basic authentication. */
+    const wsk_http_tls *tls; /* Optional. What TLS works with. */
     int64_t timeout_seconds; /* Optional. Limit for the whole exchange, redirects and body included; default and most: [http] timeout_seconds. */
     int64_t max_redirects; /* Optional. Redirects to follow, at most 5; default: none. What needs the same body sent again to another origin, and a redirect of PUT, PATCH or DELETE by 301 or 302, is not followed: the redirect is the answer. */
 } wsk_http_request_request;
@@ -1787,7 +1787,8 @@ static inline wsk_json wsk_json_bool(bool b) {
 
 /* ---- Text ---- */
 
-/* Formats as printf does, with %s, %.*s, %c, %d, %i, %u, %x, %%, and l, ll, z before the numbers. */
+/* Formats as printf does, with %s, %.*s, %c, %d, %i, %u, %x, %%, and l, ll, z before the numbers. The text is empty when the memory is full. A zero
+ * stands behind it, so that its p is a C string. */
 static inline wsk_str wsk_vformat(wsk_task *t, const char *format, va_list args) {
     wsk_out o = wsk_write(t);
     for (const char *f = format; *f; f++) {
@@ -1827,7 +1828,8 @@ static inline wsk_str wsk_vformat(wsk_task *t, const char *format, va_list args)
             if (!*f) f--;
         }
     }
-    wsk_str s = {o.p, o.n};
+    wsk__addc(&o, 0);
+    wsk_str s = {o.bad ? "" : o.p, o.bad ? 0 : o.n - 1};
     return s;
 }
 

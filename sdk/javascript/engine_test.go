@@ -183,6 +183,14 @@ func TestOutcomes(t *testing.T) {
 			name: "not handled", text: `export default { async run({ sleep }) { Promise.reject(new Error("lost")); await sleep(1) } }`, exit: abi.ExitFailed,
 			reason: "Error: lost (t.js:1)", logs: []string{"error Error: lost", "error     at run (t.js:1:65)"},
 		},
+		{
+			name: "not handled, and waited for", text: `export default { run() { Promise.reject(new Error("lost")); return new Promise(() => {}) } }`, exit: abi.ExitFailed,
+			reason: "Error: lost (t.js:1)", logs: []string{"error Error: lost", "error     at run (t.js:1:50)"},
+		},
+		{
+			name: "thrown by a timer", text: "export default { run() { return new Promise(() => setTimeout(() => {\n  throw new Error('late') }, 1)) } }", exit: abi.ExitFailed,
+			reason: "Error: late (t.js:2)", logs: []string{"error Error: late", "error     at <anonymous> (t.js:2:18)"},
+		},
 		{name: "handled late", text: `export default { async run({ sleep }) { const p = Promise.reject(1); await sleep(1); await p.catch(() => {}) } }`},
 	}
 	for _, tt := range tests {
@@ -285,16 +293,42 @@ export const two = { key: "second", run() {} };`})
 	}
 }
 
+// A task whose key task.yaml changes is found by its class.
+func TestRenamed(t *testing.T) {
+	const text = `export const one = { run({ log }) { log("one") } }; export const two = { class: "Two", run({ log }) { log("two") } };`
+	wasm, _, _, err := scripts.Build(t.Context(), rt, scripts.Source{
+		Path: "t.js", Files: []abi.ScriptFile{{Name: "t.js", Text: text}},
+		Manifest: []byte(`{"abi": 1, "library": "l", "version": "1.0.0", "tasks": [{"key": "one"}, {"key": "other", "class": "Two"}]}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := rt.Admit(t.Context(), "t.js", wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // nothing runs any more
+	for key, want := range map[string]string{"one": "info one", "other": "info two"} {
+		h := newHost(m)
+		h.input.Key = key
+		res, err := m.Run(t.Context(), runtime.Call{Key: key, Host: h})
+		if err != nil || res.Exit != abi.ExitSucceeded || !slices.Equal(h.logs, []string{want}) {
+			t.Errorf("%s: exit %d %q %v, logs %q", key, res.Exit, res.Reason, err, h.logs)
+		}
+	}
+}
+
 // Timers, ops that are given up, and ops beyond the tickets that a task may have.
 func TestTime(t *testing.T) {
 	_, res, err := run(t, `
 export default { async run({ nova, sleep, log, parallel, fail }) {
   const order = [];
-  let n = 0;
-  const every = setInterval(() => { order.push("i"); if (++n === 2) clearInterval(every) }, 2);
   const never = setTimeout(() => order.push("never"), 1);
   clearTimeout(never);
-  await new Promise((done) => setTimeout((x) => { order.push(x); done() }, 20, "t"));
+  await new Promise((done) => {
+    const every = setInterval((x) => { order.push(x); if (order.length === 2) { clearInterval(every); done() } }, 2, "i");
+  });
+  await new Promise((done) => setTimeout((x) => { order.push(x); done() }, 5, "t"));
   const slow = await nova.serverGet({ id: "never" }, { timeout: 5 }).catch((err) => err.code);
   const many = await parallel(Array.from({ length: 200 }, (_, i) => i), async (i) => (await nova.serverGet({ id: String(i) })).id, { limit: 200 });
   await parallel([() => sleep(0), () => sleep(1)]);

@@ -223,7 +223,7 @@ declare module "wasakari" {
      * task is wanted.
      */
     key: string;
-    /** host-auto, host-rh, instance or process. */
+    /** host-auto, host-rh, instance, process or host-repair. */
     flow: string;
     /** pre, main or post. */
     phase: string;
@@ -1074,6 +1074,9 @@ declare module "wasakari" {
   /** Who the task is: what TaskInput tells but for inputs and options. */
   export const task: Readonly<Omit<TaskInput, "inputs" | "options">>;
 
+  /** JSON in which whole numbers that a number cannot hold are bigints, in both directions. */
+  export const json: { parse(text: string): any; stringify(value: unknown): string };
+
   /** What run and revert are given: all of the above. */
   export interface Context {
     inputs: typeof inputs;
@@ -1092,6 +1095,7 @@ declare module "wasakari" {
     ignore: typeof ignore;
     call: typeof call;
     task: typeof task;
+    json: typeof json;
   }
 
   /** An option of the operator's configuration files. */

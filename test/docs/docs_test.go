@@ -66,6 +66,11 @@ func TestDocuments(t *testing.T) {
 			o := doctest.Options{Dir: t.TempDir(), All: *all, Log: t.Logf, Env: []string{
 				"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "GOCACHE=" + strings.TrimSpace(string(cache)), "GOFLAGS=-mod=mod", "GOPROXY=off", "LANG=C.UTF-8",
 			}}
+			// A home of its own keeps the documents from the user's; where his tools are,
+			// they stay.
+			if user, err := os.UserHomeDir(); err == nil {
+				o.Env = append(o.Env, "RUSTUP_HOME="+filepath.Join(user, ".rustup"), "CARGO_HOME="+filepath.Join(user, ".cargo"))
+			}
 			for _, err := range doctest.Run(t.Context(), steps, o) {
 				t.Errorf("docs/%s: %v", name, err)
 			}

@@ -8,7 +8,6 @@ import (
 // asSource collects AssemblyScript source.
 type asSource struct {
 	cSource
-	imports map[string]bool // types that the file uses
 }
 
 // comment writes text as a documentation comment, wrapped.

@@ -198,7 +198,11 @@ func (s *cSource) object(name string, n *node, request bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		s.f("    %s %s;", typ, cName(p.name))
+		blank := " "
+		if strings.HasSuffix(typ, "*") {
+			blank = ""
+		}
+		s.f("    %s%s%s;", typ, blank, cName(p.name))
 		doc := fieldDoc(p.node)
 		if request && !n.needs(p.name) && doc != "" {
 			doc = "Optional. " + doc

@@ -126,6 +126,9 @@ declare module "wasakari" {
   /** Who the task is: what TaskInput tells but for inputs and options. */
   export const task: Readonly<Omit<TaskInput, "inputs" | "options">>;
 
+  /** JSON in which whole numbers that a number cannot hold are bigints, in both directions. */
+  export const json: { parse(text: string): any; stringify(value: unknown): string };
+
   /** What run and revert are given: all of the above. */
   export interface Context {
     inputs: typeof inputs;
@@ -144,6 +147,7 @@ declare module "wasakari" {
     ignore: typeof ignore;
     call: typeof call;
     task: typeof task;
+    json: typeof json;
   }
 
   /** An option of the operator's configuration files. */

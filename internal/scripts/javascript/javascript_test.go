@@ -106,15 +106,18 @@ func TestPackRefuses(t *testing.T) {
 		{"not there", map[string]string{"a.js": "\n  import x from './b.js'"}, `a.js:2:17: cannot import "./b.js": there is no file b.js`},
 		{"deep", map[string]string{"a.js": "import './l/b.js'", "l/b.js": "import '../c'"}, `l/b.js:1:8: cannot import "../c": there is no file c`},
 		{
-			"not exported", map[string]string{"a.js": "import { x } from './b.js'\nx()", "b.js": "export const y = 1"},
+			"not exported",
+			map[string]string{"a.js": "import { x } from './b.js'\nx()", "b.js": "export const y = 1"},
 			`a.js:1:10: No matching export in "b.js" for import "x"`,
 		},
 		{
-			"package", map[string]string{"a.js": "import _ from 'lodash'"},
+			"package",
+			map[string]string{"a.js": "import _ from 'lodash'"},
 			`a.js:1:15: cannot import "lodash": a task imports "wasakari" and files of its own, by paths such as "./lodash.js"; copy a package's files beside the task`,
 		},
 		{
-			"node", map[string]string{"a.js": "import fs from 'node:fs'"},
+			"node",
+			map[string]string{"a.js": "import fs from 'node:fs'"},
 			`a.js:1:16: cannot import "node:fs": a task has no Node.js; what it may do is in "wasakari"`,
 		},
 		{"require", map[string]string{"a.js": "require('./b.js')", "b.js": ""}, `a.js:1:9: cannot require "./b.js": a task has modules; write import … from "./b.js"`},

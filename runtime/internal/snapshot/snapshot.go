@@ -166,7 +166,6 @@ func write(mem api.Memory, stack []uint64, out io.Writer) uint64 {
 type module struct {
 	sections []section
 	globals  []global // the module's own
-	imported int      // globals
 	most     int64    // pages of memory, -1: no maximum
 }
 
@@ -377,10 +376,10 @@ func segments(image []byte) []byte {
 				end, zeros = k+1, 0
 			}
 		}
-		list = append(list, 0)                                    // active, memory 0
-		list = appendSigned(append(list, 0x41), int64(int32(at))) //nolint:gosec // an address, as i32.const has it
+		list = append(list, 0) // active, memory 0
+		list = appendSigned(append(list, 0x41), int64(int32(at)))
 		list = append(list, decode.OpEnd)
-		list = binary.AppendUvarint(list, uint64(end-at))
+		list = binary.AppendUvarint(list, uint64(end-at)) //nolint:gosec // end is behind at
 		list = append(list, image[at:end]...)
 		n++
 		at = end

@@ -752,7 +752,7 @@ export class VMove {
 export class TaskInput {
   /** The entry-point key under which the task runs. A module with several keys tells by it which task is wanted. */
   key: string = "";
-  /** host-auto, host-rh, instance or process. */
+  /** host-auto, host-rh, instance, process or host-repair. */
   flow: string = "";
   /** pre, main or post. */
   phase: string = "";

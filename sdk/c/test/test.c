@@ -245,6 +245,16 @@ static void test_memory(void) {
     }
     WANT(wsk_alloc(t, 4000) && !wsk_alloc(t, 8000) && t->full);
     WANT(!wsk_alloc(t, (size_t)-1) && !wsk_alloc(t, (size_t)-8));
+    /* A second chunk, as on wasm, is used again after what was in it was freed. */
+    static union { wsk_chunk head; char bytes[sizeof(wsk_chunk) + 8192]; } second;
+    t = fresh(4096);
+    second.head.size = 8192;
+    t->first->next = &second.head;
+    m = wsk_mark_memory(t);
+    for (int i = 0; i < 3; i++) {
+        WANT(wsk_alloc(t, 3000) && wsk_alloc(t, 8000) == wsk__bytes(&second.head) && !wsk_alloc(t, 8000));
+        wsk_release(t, m);
+    }
 }
 
 static void test_format(void) {
@@ -256,6 +266,10 @@ static void test_format(void) {
     volatile wsk_str none = {NULL, 0};
     WANT_STR(wsk_format(t, "%.*s", WSK_P(none)), "");
     WANT_STR(wsk_format(t, "%s", ""), "");
+    WANT_TEXT(wsk_format(t, "host/%d", 7).p, "host/7");
+    t = fresh(4096);
+    WANT(wsk_alloc(t, 4000));
+    WANT_TEXT(wsk_format(t, "%s", "there is no room for this").p, "");
 }
 
 /* ---- Runs of tasks ---- */
@@ -701,18 +715,35 @@ static wsk_outcome tickets(wsk_task *t) {
     t->ticket_wait_ms = 0;
     mock.limit = 1;
     WANT(!wsk_sleep_begin(t, &b, 5) && wsk_sleep_begin(t, &c, 5) == WSK_QUOTA && b.open && !wsk_end(t, &b, NULL));
+    /* The last of those that are done is taken away, and another one is done. */
+    mock.limit = 3;
+    WANT(!wsk_sleep_begin(t, &b, 5) && !wsk_sleep_begin(t, &c, 5) && !wsk_await(t, &c, 1000) && !wsk_end(t, &c, NULL));
+    WANT(!wsk_sleep_begin(t, &c, 5) && !wsk_await(t, &c, 1000) && wsk_wait(t, -1) == &b && wsk_wait(t, -1) == &c);
+    WANT(!wsk_end(t, &b, NULL) && !wsk_end(t, &c, NULL));
     /* One is given up and left alone. */
     WANT(!wsk_nova_server_get_begin(t, &a, &r) && !wsk_cancel(t, &a) && !wsk_cancel(t, &a));
     return wsk_succeed(t);
 }
 
+static wsk_item left[2];
+static wsk_outcome leaves_open(wsk_task *t) {
+    memset(left, 0, sizeof left);
+    WANT(!wsk_sleep_begin(t, &left[0], 5) && !wsk_sleep_begin(t, &left[1], 5) && !wsk_cancel(t, &left[0]));
+    return wsk_succeed(t);
+}
+
 static void test_tickets(void) {
+    mock_on("task.input", 0, INPUT("task", ""), 0);
+    mock_on("task.sleep", 0, "{}", 0);
+    WANT(run_with(leaves_open) == WSK_SUCCEEDED && mock.n_open == 1 && mock.waits == 1); /* what was not given up is not waited for */
+    mock_reset();
+
     mock_on("task.input", 0, INPUT("task", ""), 0);
     mock_on("nova.server_get", 0, "{\"id\":\"7f3\"}", 1);
     mock_on("nova.server_get", 2, "{\"code\":\"not_found\",\"message\":\"no\",\"status\":404}", 0);
     mock_on("task.sleep", 0, "{}", 0);
     WANT(run_with(tickets) == WSK_SUCCEEDED && mock.n_open == 0);
-    WANT_TEXT(mock_request("task.cancel", 0), "{\"ticket\":7}");
+    WANT_TEXT(mock_request("task.cancel", 0), "{\"ticket\":10}");
 }
 
 int main(void) {

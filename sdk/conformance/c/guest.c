@@ -108,7 +108,7 @@ static void put_answer(wsk_out *o, wsk_json v) {
 /* Group kv has an interface of its own. */
 static wsk_code call_kv(wsk_task *t, wsk_str name, wsk_json r, wsk_out *o) {
     bool library = wsk_json_is(wsk_get(r, "scope"), wsk_s("library"));
-    const char *key = wsk_format(t, "%.*s%c", WSK_P(text(t, r, wsk_is(name, "kv.list") ? "prefix" : "name")), 0).p;
+    const char *key = wsk_format(t, "%.*s", WSK_P(text(t, r, wsk_is(name, "kv.list") ? "prefix" : "name"))).p;
     wsk_json v = {NULL, 0}, only = wsk_get(r, "if_version");
     int64_t version = 0;
     wsk_code code;
@@ -199,8 +199,8 @@ static bool advance(wsk_task *t, thread *h) {
         wsk_json s = h->it.value, v;
         wsk_out *o = &h->results;
         wsk_str what = text(t, s, "do"), message = text(t, s, "message");
-        const char *group = wsk_format(t, "%.*s%c", WSK_P(text(t, s, "group")), 0).p;
-        const char *name = wsk_format(t, "%.*s%c", WSK_P(text(t, s, "name")), 0).p;
+        const char *group = wsk_format(t, "%.*s", WSK_P(text(t, s, "group"))).p;
+        const char *name = wsk_format(t, "%.*s", WSK_P(text(t, s, "name"))).p;
         if (wsk_is(what, "who")) {
             wsk_begin_object(o);
             const struct { const char *key; wsk_str value; } texts[] = {
@@ -234,7 +234,7 @@ static bool advance(wsk_task *t, thread *h) {
             wsk_secret secret = wsk_option_secret(t, group, name);
             wsk_out a = wsk_write(t);
             if (!secret.name.n) wsk_put_null(&a);
-            else wsk__put_text_value(&a, wsk_text_secret(secret, wsk_format(t, "%.*s%c", WSK_P(text(t, s, "prefix")), 0).p));
+            else wsk__put_text_value(&a, wsk_text_secret(secret, wsk_format(t, "%.*s", WSK_P(text(t, s, "prefix"))).p));
             put_answer(o, wsk_done(&a));
         } else if (wsk_is(what, "call")) {
             wsk_str op_name = text(t, s, "op");

@@ -59,7 +59,7 @@ done
 # shellcheck disable=SC2086
 $CC $CFLAGS -Wall -Wno-c23-extensions -std=c23 --embed-dir="$here/../lib" -I . -c "$here/engine.c" -o "$objects/engine.o"
 cd "$objects"
-wasm-ld-19 --no-entry -z stack-size=1048576 --stack-first --strip-debug --gc-sections --export-memory -o "$work/raw.wasm" \
+wasm-ld-19 --no-entry -z stack-size=524288 --stack-first --strip-debug --gc-sections --export-memory -o "$work/raw.wasm" \
 	engine.o quickjs.o cutils.o dtoa.o libregexp.o libunicode.o \
 	-L /usr/lib/wasm32-wasi -lc -lm /usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a
 cd "$root"

@@ -25,7 +25,7 @@ IMPORT("progress") void host_progress(int32_t permille, const char *msg, size_t 
 WASI("clock_time_get") int32_t host_clock(int32_t clock, int64_t precision, uint64_t *out);
 WASI("random_get") int32_t host_random(void *out, size_t len);
 
-/* What a script may use of C's stack in memory, which has 1 MiB, before it
+/* What a script may use of C's stack in memory, which has 512 KiB, before it
    gets an InternalError "stack overflow". The machine's stack, which the host
    limits, grows five to fifteen times as fast. */
 #ifndef SCRIPT_STACK

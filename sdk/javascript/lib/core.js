@@ -141,6 +141,17 @@ export function create(host, load) {
   // Promises that were rejected and that nobody handles.
   const unhandled = new Map();
 
+  // breakDown ends the task with an error that reaches nobody. It gives false
+  // when one has ended it before.
+  let breakDown;
+  const broken = new Promise((_, reject) => {
+    let done = false;
+    breakDown = (err) => {
+      reject(err);
+      return !done && (done = true);
+    };
+  });
+
   const inputs = Object.create(null);
   const options = Object.create(null);
   const task = {};
@@ -256,13 +267,20 @@ export function create(host, load) {
       if (left <= 0) {
         timers.shift();
         if (t.every !== undefined) insert({ ...t, at: host.now() + Math.max(1, t.every) });
-        t.f();
+        try {
+          t.f();
+        } catch (err) {
+          breakDown(err);
+        }
         return true;
       }
       ms = Math.min(Math.ceil(left), longest);
     }
     if (!open.size) {
-      if (ms < 0) return false;
+      if (ms < 0) {
+        const [lost] = unhandled.values();
+        return lost !== undefined && breakDown(lost.reason);
+      }
       callNow("task.sleep", { ms });
       return true;
     }
@@ -388,7 +406,8 @@ export function create(host, load) {
   const nothing = ending(exits.nothing);
   const ignore = ending(exits.ignored);
 
-  const api = { inputs, options, kv, nova, ha, http, log, progress, sleep, parallel, succeed, fail, nothing, ignore, call, task };
+  const json = { parse, stringify };
+  const api = { inputs, options, kv, nova, ha, http, log, progress, sleep, parallel, succeed, fail, nothing, ignore, call, task, json };
 
   // The script.
 
@@ -430,15 +449,14 @@ export function create(host, load) {
   // trace gives the frames of an error's stack that are the author's.
   const trace = (err) => {
     if (!(err instanceof Error) || typeof err.stack !== "string") return [];
-    return err.stack
-      .split("\n")
-      .map((frame) => frame.trim())
-      .filter((frame) => frame && !/(^|[\s(])wasakari(:\w+\.js)?:\d+|\(native\)|<input>|<answer>/.test(frame))
-      .map((frame) => frame.replace(/([^\s()]+?):(\d+)(?::(\d+))?\)?$/, (all, name, n, column) => {
-        const end = all.endsWith(")") ? ")" : "";
-        if (files.has(`${name}.lines`)) return `${name}:${authorLine(name, Number(n))}${end}`;
-        return `${name}:${n}${column ? `:${column}` : ""}${end}`;
-      }));
+    const frames = [];
+    for (const frame of err.stack.split("\n")) {
+      const [, before, name, n, column] = /^\s*(.*?)([^\s()]+?):(\d+)(?::(\d+))?\)?$/.exec(frame) ?? [];
+      if (!files.has(name)) continue;
+      const place = files.has(`${name}.lines`) ? `${name}:${authorLine(name, Number(n))}` : `${name}:${n}${column ? `:${column}` : ""}`;
+      frames.push(before.endsWith("(") ? `${before}${place})` : before + place);
+    }
+    return frames;
   };
 
   // explain gives the reason of an error, with the place it came from, and its
@@ -555,9 +573,9 @@ export function create(host, load) {
   const begin = async (mode) => {
     let exit = exits.succeeded;
     try {
-      if (mode === modes.describe) await describe();
+      if (mode === modes.describe) await Promise.race([describe(), broken]);
       else {
-        await perform(mode);
+        await Promise.race([perform(mode), broken]);
         leftovers();
       }
     } catch (err) {

@@ -14,7 +14,7 @@ export function parse(text) {
   const blank = () => {
     while (at < text.length && " \t\n\r".includes(text[at])) at++;
   };
-  const token = /-?\d+(\.\d+)?([eE][-+]?\d+)?|"(?:[^"\\]|\\.)*"|true|false|null/y;
+  const token = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?|"(?:[^"\\]|\\.)*"|true|false|null/y;
 
   const value = (depth) => {
     if (depth > 512) throw new SyntaxError("JSON: nested too deep");

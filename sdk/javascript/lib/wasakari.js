@@ -27,5 +27,6 @@ export const {
   ignore,
   call,
   task,
+  json,
 } = sdk.api;
 export { OpError, Outcome, Secret } from "./core.js";

@@ -87,3 +87,39 @@ fn documents() {
     let e = Value::parse(r#"{"fault":{"code":"x"}}"#).unwrap().to::<Server>().unwrap_err();
     assert_eq!(e.to_string(), "fault: code: want an integer, got a string");
 }
+
+/// Whatever a text is, reading it ends with a value that comes back, or with an
+/// error.
+#[test]
+fn any_text() {
+    let seeds = [
+        r#"{"a":[1,-2.5e10,null,true,false,"x\n\u00fc\ud83d\ude80"],"b":{"c":{}}}"#,
+        "[[[[\"🚀ü\",\"\\\\\\\"\"]]],0.1,1E+2]",
+        "\"\\ud83d\\u0041\"",
+    ];
+    const REPLACED: &[u8] = b"{}[]\",:\\u0e-.\xf0\x80t";
+    const INSERTED: &[u8] = b"\\\"{[09 \xc3";
+    // A fixed sequence: the same texts each time.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |n: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % n as u64) as usize
+    };
+    for _ in 0..20_000 {
+        let mut b = seeds[random(seeds.len())].as_bytes().to_vec();
+        for _ in 0..=random(4) {
+            let at = random(b.len());
+            match random(3) {
+                0 => b[at] = REPLACED[random(REPLACED.len())],
+                1 => b.truncate(at.max(1)),
+                _ => b.insert(at, INSERTED[random(INSERTED.len())]),
+            }
+        }
+        let text = String::from_utf8_lossy(&b);
+        if let Ok(v) = Value::parse(&text) {
+            assert_eq!(Value::parse(&v.to_json()), Ok(v), "{}", text);
+        }
+    }
+}
