@@ -50,7 +50,7 @@ func (h *host) Do(_ context.Context, op *abi.Op, req []byte) ([]byte, error) {
 	}
 	if code, refused := strings.CutPrefix(answer, "refused "); refused {
 		var errno abi.Errno
-		for errno = 1; errno.String() != code; errno++ { //nolint:revive // looks the number up
+		for errno = 1; errno.String() != code; errno++ {
 		}
 		return nil, &abi.Error{Code: errno, Message: op.Name + ": so it is", Status: 404, RequestID: "req-1"}
 	}
