@@ -299,6 +299,10 @@ api-fuzz: build $(FUZZER)/.made ## over 5000 random requests of the API's own Op
 bench: ## benchmarks (COUNT=6 rounds; JSON=1: one document)
 	@$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(if $(JSON),-json) ./abi ./runtime ./runtime/meter ./hostfuncs ./internal/runstate ./cmd/wasakari
 
+.PHONY: bench-python
+bench-python: ## a task of ten lines in Python: time start to end, and memory while under way (a quiet machine)
+	$(GO) test -run '^$$' -bench Python -benchmem -count $(COUNT) ./internal/scripts
+
 .PHONY: bench-guests
 bench-guests: ## the guests of bench-peers (Debian: clang lld rustc libstd-rust-dev-wasm32 gcc libc6-dev)
 	@for tool in $(CLANG) wasm-ld $(RUSTC) gcc; do \

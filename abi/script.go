@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -130,12 +131,7 @@ func plainJSON(v any) ([]byte, error) {
 
 // Has reports whether the script can revert a task.
 func (e *EngineRef) Has(key string) bool {
-	for _, k := range e.Reverts {
-		if k == key {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.Reverts, key)
 }
 
 // String gives name and digest, as in messages.

@@ -17,7 +17,7 @@ const maxEngine = 64 << 20
 
 // Stack is the call stack that engines get at least, in bytes: with less, a
 // recursion without end would trap before the interpreter sees it.
-const Stack = 4 << 20
+const Stack = 8 << 20
 
 // built holds, for each engine, NAME.wasm.gz, and the digests of what is in
 // them, as sha256sum writes them.

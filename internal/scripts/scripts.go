@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -255,9 +256,7 @@ func (d *description) merge(src Source) (m *abi.Manifest, places []place, revert
 		delete(task, "file")
 		delete(task, "revert")
 		if written != nil {
-			for k, v := range written[i] {
-				task[k] = v
-			}
+			maps.Copy(task, written[i])
 		}
 		p.Key = text(task["key"])
 		if places = append(places, p); revert {

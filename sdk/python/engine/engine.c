@@ -132,6 +132,21 @@ static void fail(PyStatus status)
         Py_ExitStatusException(status);
 }
 
+/* Forgets the frozen code of what is imported already: no sandbox has to copy
+   it. */
+static void forget(void)
+{
+    for (const struct _frozen *f = frozen; f->name; f++) {
+        PyObject *name = PyUnicode_FromString(f->name);
+        PyObject *module = name ? PyImport_GetModule(name) : NULL;
+        if (module)
+            memset((void *)f->code, 0, f->size);
+        Py_XDECREF(module);
+        Py_XDECREF(name);
+        PyErr_Clear();
+    }
+}
+
 extern void __wasm_call_ctors(void);
 
 EXPORT("_initialize") void initialize(void)
@@ -169,6 +184,7 @@ EXPORT("_initialize") void initialize(void)
         Py_FatalError("the engine's own modules do not start");
     }
     Py_DECREF(ready);
+    forget();
 }
 
 /* Calls a function of wasakari._engine, which gives an exit. */

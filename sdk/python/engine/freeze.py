@@ -11,20 +11,15 @@ import sys
 # Modules of the standard library that tasks may import, besides those that
 # CPython freezes itself. Those in a package are listed with it.
 STDLIB = """
-__future__ _compat_pickle _markupbase _py_abc _pydecimal _strptime _threading_local _weakrefset
-argparse ast base64 bisect calendar cmd code collections collections.abc configparser contextlib contextvars copy copyreg csv
-dataclasses datetime decimal difflib dis
-encodings encodings.aliases encodings.ascii encodings.latin_1 encodings.utf_8 encodings.raw_unicode_escape
-encodings.unicode_escape encodings.hex_codec encodings.base64_codec encodings.utf_16 encodings.utf_32 encodings.cp1252
-enum fnmatch fractions functools gettext glob graphlib hashlib heapq hmac html html.entities http
-importlib importlib.resources importlib.abc importlib._abc inspect ipaddress
-json json.decoder json.encoder json.scanner json.tool keyword linecache locale
-logging logging.config logging.handlers numbers opcode operator optparse pathlib pickle platform pprint queue quopri random
-re re._casefix re._compiler re._constants re._parser reprlib sched secrets selectors shlex signal sre_compile sre_constants sre_parse
-statistics string struct tempfile textwrap threading timeit token tokenize tomllib tomllib._parser tomllib._re tomllib._types
-traceback types typing unittest unittest.async_case unittest.case unittest.loader unittest.main unittest.mock unittest.result
-unittest.runner unittest.signals unittest.suite unittest.util unittest._log
-urllib urllib.error urllib.parse urllib.response uuid warnings weakref
+__future__ _markupbase _py_abc _pydecimal _strptime _threading_local _weakrefset ast base64 bisect calendar collections
+collections.abc configparser contextlib contextvars copy copyreg csv dataclasses datetime decimal dis encodings encodings.aliases
+encodings.ascii encodings.latin_1 encodings.utf_8 encodings.raw_unicode_escape encodings.unicode_escape encodings.hex_codec
+encodings.base64_codec encodings.utf_16 encodings.utf_32 encodings.cp1252 enum fnmatch fractions functools graphlib hashlib heapq
+hmac http importlib importlib.abc importlib._abc inspect ipaddress json json.decoder json.encoder json.scanner keyword linecache
+locale logging numbers opcode operator pathlib platform pprint queue random re re._casefix re._compiler re._constants re._parser
+reprlib secrets shlex signal sre_compile sre_constants sre_parse statistics string struct textwrap threading token tokenize
+tomllib tomllib._parser tomllib._re tomllib._types traceback types typing urllib urllib.error urllib.parse urllib.response uuid
+warnings weakref
 """.split()
 
 
@@ -59,7 +54,7 @@ def main(stdlib, lib, out):
     with open(os.path.join(out, "frozen.bin"), "wb") as f:
         f.write(blob)
     with open(os.path.join(out, "frozen.h"), "w", encoding="utf-8") as f:
-        f.write("static const unsigned char frozen_code[] = {\n#embed \"frozen.bin\"\n};\n\n")
+        f.write("static unsigned char frozen_code[] = {\n#embed \"frozen.bin\"\n};\n\n")
         f.write("static const struct _frozen frozen[] = {\n%s\n    {NULL, NULL, 0, 0, NULL},\n};\n" % "\n".join(table))
 
 

@@ -140,7 +140,7 @@ class _Uses(ast.NodeVisitor):
             owner = inner.attr if isinstance(inner, ast.Attribute) else inner.id if isinstance(inner, ast.Name) else ""
         if name in OPS:
             self.ops.update(OPS[name])
-        elif owner in ("nova", "ha") and hasattr(getattr(_ops, {"nova": "Nova", "ha": "HA"}[owner]), name):
+        elif owner in ("nova", "ha") and name != "begin" and hasattr(getattr(_ops, {"nova": "Nova", "ha": "HA"}[owner]), name):
             self.ops.add("%s.%s" % (owner, name))
         elif owner == "http":
             self.ops.add("http.request")
