@@ -72,7 +72,7 @@ auth: {htpasswd: {realm: registry, path: %s}}
 	start(t, os.Environ(), "docker-registry", "serve", conf)
 	r.login = write(t, filepath.Join(dir, "login.json"), fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.addr, base64.StdEncoding.EncodeToString([]byte("ali:open sesame"))))
 	until(t, "the registry listens", func() bool {
-		c, err := net.Dial("tcp", r.addr)
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", r.addr)
 		if err == nil {
 			err = c.Close()
 		}
@@ -152,7 +152,11 @@ credentials_file = %s
 		addr = freeAddress(t)
 		start(t, environ, program(t), "serve", "--simulate", "--config-file", conf(r.ca), "--listen", addr)
 		until(t, "the service is ready", func() bool {
-			resp, err := http.Get("http://" + addr + "/readyz")
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/readyz", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(req)
 			if err == nil {
 				err = resp.Body.Close()
 			}
