@@ -78,12 +78,12 @@ func operation(b *strings.Builder, method, path string, params openapi3.Paramete
 	if rule, ok := op.Extensions["x-policy-rule"].(string); ok {
 		fmt.Fprintf(b, "Rule: `%s`.\n", rule)
 	}
-	lines := ""
+	var lines strings.Builder
 	for _, p := range params {
-		lines += fmt.Sprintf("| `%s` | %s | %s | %s |\n", p.Value.Name, p.Value.In, typeOf(p.Value.Schema), cell(p.Value.Description))
+		fmt.Fprintf(&lines, "| `%s` | %s | %s | %s |\n", p.Value.Name, p.Value.In, typeOf(p.Value.Schema), cell(p.Value.Description))
 	}
-	if lines != "" {
-		b.WriteString("\n| Parameter | In | Type | |\n| --- | --- | --- | --- |\n" + lines)
+	if lines.Len() > 0 {
+		b.WriteString("\n| Parameter | In | Type | |\n| --- | --- | --- | --- |\n" + lines.String())
 	}
 	if op.RequestBody != nil {
 		b.WriteString("\nBody: " + contentOf(op.RequestBody.Value.Content) + "\n")

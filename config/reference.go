@@ -31,14 +31,14 @@ func Reference() string {
 			continue
 		}
 		fmt.Fprintf(&b, "\n## [%s]\n\n%s\n", at.group, cell(at.about))
-		rows := ""
+		var rows strings.Builder
 		for _, o := range table {
 			if groupKey(o.Group) == groupKey(at.group) && !o.unread {
-				rows += referenceRow(o)
+				rows.WriteString(referenceRow(o))
 			}
 		}
-		if rows != "" {
-			b.WriteString("\n| Option | Type | Default | |\n| --- | --- | --- | --- |\n" + rows)
+		if rows.Len() > 0 {
+			b.WriteString("\n| Option | Type | Default | |\n| --- | --- | --- | --- |\n" + rows.String())
 		}
 	}
 	b.WriteString("\n## Accepted without effect\n\nOptions of Masakari and of OpenStack's libraries that do no harm in a file and change nothing here:\n")
