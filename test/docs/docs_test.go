@@ -19,7 +19,7 @@ import (
 var all = flag.Bool("all", false, "fail where a program that a document needs is not there")
 
 // documents are those whose commands are run.
-var documents = []string{"authors.md", "quickstart.md", "../README.md"}
+var documents = []string{"authors.md", "quickstart.md", "distribution.md", "../README.md"}
 
 // bin is a folder with the program.
 var bin string
