@@ -982,7 +982,7 @@ func TestLeftToUndo(t *testing.T) {
 func TestLeftOpen(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		c := newCluster(t)
-		known := false
+		var known atomic.Bool
 		f := &flows{t: t}
 		f.task = func(ctx context.Context, job engine.Job, call flow.TaskCall) recovery.Outcome {
 			if err := job.Run.(*fakeRun).setOpen(ctx, recovery.Intent{ID: "i"}); err != nil {
@@ -991,7 +991,7 @@ func TestLeftOpen(t *testing.T) {
 			return failing(ctx, job, call)
 		}
 		f.settle = func(ctx context.Context, run engine.Run) error {
-			if !known {
+			if !known.Load() {
 				return nil
 			}
 			return run.(*fakeRun).setOpen(ctx)
@@ -1002,7 +1002,7 @@ func TestLeftOpen(t *testing.T) {
 		if n, run := c.note("note"), c.run(0); n.Status != recovery.StatusRunning || !run.rec.Finished || c.count() != 1 {
 			t.Errorf("with a change that may yet arrive: notification %s, run finished %t, %d runs", n.Status, run.rec.Finished, c.count())
 		}
-		known = true
+		known.Store(true)
 		pass(16 * time.Second)
 		if got, want := c.outcome("note"), "error: flow host-auto: task b: boom"; got != want {
 			t.Errorf("notification = %q, want %q", got, want)

@@ -36,8 +36,8 @@ func each(n, limit int, f func(i int)) {
 // comes last and stays where SettleReserved keeps the host. An entry is dropped
 // when it is done, or when there is nothing to undo any more (server deleted,
 // lock gone or somebody else's). Entries that could not be undone stay, as do
-// changes whose outcome stays unknown, and the error joins the reasons. It may be called again. It ends after 20 NovaTimeouts
-// at most.
+// changes whose outcome stays unknown, and the error joins the reasons. It may be
+// called again. It ends after 20 NovaTimeouts at most.
 func (h *Hatch) Undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*h.opt.NovaTimeout, fmt.Errorf("undo took too long: %w", recovery.ErrTimeout))
 	defer cancel()

@@ -181,8 +181,9 @@ func TestInterruptWhileSettling(t *testing.T) {
 	state = open()
 	left, err := state.OpenIntents(none)
 	state.Close()
-	if err != nil || len(left) != 1 {
-		t.Errorf("open intents = %+v, %v, want the one", left, err)
+	// It was begun so long ago that it would have arrived: the end of the run settles it.
+	if err != nil || len(left) != 0 {
+		t.Errorf("open intents = %+v, %v, want none", left, err)
 	}
 
 	r = p.run(none, t, "run", "--resume", id, "--output", "json")

@@ -24,7 +24,7 @@ func manifests() []attack {
 	}
 	good := head + `{"key":"task"}` + tail
 	scripted := func(name, does, doc, problem string) attack {
-		return attack{name: name, does: does, wasm: with(manifest(good), script(doc)), want: refused(runtime.StepManifest, problem+"; pack the script again")}
+		return attack{name: name, does: does, wasm: with(manifest(good), script(doc)), want: refused(runtime.StepManifest, problem+"; build it again with wasakari task build")}
 	}
 	const none = "no manifest: the module has no custom section wasakari.task; add one with wasakari task pack task.yaml module.wasm -o out.wasm"
 	return []attack{
@@ -71,7 +71,7 @@ func manifests() []attack {
 		scripted("script depth", "nests its script 30 000 deep", `{"files":`+strings.Repeat("[", 30_000), "custom section wasakari.script: invalid character '[' exceeded max depth"),
 		scripted("file twice", "has two files of one name in its script", `{"files":[{"name":"a","text":"1"},{"name":"a","text":"2"}]}`, `custom section wasakari.script: file name "a" is empty or there twice`),
 		scripted("file without name", "has a file without a name in its script", `{"files":[{"name":"","text":"1"}]}`, `custom section wasakari.script: file name "" is empty or there twice`),
-		{name: "two scripts", does: "has two scripts, for two readers", wasm: with(manifest(good), script(`{}`), script(`{}`)), want: refused(runtime.StepManifest, "two custom sections wasakari.script; pack the script again")},
+		{name: "two scripts", does: "has two scripts, for two readers", wasm: with(manifest(good), script(`{}`), script(`{}`)), want: refused(runtime.StepManifest, "two custom sections wasakari.script; build it again with wasakari task build")},
 	}
 }
 
