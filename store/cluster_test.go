@@ -430,6 +430,7 @@ func testAnswersLost(t *testing.T, etcd *storetest.Etcd) {
 	work.Wait()
 	close(stop)
 	cutter.Wait()
+	p.cut() // a connection that is mute stays so, for longer than a read may take
 	segments, err := s.Segments(ctx)
 	if err != nil || len(segments) != workers*rounds+1 {
 		t.Errorf("%d segments, %v, want %d", len(segments), err, workers*rounds+1)
