@@ -108,6 +108,9 @@ type Job struct {
 	Run          Run
 	Notification recovery.Notification
 	Record       recovery.Run
+	// Unwritten says that the plans of Record are not in the store yet: the first
+	// Start of Journal begins the run.
+	Unwritten bool
 	// Journal writes to Run. Its End decides whether the notification is done
 	// with.
 	Journal flow.Journal

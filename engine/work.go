@@ -212,12 +212,13 @@ func (e *Engine) perform(ctx context.Context, j *journal) error {
 		return err
 	}
 	j.note(rec)
+	unwritten := !rec.Finished && len(rec.Plans) == 0
 	e.cfg.Observer.Claimed(j.item, rec, j.item.Run != "")
 	e.log.Info("run claimed", zap.String("notification", j.n.UUID), zap.String("run", rec.ID), zap.String("host", rec.Host),
 		zap.String("server", rec.Server), zap.Int("delivery", rec.Delivery), zap.Bool("resumed", j.item.Run != ""))
 	switch {
 	case rec.Finished:
-	case len(rec.Plans) == 0:
+	case unwritten:
 		if rec, err = e.begin(ctx, j, rec); err != nil || rec.Finished {
 			return err
 		}
@@ -230,7 +231,7 @@ func (e *Engine) perform(ctx context.Context, j *journal) error {
 		e.cfg.Observer.RunStarted(j.n, rec)
 	}
 	out, err := e.call(ctx, Job{
-		Run: j.Run, Notification: j.n, Record: rec, Journal: j, Aborted: j.Aborted(),
+		Run: j.Run, Notification: j.n, Record: rec, Unwritten: unwritten, Journal: j, Aborted: j.Aborted(),
 		Reserved: func(next flow.Reserved) flow.Reserved { return reserved{j.Run, next} },
 		Observe:  func(ev recovery.Event) { e.cfg.Observer.RunEvent(rec.ID, ev) },
 	})

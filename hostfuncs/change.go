@@ -311,33 +311,31 @@ const resultBound = 30 * time.Second
 // less than until the run's first change. The error joins those of intents that
 // stay open because Nova could not be read.
 func (h *Hatch) Settle(ctx context.Context) error {
-	open, err := h.ledger.OpenIntents(ctx)
-	if err != nil {
-		return fmt.Errorf("open intents: %w", err)
-	}
 	until := time.Now().Add(h.opt.OutcomeWait)
 	if until.Before(h.run.FirstChange) {
 		until = h.run.FirstChange
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, until.Add(h.opt.OutcomeWait+10*h.opt.NovaTimeout), errTooLong)
 	defer cancel()
-	// All look at once: their waits are one wait.
-	errs := make([]error, len(open))
-	each(len(open), len(open), func(i int) { errs[i] = h.resolve(ctx, &open[i], until) })
-	return errors.Join(errs...)
+	return h.settleOpen(ctx, func(recovery.Intent) time.Time { return until })
 }
 
 // settleLeft brings the intents that are open at the end of the run to their own
 // end.
 func (h *Hatch) settleLeft(ctx context.Context) error {
+	// As long after it was sent as after any other.
+	return h.settleOpen(ctx, func(in recovery.Intent) time.Time { return in.Started.Add(h.opt.NovaTimeout + h.opt.OutcomeWait) })
+}
+
+// settleOpen resolves each intent that has no result; until says how long one is
+// looked for.
+func (h *Hatch) settleOpen(ctx context.Context, until func(recovery.Intent) time.Time) error {
 	open, err := h.ledger.OpenIntents(ctx)
 	if err != nil {
 		return fmt.Errorf("open intents: %w", err)
 	}
+	// All look at once: their waits are one wait.
 	errs := make([]error, len(open))
-	each(len(open), len(open), func(i int) {
-		// As long after it was sent as after any other.
-		errs[i] = h.resolve(ctx, &open[i], open[i].Started.Add(h.opt.NovaTimeout+h.opt.OutcomeWait))
-	})
+	each(len(open), len(open), func(i int) { errs[i] = h.resolve(ctx, &open[i], until(open[i])) })
 	return errors.Join(errs...)
 }

@@ -151,11 +151,7 @@ func (p *performer) Perform(ctx context.Context, job engine.Job) (recovery.Run, 
 		return job.Record, fmt.Errorf("run %s: its claim is not of the store", job.Record.ID)
 	}
 	run := job.Record
-	written, err := state.Record(ctx)
-	if err != nil {
-		return run, err
-	}
-	if len(written.Plans) == 0 {
+	if job.Unwritten {
 		job.Journal = &firstRecord{Journal: job.Journal, state: state, store: p.store}
 	}
 	snap, release, err := p.snapshots.forRun(ctx, run)
