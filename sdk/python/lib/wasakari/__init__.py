@@ -107,7 +107,10 @@ class _Scope:
 
     def list(self, prefix=""):
         """Lists keys that begin with a prefix, as documents."""
-        return do("kv.list", {"scope": self._scope, "prefix": (self._prefix + prefix) or None})["entries"]
+        entries = do("kv.list", {"scope": self._scope, "prefix": (self._prefix + prefix) or None})["entries"]
+        for e in entries:
+            e["name"] = e["name"].removeprefix(self._prefix)
+        return entries
 
     def _put(self, name, value, **more):
         req = {"scope": self._scope, "name": self._prefix + name, **more}
