@@ -57,11 +57,14 @@ class Ops(Case):
         http.get("https://t", headers={"a": "b"})
         http.put("https://t")
         http.delete("https://t")
+        http.head("https://t")
+        http.patch("https://t")
         self.assertEqual(self.host.requests, [
             'nova.server_list {"host":"c1","fields":["id"]}', 'nova.server_wait {"id":"a","until":"moved","timeout_s":0}',
             'ha.host_update {"name":"c1","reserved":false}', "ha.segment_get {}",
             'http.request {"method":"POST","url":"https://t","body_json":{"text":"Größe"}}', 'http.request {"method":"GET","url":"https://t","headers":{"a":"b"}}',
-            'http.request {"method":"PUT","url":"https://t"}', 'http.request {"method":"DELETE","url":"https://t"}'])
+            'http.request {"method":"PUT","url":"https://t"}', 'http.request {"method":"DELETE","url":"https://t"}',
+            'http.request {"method":"HEAD","url":"https://t"}', 'http.request {"method":"PATCH","url":"https://t"}'])
 
     def test_every_op_of_the_schema(self):
         import json
@@ -183,11 +186,12 @@ class Telling(Case):
         log.debug("a %d", 1)
         log.info("100 %")
         log.warning(["x"])
+        log.warn("y")
         log.error("%s and %r", "a", "b")
         progress(-5, "begun")
         progress(333.4, "%d of %d", 1, 3)
         progress(5000)
-        self.assertEqual(self.host.logs, ["debug a 1", "info 100 %", "warn ['x']", "error a and 'b'"])
+        self.assertEqual(self.host.logs, ["debug a 1", "info 100 %", "warn ['x']", "warn y", "error a and 'b'"])
         self.assertEqual(self.host.progressed, [(0, "begun"), (333, "1 of 3"), (1000, "")])
 
     def test_print(self):

@@ -160,11 +160,17 @@ class _Requests(_HTTP):
     def get(self, url, **more):
         return self.request("GET", url, **more)
 
+    def head(self, url, **more):
+        return self.request("HEAD", url, **more)
+
     def post(self, url, **more):
         return self.request("POST", url, **more)
 
     def put(self, url, **more):
         return self.request("PUT", url, **more)
+
+    def patch(self, url, **more):
+        return self.request("PATCH", url, **more)
 
     def delete(self, url, **more):
         return self.request("DELETE", url, **more)
@@ -182,8 +188,10 @@ class _Log:
     def info(self, text, *args):
         _wasakari.log(1, str(text) % args if args else str(text))
 
-    def warning(self, text, *args):
+    def warn(self, text, *args):
         _wasakari.log(2, str(text) % args if args else str(text))
+
+    warning = warn  # as Python's logging has it
 
     def error(self, text, *args):
         _wasakari.log(3, str(text) % args if args else str(text))
