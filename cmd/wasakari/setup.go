@@ -221,17 +221,8 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 		MaxModuleBytes:  max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits:          limits,
 		Ceilings:        ceilings,
-		Engines:         carried(),
+		Engines:         engines.All(),
 	}
-}
-
-// carried lists the engines that this program has for script modules.
-func carried() []runtime.Engine {
-	var list []runtime.Engine
-	for _, e := range engines.All() {
-		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
-	}
-	return list
 }
 
 // sandboxLimits gives the limits of a task that asks for none, and the most that

@@ -32,7 +32,7 @@ var may = map[string][]string{
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
-	"internal/engines":       {},
+	"internal/engines":       {"runtime"},
 	"internal/scripts":       {"abi", "runtime", "internal/engines"},
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},

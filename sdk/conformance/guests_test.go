@@ -99,15 +99,6 @@ func (l language) packed(t *testing.T) []byte {
 	return wasm
 }
 
-// scriptEngines are what the program runs scripts with.
-func scriptEngines() []runtime.Engine {
-	var list []runtime.Engine
-	for _, e := range engines.All() {
-		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
-	}
-	return list
-}
-
 func withManifest(t *testing.T, wasm []byte) []byte {
 	t.Helper()
 	if _, err := abi.ReadManifest(wasm); err == nil {
@@ -137,7 +128,7 @@ func readManifest(t *testing.T) *abi.Manifest {
 // and compares the table of README.md with what came of it.
 func TestGuests(t *testing.T) {
 	cases := loadCases(t)
-	r, err := runtime.New(runtime.Config{Compiler: compiler, MaxModuleBytes: 64 << 20, Engines: scriptEngines()})
+	r, err := runtime.New(runtime.Config{Compiler: compiler, MaxModuleBytes: 64 << 20, Engines: engines.All()})
 	if err != nil {
 		t.Fatal(err)
 	}
