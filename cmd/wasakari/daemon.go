@@ -221,13 +221,7 @@ const statusServing = "serving"
 func (sv *daemon) follower(cfg *config.Config, before string) *follower {
 	return &follower{
 		now: cfg, before: before, files: sv.watched, signals: sv.w.hangups,
-		read: func() (*config.Config, error) {
-			src, err := sv.flags.sources(sv.w)
-			if err != nil {
-				return nil, err
-			}
-			return config.Load(src)
-		},
+		read:   func() (*config.Config, error) { return sv.flags.configured(sv.w) },
 		apply:  sv.apply,
 		notify: sv.notifier, status: statusServing, tel: sv.tel, audit: sv.audit, log: sv.log,
 	}

@@ -104,9 +104,9 @@ which limits hold for it and where they come from ([limits]).`,
 				}
 				src.Discover = false
 			}
-			cfg, err := config.Load(src)
+			cfg, err := readConfig(src)
 			if err != nil {
-				return &usageError{err}
+				return err
 			}
 			in.Limits = effectiveLimits(info.Manifest, cfg, tenant)
 			if held {
