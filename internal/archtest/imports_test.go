@@ -68,7 +68,7 @@ var only = map[string][]string{
 	"oras.land/oras-go":                  {"internal/oci"},
 	"github.com/spf13/cobra":             {"cmd"},
 	"charm.land/":                        {"cmd"},
-	"github.com/goccy/go-yaml":           {"api", "novasim", "cmd", "internal/safeyaml", "internal/standardtasks", "internal/tasktest"},
+	"github.com/goccy/go-yaml":           {"api", "internal/safeyaml", "internal/tasktest"},
 	"github.com/agext/levenshtein":       {"config", "hostfuncs"},
 	"github.com/prometheus/":             {"internal/telemetry", "cmd"},
 	"github.com/coreos/go-systemd/":      {"internal/lifecycle"},
