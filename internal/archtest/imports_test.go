@@ -32,6 +32,7 @@ var may = map[string][]string{
 	"internal/runstate":      {"recovery"},
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
+	"internal/docgen":        {"api", "config"},
 	"internal/engines":       {"runtime"},
 	"internal/scripts":       {"abi", "runtime", "internal/engines"},
 	"internal/testwasm":      {"abi"},
