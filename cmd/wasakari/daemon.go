@@ -312,7 +312,11 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	for _, problem := range unjoined(snap.checkAll()) {
 		sv.log.Error("flow cannot run", zap.Error(problem))
 	}
-	sv.store.SetKept(snap.kept)
+	var kept []string
+	for _, m := range snap.kept {
+		kept = append(kept, m.digest)
+	}
+	sv.store.SetKept(kept)
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 
