@@ -42,6 +42,7 @@ type HostCall struct {
 	N       int    // from 1, in the order in which the task asked
 	Op      string // as the task wrote it; at most 64 bytes
 	Ticket  uint32 // 0: the task waited for the answer
+	Open    int    // other tickets that the task had not waited for when it asked
 	Request []byte
 	Answer  []byte // the error document when Errno is not OK
 	Errno   abi.Errno
