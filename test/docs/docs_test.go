@@ -16,11 +16,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wasakari/wasakari/internal/doctest"
 )
 
-var all = flag.Bool("all", false, "fail where a program that a document needs is not there")
+var (
+	all      = flag.Bool("all", false, "fail where a program that a document needs is not there")
+	patience = flag.Duration("patience", 5*time.Minute, "bounds each command of a document")
+)
 
 // top is the folder of the checkout.
 const top = "../.."
@@ -125,13 +129,14 @@ func TestDocuments(t *testing.T) {
 				t.Fatal(err)
 			}
 			home := t.TempDir()
-			o := doctest.Options{Dir: t.TempDir(), All: *all, Log: t.Logf, Elsewhere: elsewhere(t, text)}
+			o := doctest.Options{Dir: t.TempDir(), Timeout: *patience, All: *all, Log: t.Logf, Elsewhere: elsewhere(t, text)}
 			o.Env = []string{
 				"PATH=" + strings.Join([]string{bin, os.Getenv("PATH"), filepath.Join(checkout, "sdk/assemblyscript/node_modules/.bin")}, ":"),
 				"HOME=" + home, "CHECKOUT=" + checkout, "LANG=C.UTF-8",
 				"GOCACHE=" + goCaches[0], "GOMODCACHE=" + goCaches[1], "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
 				// A service of this machine's own is none of the document's.
 				"OS_DEFAULT__MASAKARI_API_LISTEN_PORT=" + strings.TrimPrefix(o.Elsewhere[service], "127.0.0.1:"),
+				"OS_TELEMETRY__METRICS_LISTEN=" + o.Elsewhere[metrics],
 			}
 			// A home of its own keeps the documents from the user's; where his tools are,
 			// they stay.
@@ -145,12 +150,16 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// service is where the service listens when nobody says otherwise.
-const service = "127.0.0.1:15868"
+// Where the service listens, for clients and for Prometheus, when nobody says
+// otherwise.
+const (
+	service = "127.0.0.1:15868"
+	metrics = "127.0.0.1:15869"
+)
 
 var (
 	address  = regexp.MustCompile(`127\.0\.0\.1:[0-9]{4,5}|registry\.example\.com`)
-	ourPaths = []string{"/etc/masakari/", "/etc/wasakari/", "/var/lib/wasakari"}
+	ourPaths = []string{"/etc/masakari", "/etc/wasakari/", "/var/lib/wasakari"}
 )
 
 // elsewhere gives each address of a document a free port, and the folders of a
@@ -165,7 +174,7 @@ func elsewhere(t *testing.T, text string) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	for _, a := range append(address.FindAllString(text, -1), service) {
+	for _, a := range append(address.FindAllString(text, -1), service, metrics) {
 		if m[a] != "" {
 			continue
 		}
