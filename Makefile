@@ -360,9 +360,7 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 generate: ## rewrite what is generated: from abi/schema.json, docs/api-*.md, docs/configuration.md, the table of metrics
 	$(GO) run ./internal/abigen
 	$(GO) run ./internal/scaffold/gen
-	$(GO) run ./api/auth/rolesdoc
-	$(GO) run ./api/apidoc
-	$(GO) run ./config/configdoc
+	$(GO) run ./internal/docgen
 	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 
 .PHONY: testdata

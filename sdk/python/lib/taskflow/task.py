@@ -213,7 +213,8 @@ def _save_as(provides):
 
 def make(cls):
     """Makes a task, with those of context, novaclient and update_host_method that
-    its constructor takes."""
+    its constructor takes. One that takes any has context and novaclient, and
+    update_host_method, which only host flows give, when a constructor names it."""
     from masakari.compute import nova
 
     given = {"context": nova.Context(), "novaclient": nova.API(), "update_host_method": nova.update_host}
@@ -223,6 +224,8 @@ def make(cls):
     named = {n: given[n] for n in (*required, *optional) if n in given}
     if anything:
         named.update((n, given[n]) for n in ("context", "novaclient"))
+        if any("update_host_method" in c.__init__.__code__.co_consts for c in cls.__mro__ if hasattr(vars(c).get("__init__"), "__code__")):
+            named["update_host_method"] = given["update_host_method"]
     return cls(**named)
 
 

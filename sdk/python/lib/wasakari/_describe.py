@@ -168,6 +168,10 @@ class _Uses(ast.NodeVisitor):
         if node.arg == "update_host_method":
             self.ops.add("ha.host_update")
 
+    def visit_Constant(self, node):
+        if node.value == "update_host_method":
+            self.ops.add("ha.host_update")
+
 
 def _uses(cls, file, files, trees, tasks):
     """Gives the ops of a task: what its classes name, and what is in the script

@@ -26,6 +26,18 @@ class Document(dict):
 
 
 _decode = json.JSONDecoder(object_hook=Document).decode
+
+
+def _answer(op, document):
+    """Decodes an answer. That of a request always has headers and a body, be they
+    empty: whoever reads them asks for the status, not for what is missing."""
+    answer = _decode(document.decode())
+    if op == "http.request":
+        answer.setdefault("headers", Document())
+        answer.setdefault("body", "")
+    return answer
+
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=True).encode
 
 
@@ -126,7 +138,7 @@ def do(op, fields=None):
     errno, answer = _wasakari.call(op, request(fields) if fields else "{}")
     if errno:
         raise _refused(op, errno, answer)
-    return _decode(answer.decode())
+    return _answer(op, answer)
 
 
 _pending = {}  # tickets that are open
@@ -202,7 +214,7 @@ def _wait(timeout_ms):
             if errno:
                 p._error = _refused(p.op, errno, answer)
             else:
-                p._answer = _decode(answer.decode())
+                p._answer = _answer(p.op, answer)
     elif -r != _TIMEOUT:
         raise RuntimeError("wait: error %d of the host" % -r)
     now = time.monotonic()
