@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -347,7 +348,7 @@ func (s *spy) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 		}
 		return []byte("{}"), ctx.Err()
 	}
-	if !slices.Contains([]string{"nova", "ha", "http"}, op.Group()) {
+	if !tasktest.Outwards(op.Name) {
 		return s.witness.Do(ctx, op, req)
 	}
 	s.mu.Lock()
@@ -403,6 +404,10 @@ type execution struct {
 	answers []tasktest.Answer
 	result  runtime.Result
 	changes []hostfuncs.Change
+	assumed []string // of a cloud whose changes are held back
+	// abreast says that the task had several ops in flight: in which order it went
+	// on may differ from run to run.
+	abreast bool
 }
 
 // run executes the task once. Its state lies in a folder that goes with it.
@@ -462,7 +467,16 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	if s.begins != nil {
 		s.begins()
 	}
-	result, runErr := do(ctx, runtime.Call{Key: s.task.Key, Host: host, Limits: limit.Limits, Trace: s.trace})
+	var abreast atomic.Bool
+	trace := s.trace
+	if s.keepAnswers {
+		trace = func(c runtime.HostCall) {
+			if c.Open > 0 && tasktest.Outwards(c.Op) {
+				abreast.Store(true)
+			}
+		}
+	}
+	result, runErr := do(ctx, runtime.Call{Key: s.task.Key, Host: host, Limits: limit.Limits, Trace: trace})
 	if ctx.Err() != nil {
 		return execution{}, ctx.Err()
 	}
@@ -478,9 +492,9 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	if out.Status != recovery.TaskSucceeded || s.c.Revert {
 		provided = nil
 	}
-	e := execution{result: result, answers: host.answers}
+	e := execution{result: result, answers: host.answers, abreast: abreast.Load()}
 	if s.overlay != nil {
-		e.changes = s.overlay.Changes()
+		e.changes, e.assumed = s.overlay.Changes(), s.overlay.Assumptions()
 	}
 	e.seen = tasktest.Seen{
 		Outcome: outcomeName(out.Status), Reason: out.Message, Provides: orNoValues(provided),

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 
@@ -73,11 +74,15 @@ func (c *Cache) read(r Reference) (wasm []byte, ok bool) {
 }
 
 func readAtMost(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // below the folder of the cache
+	// To open a pipe would wait for whoever writes to it.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // below the folder of the cache
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // read only
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: not a regular file", path, recovery.ErrInvalid)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(data)) > most {
 		err = recovery.ErrTooLarge

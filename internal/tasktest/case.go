@@ -439,15 +439,15 @@ func checkError(where string, e *OpError, answered bool, bad func(where, format 
 	}
 }
 
-// outwards holds for ops that a scenario answers or expects: those that reach
+// Outwards holds for ops that a scenario answers or expects: those that reach
 // beyond the sandbox.
-func outwards(name string) bool {
+func Outwards(name string) bool {
 	op := abi.LookupOp([]byte(name))
 	return op != nil && slices.Contains([]string{"nova", "ha", "http"}, op.Group())
 }
 
 func checkOp(where, name string, bad func(where, format string, args ...any)) {
-	if outwards(name) {
+	if Outwards(name) {
 		return
 	}
 	hint := ""
