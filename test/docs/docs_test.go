@@ -108,11 +108,11 @@ func documents(t *testing.T) map[string]string {
 // Every block of every document is run, or is left out for a reason that it tells.
 func TestDocuments(t *testing.T) {
 	lookAtSources(t)
-	caches, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE", "GOMODCACHE").Output()
+	env, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE", "GOMODCACHE", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	goCaches := strings.Fields(string(caches))
+	goEnv := strings.Fields(string(env))
 	for name, text := range documents(t) {
 		t.Run(name, func(t *testing.T) {
 			steps, err := doctest.Parse(text)
@@ -131,9 +131,11 @@ func TestDocuments(t *testing.T) {
 			home := t.TempDir()
 			o := doctest.Options{Dir: t.TempDir(), Timeout: *patience, All: *all, Log: t.Logf, Elsewhere: elsewhere(t, text)}
 			o.Env = []string{
-				"PATH=" + strings.Join([]string{bin, os.Getenv("PATH"), filepath.Join(checkout, "sdk/assemblyscript/node_modules/.bin")}, ":"),
+				// The tools of the distribution come first, but for Go: what documents need is
+				// named by its packages.
+				"PATH=" + strings.Join([]string{bin, filepath.Join(goEnv[2], "bin"), "/usr/bin", os.Getenv("PATH"), filepath.Join(checkout, "sdk/assemblyscript/node_modules/.bin")}, ":"),
 				"HOME=" + home, "CHECKOUT=" + checkout, "LANG=C.UTF-8",
-				"GOCACHE=" + goCaches[0], "GOMODCACHE=" + goCaches[1], "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
+				"GOCACHE=" + goEnv[0], "GOMODCACHE=" + goEnv[1], "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
 				// A service of this machine's own is none of the document's.
 				"OS_DEFAULT__MASAKARI_API_LISTEN_PORT=" + strings.TrimPrefix(o.Elsewhere[service], "127.0.0.1:"),
 				"OS_TELEMETRY__METRICS_LISTEN=" + o.Elsewhere[metrics],
