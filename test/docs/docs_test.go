@@ -61,7 +61,7 @@ func lookAtSources(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if base := d.Name(); d.IsDir() && name != top && (leftAlone(base)) {
+		if base := d.Name(); d.IsDir() && name != top && leftAlone(base) {
 			return fs.SkipDir
 		}
 		if !d.IsDir() {
