@@ -143,6 +143,8 @@ func TestDocuments(t *testing.T) {
 				"PATH=" + strings.Join([]string{bin, filepath.Join(goEnv[2], "bin"), "/usr/bin", os.Getenv("PATH"), filepath.Join(checkout, "sdk/assemblyscript/node_modules/.bin")}, ":"),
 				"HOME=" + home, "CHECKOUT=" + checkout, "LANG=C.UTF-8",
 				"GOCACHE=" + goEnv[0], "GOMODCACHE=" + goEnv[1], "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
+				// What one document had compiled is so for all.
+				"OS_WASAKARI__CACHE_DIR=" + filepath.Join(bin, "cache"),
 				// A service of this machine's own is none of the document's.
 				"OS_DEFAULT__MASAKARI_API_LISTEN_PORT=" + strings.TrimPrefix(o.Elsewhere[service], "127.0.0.1:"),
 				"OS_TELEMETRY__METRICS_LISTEN=" + o.Elsewhere[metrics],
