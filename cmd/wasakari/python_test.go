@@ -236,3 +236,22 @@ func TestPythonRevertResult(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }
+
+// A scenario without a required option is told what to write into it.
+func TestScenarioWithoutARequiredOption(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, map[string]string{
+		"site.py": "import wasakari\nfrom oslo_config import cfg\ncfg.CONF.register_opts([cfg.StrOpt('name', required=True)], group='site')\n\n\n" +
+			"@wasakari.task\ndef site():\n    wasakari.log.info(cfg.CONF.site.name)\n",
+		"tests/a.yaml": "inputs: {host_name: compute-1}\n",
+	})
+	r := p.run(t.Context(), t, "task", "test", "DIR/site.py")
+	const want = "wasakari: DIR/tests/a.yaml:1:1: options: option [site] name is required; write options: {site: {name: …}}\n"
+	if r.code != exitUsage || r.stderr != want {
+		t.Errorf("exit code %d\n%s%s\nwant\n%s", r.code, r.stdout, r.stderr, want)
+	}
+	p.write(t, "tests/a.yaml", "options: {SITE: {name: north}}\nexpect: {logs: [north]}\n")
+	if r := p.run(t.Context(), t, "task", "test", "DIR/site.py"); r.code != exitOK {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}
