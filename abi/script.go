@@ -118,6 +118,48 @@ func ScriptModule(m *Manifest, files []ScriptFile, engine EngineRef) ([]byte, er
 	return AppendManifest(wasm, m)
 }
 
+// ReadScript reads the files of the custom section wasakari.script, nil when
+// there is none. Their bytes are any text.
+func ReadScript(wasm []byte) ([]ScriptFile, error) {
+	list, err := CustomSections(wasm)
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	for _, s := range list {
+		if s.Name != ScriptSection {
+			continue
+		}
+		if data != nil {
+			return nil, fmt.Errorf("two custom sections %s", ScriptSection)
+		}
+		data = s.Data
+	}
+	if data == nil {
+		return nil, nil
+	}
+	if len(data) > MaxScript {
+		return nil, fmt.Errorf("custom section %s has %d bytes; at most %d are taken", ScriptSection, len(data), MaxScript)
+	}
+	var doc struct {
+		Files []ScriptFile `json:"files"`
+	}
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("custom section %s: %w", ScriptSection, err)
+	}
+	if len(doc.Files) > MaxScriptFiles {
+		return nil, fmt.Errorf("custom section %s has %d files; at most %d are taken", ScriptSection, len(doc.Files), MaxScriptFiles)
+	}
+	seen := map[string]bool{}
+	for _, f := range doc.Files {
+		if f.Name == "" || seen[f.Name] {
+			return nil, fmt.Errorf("custom section %s: file name %q is empty or there twice", ScriptSection, f.Name)
+		}
+		seen[f.Name] = true
+	}
+	return doc.Files, nil
+}
+
 // plainJSON writes a document that people can read in the module.
 func plainJSON(v any) ([]byte, error) {
 	var b bytes.Buffer

@@ -61,6 +61,7 @@ const (
 	hintSimplify  = "split the function, or build with less inlining"
 	hintSmaller   = "make it smaller, or split it into several modules"
 	hintScript    = "build it again with wasakari task build"
+	hintEngine    = "build it again for that one: wasakari task build takes its source, or the module itself"
 )
 
 // refuseSections words the errors of abi.CustomSections.
@@ -144,7 +145,7 @@ func (l *layout) promises(source string, wasm []byte, engine *abi.EngineRef) (*a
 		e.Err = err
 		return nil, nil, e
 	}
-	script, err := readScript(wasm)
+	script, err := abi.ReadScript(wasm)
 	if err != nil {
 		return nil, nil, refuse(source, StepManifest, err.Error(), hintScript)
 	}

@@ -33,7 +33,7 @@ var may = map[string][]string{
 	"internal/standardtasks": {"abi"},
 	"internal/abigen":        {},
 	"internal/engines":       {"runtime"},
-	"internal/scripts":       {"abi", "runtime", "internal/engines"},
+	"internal/scripts":       {"abi", "runtime"},
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
