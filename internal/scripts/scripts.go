@@ -20,7 +20,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/wasakari/wasakari/abi"
-	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -80,7 +79,7 @@ var limits = runtime.Limits{Timeout: time.Minute, RequestBytes: 1 << 20, AnswerB
 // for the author. Errors about the source match ErrSource; those about its
 // manifest are abi.ManifestErrors as well.
 func Build(ctx context.Context, rt *runtime.Runtime, src Source) (wasm []byte, m *abi.Manifest, notes []string, err error) {
-	ref, err := engineFor(src)
+	ref, err := engineFor(rt, src)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -105,7 +104,7 @@ func Build(ctx context.Context, rt *runtime.Runtime, src Source) (wasm []byte, m
 	if ref.Name == javascriptEngine {
 		useJavaScript(d.Tasks, uses)
 	}
-	m, places, reverts, err := d.merge(src)
+	m, places, reverts, err := d.merge(src, ref)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -132,7 +131,7 @@ func (e *sourceError) Error() string        { return e.text }
 func (e *sourceError) Is(target error) bool { return target == ErrSource }
 
 // engineFor finds the engine for the files, which are of one language.
-func engineFor(src Source) (abi.EngineRef, error) {
+func engineFor(rt *runtime.Runtime, src Source) (abi.EngineRef, error) {
 	name, first := "", ""
 	for _, f := range src.Files {
 		switch l := Language(f.Name); {
@@ -146,11 +145,16 @@ func engineFor(src Source) (abi.EngineRef, error) {
 	if name == "" {
 		return abi.EngineRef{}, source("%s: no file ends in .py, .js, .mjs or .ts", src.Path)
 	}
-	e, ok := engines.Find(name)
+	return own(rt, name)
+}
+
+// own gives the engine that the program carries for a language.
+func own(rt *runtime.Runtime, name string) (abi.EngineRef, error) {
+	ref, ok := rt.Engine(name)
 	if !ok {
-		return abi.EngineRef{}, fmt.Errorf("this program has no engine for %s", name)
+		return ref, source("this program has no engine for %s", name)
 	}
-	return abi.EngineRef{Name: e.Name, Digest: e.Digest}, nil
+	return ref, nil
 }
 
 // describe lets the engine say what is in a source.
@@ -213,11 +217,11 @@ func (h *describing) said() error {
 }
 
 // merge makes the manifest of what the source says and of what task.yaml says.
-func (d *description) merge(src Source) (m *abi.Manifest, places []place, reverts []string, err error) {
+func (d *description) merge(src Source, ref abi.EngineRef) (m *abi.Manifest, places []place, reverts []string, err error) {
 	doc := map[string]any{
 		"abi":     abi.Version,
 		"library": cmp.Or(d.Library, libraryName(src.Path)),
-		"version": cmp.Or(d.Version, contentVersion(src.Files)),
+		"version": cmp.Or(d.Version, contentVersion(src.Files, ref)),
 	}
 	if d.Summary != "" {
 		doc["summary"] = d.Summary
@@ -331,11 +335,12 @@ func libraryName(file string) string {
 }
 
 // contentVersion is the version of a module whose author gives none: another for
-// each content, since a version never changes.
-func contentVersion(files []abi.ScriptFile) string {
+// each content and each engine, since a version never changes.
+func contentVersion(files []abi.ScriptFile, ref abi.EngineRef) string {
 	h := sha256.New()
+	_, _ = fmt.Fprintln(h, ref.Digest) // a hash takes everything
 	for _, f := range files {
-		_, _ = fmt.Fprintf(h, "%q %q\n", f.Name, f.Text) // a hash takes everything
+		_, _ = fmt.Fprintf(h, "%q %q\n", f.Name, f.Text)
 	}
 	return "0.0.0+" + hex.EncodeToString(h.Sum(nil))[:12]
 }
