@@ -37,13 +37,15 @@ func moduleNode(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	w := world{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer), home: t.TempDir(), compiler: compiler, environ: []string{"XDG_CACHE_HOME=" + sharedCache()}}
-	rt, err := newRuntime(cfg, w, zap.NewNop())
+	stock := newStock(w, "", zap.NewNop())
+	stock.store = st
+	rt, err := newRuntime(cfg, w, stock, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rt.Close(context.Background()) })
 	sv := &daemon{w: w, flags: &serveFlags{}, log: zap.NewNop(), store: st, rt: rt, node: "n1", cloud: &cloud{}}
-	sv.snapshots = &snapshots{w: w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(rt, sv.log), uploads: uploadStore{st}}
+	sv.snapshots = &snapshots{w: w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(rt, sv.log), uploads: uploadStore{st, stock}, stock: stock}
 	if err := sv.load(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +62,7 @@ func put(t *testing.T, s *store.Store, tenant, library, version string, keys ...
 	}
 	wasm := wasmOf(t, library, version, tasks...)
 	sum := sha256.Sum256([]byte(wasm))
-	v, _, err := uploadStore{s}.PutModule(t.Context(), recovery.ModuleVersion{
+	v, _, err := uploadStore{Store: s}.PutModule(t.Context(), recovery.ModuleVersion{
 		Digest: hex.EncodeToString(sum[:]), Library: library, Tenant: tenant, Version: version, Keys: keys, Size: int64(len(wasm)),
 	}, strings.NewReader(wasm))
 	if err != nil {
@@ -170,7 +172,7 @@ func TestPinBeforeTenants(t *testing.T) {
 	both := put(t, s, "", "acme", "1.0.0", "a_task", "b_task")
 	put(t, s, "", "acme", "1.1.0", "a_task")
 	put(t, s, "p1", "theirs", "1.0.0", "b_task")
-	if _, err := (uploadStore{s}).PinModule(t.Context(), "", "acme", both.Digest); err != nil {
+	if _, err := (uploadStore{Store: s}).PinModule(t.Context(), "", "acme", both.Digest); err != nil {
 		t.Fatal(err)
 	}
 	versions, err := s.Modules(t.Context())

@@ -52,7 +52,7 @@ func newBench(ctx context.Context, w world, cfg *config.Config, b builtTask) (*b
 	if err != nil {
 		return nil, err
 	}
-	rc := runtimeConfig(cfg, dir, zap.NewNop())
+	rc := runtimeConfig(cfg, dir, newStock(w, cfg.Wasakari.StateDir, zap.NewNop()), zap.NewNop())
 	rc.Compiler = w.compiler
 	rt, err := runtime.New(rc)
 	if err != nil && cfg.Wasakari.CacheDir == "" { // a folder that is no good keeps nobody from testing

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
-	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/scripts"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -59,7 +58,8 @@ func withRuntime(ctx context.Context, w world, work func(*runtime.Runtime) error
 	if err != nil {
 		return err
 	}
-	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler, Engines: engines.All()}
+	st := newStock(w, "", zap.NewNop())
+	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler, Engines: st.carried, OtherEngine: st.other}
 	rt, err := runtime.New(cfg)
 	if err != nil && dir != "" { // a folder that is no good keeps nobody from building
 		cfg.CacheDir = ""
