@@ -88,7 +88,7 @@ func Inspect(source string, wasm []byte) (*Info, error) {
 	}
 	script, err := abi.ReadScript(wasm)
 	if err != nil {
-		return nil, refuse(source, StepManifest, err.Error(), hintScript)
+		return nil, refuse(source, StepManifest, err.Error(), "")
 	}
 	for _, f := range script {
 		info.Script = append(info.Script, f.Name)

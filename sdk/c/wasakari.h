@@ -949,10 +949,41 @@ static inline wsk_mark wsk_mark_memory(wsk_task *t) {
     return m;
 }
 
-/* Frees all that was given since the mark, wsk_last_error too. Loops with many ops want this. */
+/* The lowest text so far in a piece of memory. */
+typedef struct wsk__low {
+    const char *from, *to;
+    const char **p;
+    size_t n;
+} wsk__low;
+
+static inline void wsk__lower(wsk__low *low, const char **p, size_t n) {
+    if (n && *p >= low->from && *p < low->to && (!low->p || *p < *low->p)) low->p = p, low->n = n;
+}
+
+/* Frees all that was given since the mark, wsk_last_error too. Loops with many ops want this. The outcome's reason, and answers that came meanwhile
+ * and that neither wsk_wait nor wsk_end gave yet, stay: they move to the mark. */
 static inline void wsk_release(wsk_task *t, wsk_mark m) {
-    t->now = m.chunk;
-    t->now->used = m.used;
+    wsk_chunk *to = m.chunk, *last = t->now;
+    size_t used = m.used;
+    for (wsk_chunk *c = to; c; c = c == last ? NULL : c->next) {
+        wsk__low low = {wsk__bytes(c) + (c == m.chunk ? m.used : 0), wsk__bytes(c) + c->used, NULL, 0};
+        for (;; low.from += low.n) {
+            low.p = NULL;
+            wsk__lower(&low, &t->reason.p, t->reason.n);
+            for (wsk_item *it = t->ended; it; it = it->next) {
+                wsk__lower(&low, &it->answer.p, it->answer.n);
+                wsk__lower(&low, &it->error.message.p, it->error.message.n);
+                wsk__lower(&low, &it->error.request_id.p, it->error.request_id.n);
+            }
+            if (!low.p) break;
+            for (; to != c && to->size - used < low.n; used = 0) to = to->next;
+            low.from = *low.p;
+            *low.p = (char *)__builtin_memmove(wsk__bytes(to) + used, low.from, low.n);
+            used += low.n;
+        }
+    }
+    t->now = to;
+    t->now->used = used + 15u > to->size ? to->size : (used + 15u) & ~(size_t)15u;
     wsk_error none = {{NULL, 0}, WSK_OK, {NULL, 0}, 0, {NULL, 0}};
     t->error = none;
 }

@@ -63,8 +63,7 @@ func (l language) skips(c testCase) string {
 	return l.Skips[c.Group+"/"+name]
 }
 
-// guest is the module of the language, with the manifest of manifest.json when
-// it has none of its own.
+// guest is the module of the language, with the manifest of manifest.json.
 func (l language) guest(t *testing.T) []byte {
 	t.Helper()
 	if l.dir == "go" {
@@ -102,9 +101,6 @@ func (l language) packed(t *testing.T) []byte {
 
 func withManifest(t *testing.T, wasm []byte) []byte {
 	t.Helper()
-	if _, err := abi.ReadManifest(wasm); err == nil {
-		return wasm
-	}
 	wasm, err := abi.AppendManifest(wasm, readManifest(t))
 	if err != nil {
 		t.Fatal(err)
