@@ -119,9 +119,9 @@ type counted struct {
 	read, kept []string
 }
 
-func (c *counted) KeepModule(ctx context.Context, tenant, digest string, size int64, r io.Reader) error {
+func (c *counted) KeepModule(ctx context.Context, tenant, digest, engine string, size int64, r io.Reader) error {
 	c.kept = append(c.kept, digest)
-	return c.uploads.KeepModule(ctx, tenant, digest, size, r)
+	return c.uploads.KeepModule(ctx, tenant, digest, engine, size, r)
 }
 
 func (c *counted) ModuleBytes(ctx context.Context, digest string) ([]byte, error) {
