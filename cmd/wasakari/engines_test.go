@@ -46,17 +46,13 @@ func (p *place) scriptOf(t *testing.T, name, text string) {
 	}
 }
 
-const greetConf = `[taskflow_driver_recovery_flows]
-process_failure_recovery_tasks = pre:['greet'],main:['disable_compute_node_task'],post:[]
-`
-
 const processDown = `{"notification": {"type": "PROCESS", "hostname": "compute-1", "generated_time": "2026-11-23T10:00:00",
 	"payload": {"event": "STOPPED", "process_name": "nova-compute"}}}`
 
 // What was uploaded for the engine of one release runs on the next one.
 func TestUpgradeWithUploads(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, map[string]string{"conf": greetConf})
+	p := newPlace(t, map[string]string{"conf": processConfOf("greet")})
 	p.engines = release(t, "one")
 	p.scriptOf(t, "greet", `export default { run() {} };`)
 	serve := func() serving {
@@ -233,7 +229,7 @@ func TestRollingUpgrade(t *testing.T) {
 func TestUpgradeWithoutAServer(t *testing.T) {
 	t.Parallel()
 	_, environ := startCloud(t, quickCloud, novasim.Options{})
-	p := newPlace(t, map[string]string{"conf": greetConf + "[grants]\ngreet = options:greeting\n"})
+	p := newPlace(t, map[string]string{"conf": processConfOf("greet") + "[grants]\ngreet = options:greeting\n"})
 	p.environ = environ
 	p.engines = release(t, "one")
 	p.write(t, "task.yaml", `{library: greet, version: 1.0.0, tasks: [{key: greet, options: [{group: greeting, name: word, type: string, default: hello}]}]}`)

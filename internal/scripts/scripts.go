@@ -63,6 +63,9 @@ type description struct {
 	Tasks []map[string]any `json:"tasks"`
 	// Notes are remarks for the author.
 	Notes []string `json:"notes"`
+
+	// shared are options of Masakari itself that its tasks may read.
+	shared []abi.ManifestOption
 }
 
 // place is a line of TasksFile.
@@ -103,6 +106,9 @@ func Build(ctx context.Context, rt *runtime.Runtime, src Source) (wasm []byte, m
 	}
 	if ref.Name == javascriptEngine {
 		useJavaScript(d.Tasks, uses)
+	}
+	if ref.Name == pythonEngine {
+		d.shared = mentioned(src.Files)
 	}
 	m, places, reverts, err := d.merge(src, ref)
 	if err != nil {
@@ -262,6 +268,7 @@ func (d *description) merge(src Source, ref abi.EngineRef) (m *abi.Manifest, pla
 		if written != nil {
 			maps.Copy(task, written[i])
 		}
+		share(task, d.shared)
 		p.Key = text(task["key"])
 		if places = append(places, p); revert {
 			reverts = append(reverts, p.Key)
