@@ -228,7 +228,7 @@ sdk-rust: ## tests of the Rust SDK and its examples (SERDE=1: of feature serde t
 		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test $$t && $(CRATE)/test -q || exit 1; done
 	for e in ticket cooldown staged_start; do \
 		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test tasks-examples/$$e/rust/src/lib.rs && $(CRATE)/test -q || exit 1; done
-	$(dir $(RUSTC))rustdoc --test --edition 2021 --crate-name wasakari --extern wasakari=$(CRATE)/libwasakari.rlib sdk/rust/src/lib.rs
+	$(RUSTC:%rustc=%rustdoc) --test --edition 2021 --crate-name wasakari --extern wasakari=$(CRATE)/libwasakari.rlib sdk/rust/src/lib.rs
 	$(if $(SERDE),cd sdk/rust && CARGO_TARGET_DIR=$(CURDIR)/$(CRATE)/cargo cargo test -q --features serde)
 
 .PHONY: crash

@@ -866,7 +866,7 @@ struct wsk_task {
     wsk_chunk *first, *now;
     size_t total, max;
     wsk_item *open, *ended, **last;
-    size_t canceled;
+    size_t n_open, canceled; /* ops that are open, and how many of them were given up */
     bool full; /* the memory was, since somebody last looked */
 };
 
@@ -3054,6 +3054,8 @@ static inline wsk_code wsk_call(wsk_task *t, const char *op, wsk_json req, wsk_j
 }
 
 static inline void wsk__ended(wsk_task *t, wsk_item *it) {
+    t->n_open--;
+    if (it->canceled) t->canceled--;
     it->open = false;
     it->done = true;
     it->next = NULL;
@@ -3076,7 +3078,6 @@ static inline wsk_code wsk__wait(wsk_task *t, int32_t timeout_ms) {
                 t->open = it->next;
                 wsk__refuse(t, it->op, code, "the host stopped waiting");
                 it->error = t->error;
-                if (it->canceled) t->canceled--;
                 wsk__ended(t, it);
             }
         }
@@ -3090,7 +3091,6 @@ static inline wsk_code wsk__wait(wsk_task *t, int32_t timeout_ms) {
     wsk_item *it = *at;
     if (!it) return WSK_OK; /* nobody's */
     *at = it->next;
-    if (it->canceled) t->canceled--;
     it->error.code = wsk__fetch(t, it->op, low, out, cap, &it->answer);
     if (it->error.code) it->error = t->error;
     wsk__ended(t, it);
@@ -3128,6 +3128,7 @@ static inline wsk_code wsk_begin(wsk_task *t, wsk_item *it, const char *op, wsk_
         it->answer = absent;
         it->next = t->open;
         t->open = it;
+        t->n_open++;
         return WSK_OK;
     }
 }
@@ -3184,7 +3185,8 @@ static inline wsk_code wsk_end(wsk_task *t, wsk_item *it, wsk_json *answer) {
     return WSK_OK;
 }
 
-/* Gives up waiting: a read is cancelled, a change goes on. The op still ends, soon, with WSK_CANCELED; the task need not wait for it. */
+/* Gives up waiting: a read is cancelled, a change goes on. The op still ends, soon, with WSK_CANCELED; the task may end without
+ * waiting for it, but until then the item stays where it is. */
 static inline wsk_code wsk_cancel(wsk_task *t, wsk_item *it) {
     if (!it->open) return WSK_OK;
     wsk_out o = wsk_write(t);
@@ -4495,8 +4497,11 @@ static inline int32_t wsk__main(const wsk_def *defs, size_t n, void *memory, siz
         else outcome = def->revert ? def->revert(t) : WSK_NOTHING;
     }
     if (t->reason.n) wsk__send_reason(t, t->reason);
-    while (t->canceled && t->open) { /* what was given up is delivered all the same */
-        if (wsk__wait(t, -1)) break;
+    /* What was given up is delivered all the same. Items may be gone by now: nothing looks at them. With other ops open the task has failed. */
+    while (t->canceled && t->canceled == t->n_open) {
+        if (wsk_import_wait(-1, NULL, 0) < 0) break;
+        t->canceled--;
+        t->n_open--;
     }
     return (int32_t)outcome;
 }

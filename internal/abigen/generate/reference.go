@@ -266,8 +266,8 @@ func (p *page) fields(n *node, request bool) error {
 
 // documents are those that requests and answers are made of.
 func (p *page) documents() (string, error) {
-	half := func(o op) *node { return &node{Items: o.Request, Additional: o.Answer} }
-	used := p.sc.used(half)
+	both := func(o op) *node { return &node{Items: o.Request, Additional: o.Answer} }
+	used := p.sc.used(both)
 	p.f("\n")
 	for _, d := range p.sc.Defs {
 		if !slices.Contains(used, d.name) {

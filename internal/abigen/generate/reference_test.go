@@ -133,23 +133,13 @@ func TestReferencePages(t *testing.T) {
 				}
 			}
 
-			names := source
 			if language == "python" {
-				names += read(t, "abi/schema.json") // keys of answers, which are dicts
+				source += read(t, "abi/schema.json") // keys of answers, which are dicts
 			}
-			known := map[string]bool{}
-			for _, w := range identifier.FindAllString(names, -1) {
-				known[w] = true
-			}
+			words := wordsOf(source)
 			for _, cells := range [][][]string{firstCell.FindAllStringSubmatch(page, -1), codeCell.FindAllStringSubmatch(page, -1)} {
 				for _, m := range cells {
-					for _, s := range span.FindAllStringSubmatch(m[1], -1) {
-						for _, w := range identifier.FindAllString(s[1], -1) {
-							if !known[w] {
-								t.Errorf("%s: the SDK has no %s", s[0], w)
-							}
-						}
-					}
+					known(t, m[1], words)
 				}
 			}
 
@@ -164,6 +154,60 @@ func TestReferencePages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func wordsOf(source string) map[string]bool {
+	words := map[string]bool{}
+	for _, w := range identifier.FindAllString(source, -1) {
+		words[w] = true
+	}
+	return words
+}
+
+// known sees that the words of all code in a text are those of an SDK.
+func known(t *testing.T, text string, words map[string]bool) {
+	t.Helper()
+	for _, s := range span.FindAllStringSubmatch(text, -1) {
+		for _, w := range identifier.FindAllString(s[1], -1) {
+			if !words[w] {
+				t.Errorf("%s: the SDK has no %s", s[0], w)
+			}
+		}
+	}
+}
+
+// The table of names has one in every SDK for each thing.
+func TestNamesOfLanguages(t *testing.T) {
+	words := map[string]map[string]bool{}
+	for language, pattern := range sdks {
+		words[language] = wordsOf(read(t, pattern))
+	}
+	var languages []string
+	rows := 0
+	for line := range strings.Lines(read(t, "docs/sdk/README.md")) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| ---") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), " | ")
+		if languages == nil {
+			for _, c := range cells[1:] {
+				languages = append(languages, strings.ToLower(strings.TrimSpace(c)))
+			}
+			continue
+		}
+		rows++
+		for i, language := range languages {
+			if i+1 >= len(cells) || strings.TrimSpace(cells[i+1]) == "" {
+				t.Errorf("%s: nothing in %s", cells[0], language)
+				continue
+			}
+			known(t, cells[i+1], words[language])
+		}
+	}
+	if len(languages) != len(sdks) || rows == 0 {
+		t.Errorf("%d languages, %d rows", len(languages), rows)
 	}
 }
 

@@ -794,10 +794,23 @@ static wsk_outcome leaves_open(wsk_task *t) {
     return wsk_succeed(t);
 }
 
+/* The item is gone when the task has returned. */
+static wsk_outcome gives_up_its_own(wsk_task *t) {
+    wsk_item *it = (wsk_item *)calloc(1, sizeof *it);
+    WANT(!wsk_sleep_begin(t, it, 5) && !wsk_cancel(t, it));
+    memset(it, 0xff, sizeof *it);
+    free(it);
+    return wsk_succeed(t);
+}
+
 static void test_tickets(void) {
     mock_on("task.input", 0, INPUT("task", ""), 0);
     mock_on("task.sleep", 0, "{}", 0);
-    WANT(run_with(leaves_open) == WSK_SUCCEEDED && mock.n_open == 1 && mock.waits == 1); /* what was not given up is not waited for */
+    WANT(run_with(leaves_open) == WSK_SUCCEEDED && mock.n_open == 2 && mock.waits == 0); /* what was not given up is not waited for */
+    mock_reset();
+    mock_on("task.input", 0, INPUT("task", ""), 0);
+    mock_on("task.sleep", 0, "{}", 0);
+    WANT(run_with(gives_up_its_own) == WSK_SUCCEEDED && mock.n_open == 0 && mock.waits == 1);
     mock_reset();
 
     mock_on("task.input", 0, INPUT("task", ""), 0);

@@ -136,6 +136,14 @@ class Tasks(Case):
             def execute(self):
                 pass
 
+        class D(task.Task):
+            def __init__(self, **kwargs):
+                super().__init__()
+                self.given = kwargs.get("update_host_method")
+
+            def execute(self):
+                pass
+
         class C(task.Task):
             def execute(self):
                 pass
@@ -145,6 +153,7 @@ class Tasks(Case):
         self.assertIsInstance(novaclient, nova.API)
         self.assertIs(update, nova.update_host)
         self.assertEqual(task.make(B).given, ["context", "novaclient"])
+        self.assertIs(task.make(D).given, nova.update_host)
         self.assertIsInstance(task.make(C), C)
 
     def test_noop(self):

@@ -66,6 +66,13 @@ class Ops(Case):
             'http.request {"method":"PUT","url":"https://t"}', 'http.request {"method":"DELETE","url":"https://t"}',
             'http.request {"method":"HEAD","url":"https://t"}', 'http.request {"method":"PATCH","url":"https://t"}'])
 
+    def test_answers_of_requests(self):
+        from wasakari import http
+
+        self.host.answers["http.request"] = {"status": 204, "url": "https://t"}
+        for a in (http.get("https://t"), http.begin.request("GET", "https://t").result()):
+            self.assertEqual((a.status, a.body, a.headers), (204, "", {}))
+
     def test_every_op_of_the_schema(self):
         import json
 
