@@ -88,6 +88,7 @@ func TestKeptEngines(t *testing.T) {
 	fatal(s.Deactivate(ctx, "", "acme"))
 	age(false) // it may become active again
 	fatal(s.KeepModule(ctx, "", digest(module), e.Digest, int64(len(module)), bytes.NewReader(module)))
+	hasEngine(t, s, recovery.ModuleEngine{Digest: digest(module)}, false) // a module is no engine
 	fatal(s.Remove(ctx, "", version.Digest))
 	age(false) // a module that is kept names it
 	fatal(s.Sweep(ctx))

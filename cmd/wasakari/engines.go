@@ -20,6 +20,7 @@ import (
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/internal/engines"
+	folders "github.com/wasakari/wasakari/internal/folder"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 	"github.com/wasakari/wasakari/store"
@@ -167,7 +168,7 @@ func (s *stock) keepInFolder(ctx context.Context, e recovery.ModuleEngine) error
 	if _, err := z.Write(wasm); err != nil {
 		return err
 	}
-	if err := errors.Join(z.Close(), os.MkdirAll(s.dir, 0o700)); err != nil {
+	if err := errors.Join(z.Close(), folders.Own("engine folder", s.dir)); err != nil {
 		return err
 	}
 	if err := writeModule(file, packed.Bytes()); err != nil {
