@@ -237,7 +237,7 @@ crash: build ## kill the demo after each of its requests, resume it, compare wit
 
 # The lab needs root, and Debian 12's packages, which it installs.
 .PHONY: e2e-short
-e2e-short: build ## the four flows and the service on a real Nova, in minutes (needs root; test/openstack/README.md)
+e2e-short: build ## the four flows, tasks in Python and the service on a real Nova, in minutes (needs root; test/openstack/README.md)
 	$(GO) test -tags e2e -count=1 -timeout 20m -v -run '^(TestShort|TestService)$$' ./test/openstack
 
 .PHONY: e2e
@@ -253,7 +253,7 @@ clients: build ## Masakari's own clients and monitor against wasakari serve, and
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
 .PHONY: languages
-languages: ## the SDKs with their tool chains: tests, guests and examples built again, docs/authors.md typed (.ci/run installs them)
+languages: ## the SDKs with their tool chains: tests, guests and examples built again, all documents typed (.ci/run installs what they need)
 	$(MAKE) sdk-c sdk-rust sdk-javascript sdk-assemblyscript sdk-python
 	$(MAKE) conformance-rebuild examples-rebuild
 	$(GO) test -count=1 ./test/docs -all
