@@ -20,12 +20,12 @@ func TestParseScenarioRefuses(t *testing.T) {
 		{"nothing", "", "cloud.yaml:1:1: hosts: there must be at least one"},
 		{"not YAML", "hosts: [", "cloud.yaml:1:8: sequence end token ']' not found"},
 		{"not a mapping", "- a\n", "cloud.yaml:1:1: sequence was used where mapping is expected"},
-		{"two documents", hosts + "---\n" + hosts, "cloud.yaml: 2 documents, want one"},
+		{"two documents", hosts + "---\n" + hosts, "cloud.yaml:1:1: 2 documents, want one"},
 		{"unknown field", hosts + "colour: red\n", `cloud.yaml:2:1: unknown field "colour"`},
 		{"unknown field in a host", "hosts:\n  - name: a\n    stat: up\n", `cloud.yaml:3:5: unknown field "stat"`},
 		{"field twice", "seed: 1\nseed: 2\n" + hosts, "cloud.yaml:2:1: mapping key \"seed\" already defined at [1:1]"},
-		{"anchor", "hosts: &a [{name: x}]\n", "cloud.yaml:1:8: anchors and aliases are not allowed"},
-		{"tag", "seed: !!int 3\n" + hosts, "cloud.yaml:1:7: tags are not allowed"},
+		{"anchor", "hosts: &a [{name: x}]\n", "cloud.yaml:1:8: anchors and aliases are not allowed; write it out"},
+		{"tag", "seed: !!int 3\n" + hosts, "cloud.yaml:1:7: tags are not allowed; leave it out"},
 		{"nested too deep", "x: " + strings.Repeat("[", 40), "cloud.yaml:1:36: nested too deep"},
 		{"wrong type", "seed: many\n" + hosts, "cloud.yaml:1:7: cannot unmarshal string into Go struct field Scenario.Seed of type int64"},
 		{"no duration", "token_lifetime: soon\n" + hosts, "cloud.yaml:1:17: token_lifetime: want a length of time from 0 to 24h0m0s, such as 250ms"},
@@ -161,7 +161,7 @@ func TestReadmeNamesEveryField(t *testing.T) {
 func TestReadmeScenario(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	must(t, err)
-	_, rest, found := strings.Cut(string(text), "```yaml\n")
+	_, rest, found := strings.Cut(string(text), "```yaml file=every.yaml\n")
 	example, _, closed := strings.Cut(rest, "```")
 	if !found || !closed {
 		t.Fatal("README.md has no example")

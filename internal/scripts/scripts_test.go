@@ -170,6 +170,12 @@ func TestDescribed(t *testing.T) {
 			want: `{"key":"a","class":"A","requires":["host_name"],"provides":["x","y"],"uses":["kv.put"]}`,
 		},
 		{
+			name: "any argument of a constructor", file: "a.py",
+			text: header + "class A(base.MasakariTask):\n    def __init__(self, context, novaclient, **kwargs):\n        self.update = kwargs['update_host_method']\n" +
+				"        super().__init__(context, novaclient, **kwargs)\n    def execute(self): pass\n",
+			want: `{"key":"a","class":"A","uses":["ha.host_update"]}`,
+		},
+		{
 			name: "two classes", file: "a.py",
 			text: header + "class Base(task.Task):\n    def execute(self): pass\nclass HTTPPing(Base): pass\nclass WaitForIt(Base):\n    \"\"\"Waits.\"\"\"\n",
 			want: `{"key":"http_ping","class":"HTTPPing"} {"key":"wait_for_it","class":"WaitForIt","summary":"Waits."}`,
@@ -240,6 +246,11 @@ func TestOutcomes(t *testing.T) {
 			name: "op refused, caught", answers: map[string]string{"nova.server_get": "refused not_found"},
 			body: "try:\n            self.novaclient.get_server(self.context, 's')\n        except exception.NotFound:\n            pass",
 		},
+		{
+			name: "request answered by nothing", answers: map[string]string{"http.request": `{"status":204,"url":"https://a.example/"}`}, exit: abi.ExitFailed, reason: "204 '' {} 204 ''",
+			body: "import wasakari\n        requests = getattr(wasakari, 'http')\n        a, b = requests.get('https://a.example/'), requests.begin.request('GET', 'https://a.example/').result()\n" +
+				"        raise exception.HostRecoveryFailureException(message='%d %r %r %d %r' % (a.status, a.body, a.headers, b.status, b.body))",
+		},
 		{name: "does not provide", body: "self.save_as = {'x': 0}\n        return None", exit: abi.ExitFailed, reason: "it provides x, but execute returned None"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -268,6 +279,27 @@ func TestRandomness(t *testing.T) {
 	}
 	if len(seen) != 3 {
 		t.Errorf("three sandboxes said %v", seen)
+	}
+}
+
+// What is no UTF-8 is told escaped, and ends no task.
+func TestHalfOfAPair(t *testing.T) {
+	t.Parallel()
+	m, _ := build(t, "pair.py", `
+import logging, wasakari
+@wasakari.task
+def pair():
+    wasakari.log.info("a \ud800")
+    logging.warning("b \udfff")
+    print("c \ud800")
+    wasakari.progress(500, "d \ud800")
+    wasakari.succeed("e")
+`)
+	h := &host{}
+	res := run(t, m, h, false)
+	want := []string{`info a \ud800`, `warn b \udfff`, `info c \ud800`}
+	if res.Exit != abi.ExitSucceeded || !slices.Equal(h.logs, want) {
+		t.Errorf("exit %d %q, logs %q, want %q", res.Exit, res.Reason, h.logs, want)
 	}
 }
 
@@ -440,18 +472,22 @@ func BenchmarkPython(b *testing.B) {
 	b.ReportMetric(float64(units)/1e6, "Munits")
 }
 
-// resident gives the resident memory of this process, in bytes.
+// resident gives the resident memory of this process, in bytes: pages that
+// several have count once.
 func resident(b *testing.B) int64 {
 	b.Helper()
-	text, err := os.ReadFile("/proc/self/statm")
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
 	if err != nil {
 		b.Fatal(err)
 	}
-	var size, pages int64
-	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
-		b.Fatal(err)
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "Pss: %d kB", &kib); err == nil {
+			return kib << 10
+		}
 	}
-	return pages * int64(os.Getpagesize())
+	b.Fatalf("no Pss: %s", text)
+	return 0
 }
 
 // waiting is a host whose tasks all wait in one op until they are let go.
