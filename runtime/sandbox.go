@@ -42,6 +42,7 @@ type HostCall struct {
 	N       int    // from 1, in the order in which the task asked
 	Op      string // as the task wrote it; at most 64 bytes
 	Ticket  uint32 // 0: the task waited for the answer
+	Open    int    // other tickets that the task had not waited for when it asked
 	Request []byte
 	Answer  []byte // the error document when Errno is not OK
 	Errno   abi.Errno
@@ -155,7 +156,7 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		host:   call.Host,
 		limits: limits,
 		log:    m.runtime.log,
-		memory: memory{limit: limits.MemoryBytes, all: &m.runtime.memory},
+		memory: memory{limit: limits.MemoryBytes, image: m.guest.image, all: &m.runtime.memory},
 		pace:   pace{perSecond: min(max(limits.HostCallsPerSecond, 1), int(time.Second))},
 		desk:   newDesk(),
 		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},

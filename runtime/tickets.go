@@ -200,8 +200,11 @@ func (s *sandbox) file(name, req []byte, c *HostCall) (uint32, *abi.Error) {
 
 // traced notes what the guest asks for.
 func (s *sandbox) traced(name, req []byte) *HostCall {
+	s.desk.mu.Lock()
+	open := len(s.desk.open)
+	s.desk.mu.Unlock()
 	return &HostCall{
-		N: s.hostCalls, Op: printable(clip(name, 64)), Request: bytes.Clone(req[:min(len(req), s.limits.RequestBytes)]),
+		N: s.hostCalls, Open: open, Op: printable(clip(name, 64)), Request: bytes.Clone(req[:min(len(req), s.limits.RequestBytes)]),
 		CPU: s.account.used(), Asked: time.Now(),
 	}
 }

@@ -61,16 +61,16 @@ func TestTrace(t *testing.T) {
 		if c.Op == abi.OpTaskInput { // the driver's own
 			answer = "program"
 		}
-		got = append(got, fmt.Sprintf("%s #%d %s", c.Op, c.Ticket, strings.TrimSpace(c.Errno.String()+" "+answer)))
+		got = append(got, fmt.Sprintf("%s #%d beside %d %s", c.Op, c.Ticket, c.Open, strings.TrimSpace(c.Errno.String()+" "+answer)))
 	}
 	got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, abi.OpKVPut) }) // the driver's own
 	want := []string{
-		"task.input #0 ok program",
-		"kv.get #0 ok for me",
-		`nova.server_get #1 canceled {"code":"canceled","message":"nova.server_get: the task gave up waiting"}`,
-		`nova.server_stop #2 conflict {"code":"conflict","message":"no"}`,
-		`no.op #0 invalid {"code":"invalid","message":"no op \"no.op\""}`,
-		"task.cancel #0 ok {}",
+		"task.input #0 beside 0 ok program",
+		"kv.get #0 beside 0 ok for me",
+		`nova.server_get #1 beside 0 canceled {"code":"canceled","message":"nova.server_get: the task gave up waiting"}`,
+		`nova.server_stop #2 beside 1 conflict {"code":"conflict","message":"no"}`,
+		`no.op #0 beside 2 invalid {"code":"invalid","message":"no op \"no.op\""}`,
+		"task.cancel #0 beside 2 ok {}",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -33,46 +33,80 @@ var mustGive = map[recovery.FlowKind][]string{
 
 // parseInputs reads name=value pairs for the flows that will be tried.
 func parseInputs(kinds []recovery.FlowKind, given []string) (inputs, error) {
-	known := map[string]bool{}
 	var names []string
 	for _, k := range kinds {
 		for _, name := range k.InputNames(recovery.Pre) {
-			if !known[name] {
-				known[name] = true
+			if !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
 	}
+	in, err := readInputs(given, names, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range kinds {
+		if err := complete(k, in); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// complete refuses inputs that lack what only the caller can know.
+func complete(k recovery.FlowKind, in inputs) error {
+	for _, name := range mustGive[k] {
+		if _, ok := in[name]; !ok {
+			return usagef("flow %s needs the input %s; add --input %s=%s", k, name, name, example(name))
+		}
+	}
+	return nil
+}
+
+// readInputs reads name=value pairs: inputs of a flow, and, as JSON, what a task
+// has from tasks before it.
+func readInputs(given, ofFlow, ofTasks []string) (inputs, error) {
 	in := inputs{}
 	for _, pair := range given {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok {
 			return nil, usagef("--input %s: want name=value", pair)
 		}
-		if !known[name] {
-			hint := "this flow takes " + strings.Join(names, ", ")
-			if near, ok := config.Nearest(name, names); ok {
-				hint = "did you mean " + near + "?"
-			}
-			return nil, usagef("--input %s: unknown input; %s", name, hint)
-		}
 		if _, twice := in[name]; twice {
 			return nil, usagef("--input %s: given twice", name)
 		}
-		raw, err := inputValue(name, value)
+		var err error
+		switch {
+		case slices.Contains(ofFlow, name):
+			in[name], err = inputValue(name, value)
+		case slices.Contains(ofTasks, name):
+			in[name], err = providedValue(name, value)
+		default:
+			hint := "this flow takes " + strings.Join(ofFlow, ", ")
+			if len(ofTasks) > 0 {
+				hint += ", and the task " + strings.Join(ofTasks, ", ")
+			}
+			if near, ok := config.Nearest(name, slices.Concat(ofFlow, ofTasks)); ok {
+				hint = "did you mean " + near + "?"
+			}
+			err = usagef("--input %s: unknown input; %s", name, hint)
+		}
 		if err != nil {
 			return nil, err
 		}
-		in[name] = raw
-	}
-	for _, k := range kinds {
-		for _, name := range mustGive[k] {
-			if _, ok := in[name]; !ok {
-				return nil, usagef("flow %s needs the input %s; add --input %s=%s", k, name, name, example(name))
-			}
-		}
 	}
 	return in, nil
+}
+
+// asJSON shows how a value that a task provides is given.
+const asJSON = `such as '"a text"' or '{"id": 7}'`
+
+// providedValue reads a value as a task provides it.
+func providedValue(name, value string) (json.RawMessage, error) {
+	if !json.Valid([]byte(value)) {
+		return nil, usagef("--input %s: %q is no JSON; want a value as a task before this one provides it, %s", name, recovery.Cut(value, 80), asJSON)
+	}
+	return json.RawMessage(value), nil
 }
 
 func inputValue(name, value string) (json.RawMessage, error) {

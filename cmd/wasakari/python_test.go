@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -123,6 +124,56 @@ servers:
 			}
 			if !strings.Contains(r.stdout, tt.said) {
 				t.Errorf("%q is not in\n%s", tt.said, r.stdout)
+			}
+		})
+	}
+}
+
+// Tasks in the style of Masakari's own, and the guide's sample as it is, in the
+// flows of a host.
+func TestPythonHostFlow(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, flow string
+		args       []string
+		on         string // where the reserved host says
+		want       map[string]int
+	}{
+		{"auto", "host-auto", nil, "", map[string]int{"succeeded compute-2": 3, "succeeded compute-3": 5}},
+		{"reserved host", "host-rh", []string{"--input", "reserved_host_list=compute-4"}, " on compute-4", map[string]int{"succeeded compute-4": 8}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			sim, environ := startCloud(t, quickCloud, novasim.Options{})
+			p := newPlace(t, map[string]string{"tasks/.keep": ""})
+			p.environ = environ
+			buildPython(t, p, "testdata/python/host_tasks.py", "DIR/tasks/py_disable_task.wasm")
+			buildPython(t, p, filepath.Join(pythonExamples, "no_op/python/noop.py"), "DIR/tasks/noop.wasm")
+			r := p.run(t.Context(), t, slices.Concat([]string{
+				"run", tt.flow, "--config-file", "testdata/python/host_tasks.conf", "--task-dir", "DIR/tasks", "--input", "host_name=compute-1", "--output", "json",
+			}, tt.args)...)
+			if r.code != exitOK {
+				t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			doc := documentOf(t, r)
+			want := []string{
+				tt.flow + " pre py_disable_task succeeded", tt.flow + " pre noop succeeded",
+				tt.flow + " main py_prepare_task succeeded" + tt.on,
+				tt.flow + " post py_evacuate_task succeeded" + tt.on, tt.flow + " post py_confirm_moves_task succeeded" + tt.on,
+			}
+			if got := lines(doc); !slices.Equal(got, want) {
+				t.Errorf("tasks = %q, want %q", got, want)
+			}
+			if got := outcomes(doc); !maps.Equal(got, tt.want) {
+				t.Errorf("servers = %v, want %v", got, tt.want)
+			}
+			for name, state := range map[string]string{"web-1": "active", "db": "stopped", "broken": "error", "snapshot": "stopped", "pinned": "active"} {
+				if s := server(t, sim, name); s.Host == "compute-1" || s.VMState != state || s.Locked != (name == "pinned") {
+					t.Errorf("%s: %+v, want it %s, elsewhere", name, s, state)
+				}
+			}
+			if !service(t, sim, "compute-1").Disabled {
+				t.Error("the service of the failed host is enabled")
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -48,17 +49,7 @@ type bench struct {
 
 // newBench admits a module.
 func newBench(ctx context.Context, w world, cfg *config.Config, b builtTask) (*bench, error) {
-	dir, err := cacheFolder(cfg.Wasakari.CacheDir, w, zap.NewNop())
-	if err != nil {
-		return nil, err
-	}
-	rc := runtimeConfig(cfg, dir, zap.NewNop())
-	rc.Compiler = w.compiler
-	rt, err := runtime.New(rc)
-	if err != nil && cfg.Wasakari.CacheDir == "" { // a folder that is no good keeps nobody from testing
-		rc.CacheDir = ""
-		rt, err = runtime.New(rc)
-	}
+	rt, err := authorRuntime(runtimeConfig(cfg, zap.NewNop()), cfg.Wasakari.CacheDir, w)
 	if err != nil {
 		return nil, &usageError{err}
 	}
@@ -67,12 +58,6 @@ func newBench(ctx context.Context, w world, cfg *config.Config, b builtTask) (*b
 		return nil, errors.Join(&usageError{located(b.source, err)}, closeRuntime(ctx, rt))
 	}
 	return &bench{rt, m}, nil
-}
-
-func closeRuntime(ctx context.Context, rt *runtime.Runtime) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return rt.Close(ctx)
 }
 
 func (b *bench) close(ctx context.Context) error { return closeRuntime(ctx, b.rt) }
@@ -216,8 +201,8 @@ func (s *setting) configure() error {
 		return err
 	}
 	var err error
-	if s.cfg, err = config.Load(src); err != nil {
-		return &usageError{err}
+	if s.cfg, err = readConfig(src); err != nil {
+		return err
 	}
 	if s.options, err = s.cfg.TaskOptions(s.task.Options); err != nil {
 		return &usageError{located(c.Position("options"), err)}
@@ -363,7 +348,7 @@ func (s *spy) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 		}
 		return []byte("{}"), ctx.Err()
 	}
-	if !slices.Contains([]string{"nova", "ha", "http"}, op.Group()) {
+	if !tasktest.Outwards(op.Name) {
 		return s.witness.Do(ctx, op, req)
 	}
 	s.mu.Lock()
@@ -419,6 +404,10 @@ type execution struct {
 	answers []tasktest.Answer
 	result  runtime.Result
 	changes []hostfuncs.Change
+	assumed []string // of a cloud whose changes are held back
+	// abreast says that the task had several ops in flight: in which order it went
+	// on may differ from run to run.
+	abreast bool
 }
 
 // run executes the task once. Its state lies in a folder that goes with it.
@@ -478,7 +467,16 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	if s.begins != nil {
 		s.begins()
 	}
-	result, runErr := do(ctx, runtime.Call{Key: s.task.Key, Host: host, Limits: limit.Limits, Trace: s.trace})
+	var abreast atomic.Bool
+	trace := s.trace
+	if s.keepAnswers {
+		trace = func(c runtime.HostCall) {
+			if c.Open > 0 && tasktest.Outwards(c.Op) {
+				abreast.Store(true)
+			}
+		}
+	}
+	result, runErr := do(ctx, runtime.Call{Key: s.task.Key, Host: host, Limits: limit.Limits, Trace: trace})
 	if ctx.Err() != nil {
 		return execution{}, ctx.Err()
 	}
@@ -494,9 +492,9 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	if out.Status != recovery.TaskSucceeded || s.c.Revert {
 		provided = nil
 	}
-	e := execution{result: result, answers: host.answers}
+	e := execution{result: result, answers: host.answers, abreast: abreast.Load()}
 	if s.overlay != nil {
-		e.changes = s.overlay.Changes()
+		e.changes, e.assumed = s.overlay.Changes(), s.overlay.Assumptions()
 	}
 	e.seen = tasktest.Seen{
 		Outcome: outcomeName(out.Status), Reason: out.Message, Provides: orNoValues(provided),

@@ -80,6 +80,7 @@ docs/authors.md tells all fields.
 With --record the task runs once on a real cloud: what it reads is real, what it
 would change is held back, as in a dry run. The answers are kept as a scenario
 that needs no cloud. Secrets are not written into it; names and metadata are.
+What tasks before it would have provided is given as JSON with --input.
 
 Exit codes: 0 all as expected, 1 something is not, 2 wrong use, a scenario that
 cannot be read, or a module that is refused.`,
@@ -87,7 +88,8 @@ cannot be read, or a module that is refused.`,
   wasakari task test --run too_many
   wasakari task test --update
   wasakari task test noop.py --output json
-  wasakari task test --record --os-cloud lab --input host_name=compute-1 --save lab`,
+  wasakari task test --record --os-cloud lab --input host_name=compute-1 --save lab
+  wasakari task test --record --os-cloud lab --input host_name=compute-1 --input ticket='{"id": 7}'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(f.output); err != nil {
@@ -114,7 +116,7 @@ cannot be read, or a module that is refused.`,
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "`time` for all scenarios together")
 	fl.BoolVar(&f.record, "record", false, "run on a real cloud, changes held back, and keep its answers as a scenario")
 	fl.StringVar(&f.save, "save", "recorded", "with --record: `NAME` of the scenario")
-	fl.StringArrayVar(&f.inputs, "input", nil, "with --record: `name=value` of an input of the flow; repeatable")
+	fl.StringArrayVar(&f.inputs, "input", nil, "with --record: `name=value` of an input of the flow, name=JSON of what a task before this one provides; repeatable")
 	fl.StringVar(&f.flow, "flow", string(recovery.HostAuto), "with --record: `KIND` of flow")
 	fl.StringVar(&f.task, "task", "", "with --record: `KEY`, where the module has several tasks")
 	fl.StringVar(&f.osCloud, "os-cloud", "", "with --record: `name` of a cloud in clouds.yaml (default: OS_CLOUD, then the other OS_* variables)")
@@ -418,18 +420,14 @@ func (f *testFlags) recordScenario(ctx context.Context, w world, path string) (e
 	if err != nil {
 		return usagef("--flow: %w", err)
 	}
-	in, err := parseInputs([]recovery.FlowKind{kind}, f.inputs)
-	if err != nil {
-		return err
-	}
 	src, err := f.sources(w)
 	if err != nil {
 		return err
 	}
 	src.Discover = false
-	cfg, err := config.Load(src)
+	cfg, err := readConfig(src)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	b, _, err := f.open(ctx, w, path, cfg)
 	if err != nil {
@@ -440,7 +438,7 @@ func (f *testFlags) recordScenario(ctx context.Context, w world, path string) (e
 	if _, err := os.Stat(file); err == nil && !f.update {
 		return usagef("%s is there already; choose another name with --save, or replace it with --update", file)
 	}
-	s, err := b.recording(file, kind, f.task, cfg, in)
+	s, err := b.recording(file, kind, f.task, cfg, f.inputs)
 	if err != nil {
 		return err
 	}
@@ -457,7 +455,7 @@ func (f *testFlags) recordScenario(ctx context.Context, w world, path string) (e
 	if err != nil {
 		return err
 	}
-	s.c.Answers = e.answers
+	s.c.Answers, s.c.Expect.AnyOrder = e.answers, e.abreast
 	text := s.masked(string(s.c.Write(e.seen)))
 	if _, err := tasktest.Parse(file, []byte(text), readCloud); err != nil {
 		return fmt.Errorf("what was recorded cannot be read again: %w", err)
@@ -471,13 +469,23 @@ func (f *testFlags) recordScenario(ctx context.Context, w world, path string) (e
 	return f.tellRecorded(w, file, e)
 }
 
-// recording is a setting whose scenario is to be written.
-func (b *bench) recording(file string, kind recovery.FlowKind, key string, cfg *config.Config, in inputs) (*setting, error) {
+// recording is a setting whose scenario is to be written, with the inputs given
+// as name=value.
+func (b *bench) recording(file string, kind recovery.FlowKind, key string, cfg *config.Config, given []string) (*setting, error) {
 	task, err := taskNamed(b.module.Manifest(), b.module.Source(), key)
 	if err != nil {
 		return nil, usagef("%w; name one with --task", err)
 	}
 	task.Digest, task.HasRevert = b.module.Digest(), b.module.HasRevert(task.Key)
+	ofFlow := kind.InputNames(recovery.Main)
+	ofTasks := slices.DeleteFunc(slices.Concat(task.Requires, task.Optional), func(name string) bool { return slices.Contains(ofFlow, name) })
+	in, err := readInputs(given, ofFlow, ofTasks)
+	if err != nil {
+		return nil, err
+	}
+	if err := complete(kind, in); err != nil {
+		return nil, err
+	}
 	c := &tasktest.Case{
 		File: file, Flow: string(kind), Phase: string(recovery.Main), Attempt: 1, Round: 1,
 		Summary: "recorded", Inputs: map[string]any{}, Options: map[string]map[string]any{}, Secrets: map[string]string{},
@@ -496,14 +504,15 @@ func (b *bench) recording(file string, kind recovery.FlowKind, key string, cfg *
 	if err := seedTest(s.inputs, kind); err != nil {
 		return nil, err
 	}
-	var lacks []string
+	var lacks, add []string
 	for _, name := range task.Requires {
 		if _, ok := s.inputs[name]; !ok {
-			lacks = append(lacks, name)
+			lacks, add = append(lacks, name), append(add, "--input "+name+"=JSON")
 		}
 	}
 	if len(lacks) > 0 {
-		return nil, usagef("task %s requires %s, which this flow is not given; it can be recorded only where no other task must come before", task.Key, strings.Join(lacks, ", "))
+		return nil, usagef("task %s requires %s, which flow %s is not given: tasks before it provide that; add %s, %s",
+			task.Key, strings.Join(lacks, ", "), kind, strings.Join(add, " "), asJSON)
 	}
 	if s.options, err = cfg.TaskOptions(task.Options); err != nil {
 		return nil, &usageError{err}
@@ -535,12 +544,17 @@ func sameOption(v, def any) bool {
 	return err1 == nil && err2 == nil && string(a) == string(b)
 }
 
-// masked takes the values of secrets out of a text. The answers of requests hold
-// none; what a task logged or gave as its reason might, had it got one elsewhere.
+// masked takes the values of secrets out of a text, plain or in JSON. The answers
+// of requests hold none; what a task logged or gave as its reason might, had it
+// got one elsewhere.
 func (s *setting) masked(text string) string {
 	for _, secret := range s.secrets {
-		if !secret.Short() {
-			text = strings.ReplaceAll(text, secret.Value, "***")
+		if secret.Short() {
+			continue
+		}
+		text = strings.ReplaceAll(text, secret.Value, "***")
+		if quoted := tasktest.Quoted(secret.Value); quoted != secret.Value {
+			text = strings.ReplaceAll(text, quoted, "***")
 		}
 	}
 	return text
@@ -552,14 +566,18 @@ func (f *testFlags) tellRecorded(w world, file string, e execution) error {
 			File    string             `json:"file"`
 			Answers int                `json:"answers"`
 			Held    []hostfuncs.Change `json:"held_back"`
+			Assumed []string           `json:"assumed"`
 			Seen    tasktest.Seen      `json:"seen"`
-		}{file, len(e.answers), slices.Concat([]hostfuncs.Change{}, e.changes), e.seen})
+		}{file, len(e.answers), slices.Concat([]hostfuncs.Change{}, e.changes), slices.Concat([]string{}, e.assumed), e.seen})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %d answers\n", file, oneLine(e.seen.Outcome+because(e.seen.Reason)), len(e.answers))
 	if len(e.changes) > 0 {
 		b.WriteString("held back:\n")
 		printChanges(&b, e.changes)
+	}
+	for _, note := range e.assumed {
+		b.WriteString(oneLine(note) + "\n")
 	}
 	b.WriteString("it holds names and metadata of the cloud: look at it before you give it away\n")
 	return printLines(w.stdout, b.String())

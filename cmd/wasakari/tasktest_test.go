@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/tasktest"
 	"github.com/wasakari/wasakari/novasim"
+	"github.com/wasakari/wasakari/recovery"
 )
 
 // dayTask is what the task of these tests asks for.
@@ -294,6 +296,9 @@ func TestTaskTestRecord(t *testing.T) {
 			t.Errorf("recorded\n%s\nwant in it %s", text, want)
 		}
 	}
+	if strings.Contains(string(text), "any_order") {
+		t.Errorf("recorded of a task that does one thing after another\n%s\nwant its order in it", text)
+	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of the recording: %v, %v", info.Mode(), err)
 	}
@@ -313,6 +318,95 @@ func TestTaskTestRecord(t *testing.T) {
 	r = p.run(t.Context(), t, "task", "test", "DIR/ticket.wasm")
 	if want := `no answer was recorded for nova.server_list {"host":"compute-2"}; record the scenario again`; r.code != exitFailed || !strings.Contains(r.stdout, want) {
 		t.Errorf("exit %d\n%s, want 1 and in it %s", r.code, r.stdout, want)
+	}
+}
+
+// What tasks before the one recorded would have provided is given as JSON; what is
+// wrong with it, or missing, is told with what to give.
+func TestTaskTestRecordInputs(t *testing.T) {
+	t.Parallel()
+	task := abi.ManifestTask{
+		Key: "ticket", Requires: []string{"host_name", "ticket_id", "instance_list"}, Optional: []string{"reserved_host", "note"}, Uses: []string{"kv.get"},
+	}
+	wasm := packed(t, asking(t, `task.input {}`, `kv.get {"name":"instance_list"}`), task)
+	_, environ := startCloud(t, secretCloud, novasim.Options{})
+	host, id := "--input=host_name=compute-1", `--input=ticket_id="OPS-7"`
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string // on standard error; none: it is recorded
+	}{
+		{"all", []string{host, id, `--input=instance_list=[{"id": "s1"}]`}, ""},
+		{"what it may read, too", []string{host, id, `--input=instance_list=[]`, `--input=note=null`}, ""},
+		{"an input of another phase, as the flow has it", []string{"--flow=host-rh", host, id, `--input=instance_list=[]`, "--input=reserved_host_list=compute-4", "--input=reserved_host=compute-4"}, ""},
+		{
+			"nothing",
+			[]string{host},
+			`task ticket requires ticket_id, instance_list, which flow host-auto is not given: tasks before it provide that; ` +
+				`add --input ticket_id=JSON --input instance_list=JSON, such as '"a text"' or '{"id": 7}'`,
+		},
+		{"no JSON", []string{host, "--input=ticket_id=OPS-7"}, `--input ticket_id: "OPS-7" is no JSON; want a value as a task before this one provides it, such as '"a text"' or '{"id": 7}'`},
+		{"misspelt", []string{host, "--input=tiket_id=7"}, "--input tiket_id: unknown input; did you mean ticket_id?"},
+		{
+			"foreign",
+			[]string{host, "--input=x=7"},
+			"--input x: unknown input; this flow takes notification_uuid, recovery_method, segment, event, payload, generated_time, host_name, " +
+				"and the task ticket_id, instance_list, reserved_host, note",
+		},
+		{"twice", []string{host, id, id}, "--input ticket_id: given twice"},
+		{"without what the flow needs", []string{id}, "flow host-auto needs the input host_name; add --input host_name=compute-1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := testPlace(t, wasm, nil)
+			p.environ = environ
+			r := p.run(t.Context(), t, slices.Concat([]string{"task", "test", "DIR/ticket.wasm", "--record"}, tt.args)...)
+			if tt.want != "" {
+				says(t, r, exitUsage, "", "wasakari: "+tt.want+"\n")
+				return
+			}
+			if r.code != exitOK || !strings.Contains(r.stdout, "succeeded, 0 answers") {
+				t.Fatalf("recorded: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			p.environ = nil
+			if r := p.run(t.Context(), t, "task", "test", "DIR/ticket.wasm"); r.code != exitOK {
+				t.Errorf("replayed: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
+// A secret that a task got elsewhere is masked as it stands in a scenario.
+func TestMasked(t *testing.T) {
+	t.Parallel()
+	s := &setting{secrets: map[string]recovery.Secret{"acme.token": {Value: `quoted"and\\long`}, "acme.pin": {Value: "on"}}}
+	text := "reason: quoted\"and\\\\long\n" + `provides: {"x": ` + `"` + tasktest.Quoted(`quoted"and\\long`) + `", "outcome": "none"}`
+	if got, want := s.masked(text), "reason: ***\nprovides: {\"x\": \"***\", \"outcome\": \"none\"}"; got != want {
+		t.Errorf("masked %s, want %s", got, want)
+	}
+}
+
+// A task with several ops in flight goes on in another order each time: what was
+// recorded of it holds in any.
+func TestTaskTestRecordAbreast(t *testing.T) {
+	t.Parallel()
+	_, environ := startCloud(t, quickCloud, novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ = environ
+	const example = "../../tasks-examples/staged_start/python"
+	r := p.run(t.Context(), t, "task", "test", example, "--tests", "DIR/tests", "--record", "--input", "host_name=compute-1")
+	if r.code != exitOK || strings.Count(r.stdout, "nova.server_evacuate") != 8 || !strings.Contains(r.stdout, "refused: 409") {
+		t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	text, err := os.ReadFile(filepath.Join(p.dir, "tests", "recorded.yaml"))
+	if err != nil || !strings.Contains(string(text), "\n  any_order: true\n") {
+		t.Errorf("recorded, %v\n%s\nwant in it any_order", err, text)
+	}
+	p.environ = nil
+	for range 3 {
+		if r := p.run(t.Context(), t, "task", "test", example, "--tests", "DIR/tests"); r.code != exitOK {
+			t.Errorf("replayed: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
 	}
 }
 

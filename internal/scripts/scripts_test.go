@@ -170,6 +170,12 @@ func TestDescribed(t *testing.T) {
 			want: `{"key":"a","class":"A","requires":["host_name"],"provides":["x","y"],"uses":["kv.put"]}`,
 		},
 		{
+			name: "any argument of a constructor", file: "a.py",
+			text: header + "class A(base.MasakariTask):\n    def __init__(self, context, novaclient, **kwargs):\n        self.update = kwargs['update_host_method']\n" +
+				"        super().__init__(context, novaclient, **kwargs)\n    def execute(self): pass\n",
+			want: `{"key":"a","class":"A","uses":["ha.host_update"]}`,
+		},
+		{
 			name: "two classes", file: "a.py",
 			text: header + "class Base(task.Task):\n    def execute(self): pass\nclass HTTPPing(Base): pass\nclass WaitForIt(Base):\n    \"\"\"Waits.\"\"\"\n",
 			want: `{"key":"http_ping","class":"HTTPPing"} {"key":"wait_for_it","class":"WaitForIt","summary":"Waits."}`,
@@ -239,6 +245,11 @@ func TestOutcomes(t *testing.T) {
 		{
 			name: "op refused, caught", answers: map[string]string{"nova.server_get": "refused not_found"},
 			body: "try:\n            self.novaclient.get_server(self.context, 's')\n        except exception.NotFound:\n            pass",
+		},
+		{
+			name: "request answered by nothing", answers: map[string]string{"http.request": `{"status":204,"url":"https://a.example/"}`}, exit: abi.ExitFailed, reason: "204 '' {} 204 ''",
+			body: "import wasakari\n        requests = getattr(wasakari, 'http')\n        a, b = requests.get('https://a.example/'), requests.begin.request('GET', 'https://a.example/').result()\n" +
+				"        raise exception.HostRecoveryFailureException(message='%d %r %r %d %r' % (a.status, a.body, a.headers, b.status, b.body))",
 		},
 		{name: "does not provide", body: "self.save_as = {'x': 0}\n        return None", exit: abi.ExitFailed, reason: "it provides x, but execute returned None"},
 	} {
@@ -440,18 +451,22 @@ func BenchmarkPython(b *testing.B) {
 	b.ReportMetric(float64(units)/1e6, "Munits")
 }
 
-// resident gives the resident memory of this process, in bytes.
+// resident gives the resident memory of this process, in bytes: pages that
+// several have count once.
 func resident(b *testing.B) int64 {
 	b.Helper()
-	text, err := os.ReadFile("/proc/self/statm")
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
 	if err != nil {
 		b.Fatal(err)
 	}
-	var size, pages int64
-	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
-		b.Fatal(err)
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "Pss: %d kB", &kib); err == nil {
+			return kib << 10
+		}
 	}
-	return pages * int64(os.Getpagesize())
+	b.Fatalf("no Pss: %s", text)
+	return 0
 }
 
 // waiting is a host whose tasks all wait in one op until they are let go.

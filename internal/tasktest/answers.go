@@ -35,7 +35,7 @@ func (r *Replies) Problems() []string {
 // is not answered from a recording. Of several answers to the same request each
 // is given once, in order, and the last one then again.
 func (r *Replies) Recorded(op string, req []byte) (answer []byte, ok bool, err error) {
-	if !r.c.Recorded() || !outwards(op) {
+	if !r.c.Recorded() || !Outwards(op) {
 		return nil, false, nil
 	}
 	r.mu.Lock()

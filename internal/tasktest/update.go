@@ -217,6 +217,9 @@ func flow(v any) string {
 	return b.String()
 }
 
+// Quoted gives a text as it stands between quotation marks in a scenario.
+func Quoted(s string) string { return strings.TrimSuffix(strings.TrimPrefix(flow(s), `"`), `"`) }
+
 // Write gives the text of a scenario that was recorded.
 func (c *Case) Write(seen Seen) []byte {
 	var b strings.Builder

@@ -26,6 +26,18 @@ class Document(dict):
 
 
 _decode = json.JSONDecoder(object_hook=Document).decode
+
+
+def _answer(op, document):
+    """Decodes an answer. That of a request always has headers and a body, be they
+    empty: whoever reads them asks for the status, not for what is missing."""
+    answer = _decode(document.decode())
+    if op == "http.request":
+        answer.setdefault("headers", Document())
+        answer.setdefault("body", "")
+    return answer
+
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=True).encode
 
 
@@ -126,7 +138,7 @@ def do(op, fields=None):
     errno, answer = _wasakari.call(op, request(fields) if fields else "{}")
     if errno:
         raise _refused(op, errno, answer)
-    return _decode(answer.decode())
+    return _answer(op, answer)
 
 
 _pending = {}  # tickets that are open
@@ -191,6 +203,7 @@ def _wait(timeout_ms):
     timed = [p for p in _pending.values() if p._deadline is not None and not p._done]
     if timed:
         left = max(0, -int(-(min(p._deadline for p in timed) - time.monotonic()) * 1000 // 1))
+        left = min(left, 2**31 - 1)
         timeout_ms = left if timeout_ms < 0 else min(left, timeout_ms)
     r = _wasakari.wait(timeout_ms)
     if isinstance(r, tuple):
@@ -201,7 +214,7 @@ def _wait(timeout_ms):
             if errno:
                 p._error = _refused(p.op, errno, answer)
             else:
-                p._answer = _decode(answer.decode())
+                p._answer = _answer(p.op, answer)
     elif -r != _TIMEOUT:
         raise RuntimeError("wait: error %d of the host" % -r)
     now = time.monotonic()
