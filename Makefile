@@ -237,7 +237,7 @@ crash: build ## kill the demo after each of its requests, resume it, compare wit
 
 # The lab needs root, and Debian 12's packages, which it installs.
 .PHONY: e2e-short
-e2e-short: build ## the four flows and the service on a real Nova, in minutes (needs root; test/openstack/README.md)
+e2e-short: build ## the four flows, tasks in Python and the service on a real Nova, in minutes (needs root; test/openstack/README.md)
 	$(GO) test -tags e2e -count=1 -timeout 20m -v -run '^(TestShort|TestService)$$' ./test/openstack
 
 .PHONY: e2e

@@ -280,7 +280,7 @@ var table = rows(
 	),
 	section("host_repair",
 		row("enabled", tBool, false, "Answer the notification that a host is back (COMPUTE_HOST, STARTED) with the flow host_repair_tasks, and take it for a host on maintenance, for which Masakari answers 409. Wasakari's own.", service),
-		row("wait_period_for_service", tSeconds, 600, "Limit for Nova to show the service of a host that is back up; 0: none but that of the task. Wasakari's own.", atLeast(0)),
+		row("wait_period_for_service", tSeconds, 600, "Limit for nova-compute of a host that is back to have cleaned up after its servers, where the host is forced down, and for Nova to show it up, each; 0: none but that of the task. Wasakari's own.", atLeast(0)),
 	),
 	section(recovery.FlowSection,
 		flowRow("Tasks of a host failure, recovery method auto.", flowDefault(recovery.HostAuto,

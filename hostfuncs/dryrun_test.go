@@ -424,6 +424,50 @@ func TestDryRunHatch(t *testing.T) {
 	}
 }
 
+// TestDryRunReadsOfTasks: what a task reads by id or in a list, whole or some
+// fields of it, shows what was held back. On a host that is down Nova does not
+// get to stop a server: it stays active, with a task that does not end.
+func TestDryRunReadsOfTasks(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ id, host, want string }{
+		{"well", "compute-2", `"status":"SHUTOFF","OS-EXT-STS:vm_state":"stopped","OS-EXT-STS:task_state":null`},
+		{"a", failedHost, `"status":"ACTIVE","OS-EXT-STS:vm_state":"active","OS-EXT-STS:task_state":"powering-off"`},
+	} {
+		t.Run(tt.id, func(t *testing.T) {
+			t.Parallel()
+			n := dryNova()
+			b := setup(t, n, func(b *bench) {
+				d := hostfuncs.NewDryRun(n, hostfuncs.DryRunOptions{FailedHost: failedHost})
+				b.deps.Cloud, b.deps.Ledger = d, d.Ledger(b.ledger)
+			})
+			task := b.task()
+			const fields = `"fields":["status","OS-EXT-STS:vm_state","OS-EXT-STS:task_state"]`
+			reads := []struct{ op, req, want string }{
+				{"nova.server_get", `{"id":"` + tt.id + `",` + fields + `}`, `{"id":"` + tt.id + `",` + tt.want + `}`},
+				{"nova.server_get", `{"id":"` + tt.id + `"}`, strings.Split(tt.want, ",")[0]},
+				{"nova.server_list", `{"host":"` + tt.host + `",` + fields + `}`, `{"id":"` + tt.id + `",` + tt.want + `}`},
+				{"nova.server_list", `{` + fields + `}`, `{"id":"` + tt.id + `",` + tt.want + `}`},
+			}
+			for _, r := range reads {
+				if got, err := do(t.Context(), task, r.op, r.req); err != nil || !strings.Contains(got, `"status":"ACTIVE"`) {
+					t.Errorf("before: %s %s = %s, %v, want it ACTIVE", r.op, r.req, got, err)
+				}
+			}
+			if _, err := do(t.Context(), task, "nova.server_stop", `{"id":"`+tt.id+`"}`); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range reads {
+				if got, err := do(t.Context(), task, r.op, r.req); err != nil || !strings.Contains(got, r.want) {
+					t.Errorf("%s %s = %s, %v, want in it %s", r.op, r.req, got, err, r.want)
+				}
+			}
+			if changed(n) {
+				t.Errorf("calls = %v, want reads only", n.calls)
+			}
+		})
+	}
+}
+
 // TestDryLibrary: what is written is seen, and does not reach the library.
 func TestDryLibrary(t *testing.T) {
 	t.Parallel()

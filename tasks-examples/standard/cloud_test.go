@@ -38,6 +38,7 @@ type cloud struct {
 	reasons   []string // of the disabled service of the failed host, one for each list; the last stays
 	forced    bool     // it is forced down
 	kept      bool     // the failed host is on maintenance
+	owed      int      // reads until nova-compute of the failed host has cleaned up
 }
 
 func newCloud(servers ...wasakari.Server) *cloud {
@@ -289,7 +290,16 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 			return nil, refuse("timeout", "not within the time given", 0)
 		}
 		return wasakari.NovaServiceWaitAnswer{}, nil
+	case "nova.migration_list":
+		var ans wasakari.NovaMigrationListAnswer
+		if c.owed--; c.owed > 0 {
+			ans.Migrations = make([]wasakari.Migration, 2)
+		}
+		return ans, nil
 	case "nova.service_force_down":
+		if c.owed > 0 {
+			return nil, refuse("invalid", "records remain", 400)
+		}
 		c.forced = raw["forced_down"] == true
 		return wasakari.NovaServiceForceDownAnswer{}, nil
 	case "ha.host_list":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	wasakari "github.com/wasakari/wasakari/sdk/go"
 	"github.com/wasakari/wasakari/tasks-examples/standard/evacuate"
@@ -11,8 +12,8 @@ import (
 
 const novaCompute = "nova-compute"
 
-// enableComputeService takes a host that is back into service: it waits until
-// Nova shows its nova-compute up, enables it, and ends the maintenance. Only
+// enableComputeService takes a host that is back into service: it takes back that
+// the host was forced down, waits until Nova shows its nova-compute up, enables it, and ends the maintenance. Only
 // what a recovery disabled is enabled; what somebody else disabled is left to
 // him, and the host stays on maintenance.
 func enableComputeService(t *wasakari.Task) error {
@@ -36,11 +37,12 @@ func enableComputeService(t *wasakari.Task) error {
 	if theirs(s) {
 		return left(t, s)
 	}
+	limit := t.OptionInt("host_repair", "wait_period_for_service")
 	if s.ForcedDown { // sooner Nova does not show it up
 		if s.Status == "enabled" {
 			return nothing(t, "The compute service of host '%s' is forced down, and no recovery disabled it: take that back when the host is well", host)
 		}
-		_, err := t.Nova().ServiceForceDown(ctx, wasakari.NovaServiceForceDownRequest{Host: host})
+		err := takeBack(t, host, time.Duration(limit)*time.Second)
 		switch {
 		case errors.Is(err, wasakari.ErrConflict):
 			return notOurs(t, host, err)
@@ -48,7 +50,6 @@ func enableComputeService(t *wasakari.Task) error {
 			return fmt.Errorf("compute service on host '%s' forced down: %w", host, err)
 		}
 	}
-	limit := t.OptionInt("host_repair", "wait_period_for_service")
 	t.Log().Infof("waiting up to %d s until Nova shows the service of '%s' up", limit, host)
 	_, err = t.Nova().ServiceWait(ctx, wasakari.NovaServiceWaitRequest{Host: host, State: "up", TimeoutSeconds: limit})
 	switch {
@@ -77,6 +78,39 @@ func enableComputeService(t *wasakari.Task) error {
 	}
 	t.Progress(1000, "Enabled compute service on host: '%s'", host)
 	return nil
+}
+
+// takeBack takes back that a host is forced down. Nova refuses that until
+// nova-compute has been started there and has cleaned up after the servers that
+// were moved away, of which it keeps a record each. A limit of 0 is none.
+func takeBack(t *wasakari.Task, host string, limit time.Duration) error {
+	ctx := t.Context()
+	lift := func() error {
+		_, err := t.Nova().ServiceForceDown(ctx, wasakari.NovaServiceForceDownRequest{Host: host})
+		return err
+	}
+	refused := lift()
+	if !errors.Is(refused, wasakari.ErrInvalid) {
+		return refused
+	}
+	var waited time.Duration
+	for pause := time.Second; ; pause = min(2*pause, 10*time.Second) {
+		ans, err := t.Nova().MigrationList(ctx, wasakari.NovaMigrationListRequest{SourceCompute: host, Type: "evacuation", Status: "done"})
+		switch left := len(ans.Migrations); {
+		case err != nil:
+			return err
+		case left == 0:
+			return lift()
+		case limit > 0 && waited >= limit:
+			return fmt.Errorf("nova-compute has not cleaned up after %d servers that were moved away; was it started there? %w", left, refused)
+		case waited == 0:
+			t.Log().Infof("waiting until nova-compute on '%s' is started and has cleaned up after %d servers that were moved away", host, left)
+		}
+		if err := t.Sleep(ctx, pause); err != nil {
+			return err
+		}
+		waited += pause
+	}
 }
 
 // computeService reads the host's nova-compute service.

@@ -13,7 +13,7 @@ import (
 var served = []string{
 	"nova.server_get", "nova.server_list", "nova.server_evacuate", "nova.server_stop", "nova.server_start", "nova.server_lock",
 	"nova.server_unlock", "nova.server_reset_state", "nova.server_wait", "nova.service_list", "nova.service_disable",
-	"nova.service_enable", "nova.service_force_down", "nova.service_wait", "ha.host_list", "ha.host_update", "nova.aggregate_list", "nova.aggregate_add_host", "ha.vmove_list", "ha.vmove_put",
+	"nova.service_enable", "nova.service_force_down", "nova.service_wait", "nova.migration_list", "ha.host_list", "ha.host_update", "nova.aggregate_list", "nova.aggregate_add_host", "ha.vmove_list", "ha.vmove_put",
 	"task.sleep", // at once
 }
 

@@ -152,6 +152,8 @@ func TestEnableComputeService(t *testing.T) {
 		lift    = "nova.service_force_down compute-1"
 		enable  = "nova.service_enable compute-1"
 		update  = "ha.host_update compute-1"
+		moves   = "nova.migration_list"
+		pause   = "task.sleep"
 	)
 	tests := []struct {
 		name    string
@@ -159,6 +161,7 @@ func TestEnableComputeService(t *testing.T) {
 		reasons []string
 		back    bool // Nova sees it up
 		forced  bool
+		owed    int  // how often Nova shows that it has not cleaned up
 		well    bool // not on maintenance
 		unknown bool
 		fault   map[string]error
@@ -170,6 +173,22 @@ func TestEnableComputeService(t *testing.T) {
 		{name: "disabled by a recovery", reasons: []string{ours}, back: true, calls: []string{list, records, wait, list, enable, update}, outcome: wasakaritest.Succeeded},
 		{name: "enabled by hand", enabled: true, back: true, calls: []string{list, records, wait, list, enable, update}, outcome: wasakaritest.Succeeded},
 		{name: "forced down", reasons: []string{ours}, back: true, forced: true, calls: []string{list, records, lift, wait, list, enable, update}, outcome: wasakaritest.Succeeded},
+		{
+			name: "forced down, nova-compute has not cleaned up yet", reasons: []string{ours}, back: true, forced: true, owed: 3,
+			calls: []string{list, records, lift, moves, pause, moves, pause, moves, lift, wait, list, enable, update}, outcome: wasakaritest.Succeeded,
+		},
+		{
+			name: "forced down, nova-compute never cleans up", reasons: []string{ours}, forced: true, owed: 100, kept: true,
+			calls:   []string{list, records, lift, moves, pause, moves, pause, moves, pause, moves, pause, moves},
+			outcome: wasakaritest.Failed,
+			reason: "compute service on host 'compute-1' forced down: nova-compute has not cleaned up after 2 servers that were moved away; was it started there? " +
+				"nova.service_force_down: invalid: records remain (HTTP 400, req-17)",
+		},
+		{
+			name: "forced down, refused for another reason", reasons: []string{ours}, forced: true, kept: true, fault: map[string]error{lift: refuse("invalid", "no", 400)},
+			calls: []string{list, records, lift, moves, lift}, outcome: wasakaritest.Failed,
+			reason: "compute service on host 'compute-1' forced down: nova.service_force_down: invalid: no (HTTP 400, req-17)",
+		},
 		{
 			name: "in service", enabled: true, back: true, well: true, calls: []string{list, records},
 			outcome: wasakaritest.NothingToDo, reason: "Host 'compute-1' is in service",
@@ -227,11 +246,11 @@ func TestEnableComputeService(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCloud()
 			c.disabled["compute-1/nova-compute"], c.reasons = !tt.enabled, tt.reasons
-			c.dead, c.forced, c.kept, c.faults = !tt.back, tt.forced, !tt.well, tt.fault
+			c.dead, c.forced, c.kept, c.faults, c.owed = !tt.back, tt.forced, !tt.well, tt.fault, tt.owed
 			if tt.unknown {
 				c.services = nil
 			}
-			check(t, run(t, c, "enable_compute_service_task", nil), tt.outcome, tt.reason)
+			check(t, run(t, c, "enable_compute_service_task", opts{"host_repair.wait_period_for_service": 15}), tt.outcome, tt.reason)
 			equal(t, "calls", c.calls, tt.calls)
 			if c.kept != tt.kept {
 				t.Errorf("on maintenance: %t, want %t", c.kept, tt.kept)

@@ -342,6 +342,63 @@ func TestService(t *testing.T) {
 	l.refused(t, n, died(failed), http.StatusConflict, "maintenance")
 }
 
+// cameBack tells of a host that came back.
+func cameBack(host string) told {
+	return tell("COMPUTE_HOST", host, map[string]string{"event": "STARTED", "host_status": "NORMAL", "cluster_status": "ONLINE"})
+}
+
+// TestHostRepair: a host fails, is recovered, is started again and reported to be
+// back: the service takes it into service, and servers are built on it.
+func TestHostRepair(t *testing.T) {
+	l := scenario(t)
+	before := l.boot(t, fixture{name: "web", count: 2, tagged: true}, fixture{name: "cold", state: "stopped"})
+	n := l.serve(t, l.newPlace(t, nil), "node-1", nil, "[host_repair]\nenabled = true\n")
+	segment := l.segment(t, n)
+	// Fenced, as a host that has failed should be.
+	l.fail(t, failed)
+	from := l.logSize(t)
+	r, _ := l.recovered(t, n, l.accepted(t, n, died(failed)))
+	l.check(t, r, from, before, join(all(before, "web-", moved("active", "active")), map[string]want{"cold": moved("stopped", "stopped")}))
+	l.disabled(t, r.RunID)
+	l.maintenance(t, n, segment, failed)
+	l.refused(t, n, died(failed), http.StatusConflict, "maintenance")
+
+	// The monitor is quicker than nova-compute, and than Nova, which takes the host
+	// back only when nova-compute has cleaned up after the servers that left.
+	back := l.accepted(t, n, cameBack(failed))
+	l.must(t, "daemon", "start", failed)
+	r, run := l.recovered(t, n, back)
+	tasks(t, r, "enable_compute_service_task")
+	if s := l.service(t, failed); s.Status != "enabled" || s.State != "up" || s.ForcedDown || s.DisabledReason != "" {
+		t.Errorf("nova-compute on %s is %+v, want it in service", failed, s)
+	}
+	l.maintenance(t, n, segment)
+	var ops []string
+	for _, c := range run.Changes {
+		if c.State == "done" {
+			ops = append(ops, c.Op)
+		}
+	}
+	if want := []string{"nova.service_force_down", "nova.service_enable"}; !slices.Equal(ops, want) {
+		t.Errorf("the run changed %q, want %q", ops, want)
+	}
+	if err := l.dropServers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.boot(t, fixture{name: "new"})["new"]; s.Host != failed {
+		t.Errorf("a new server is on %s, want %s", s.Host, failed)
+	}
+
+	// What somebody else disabled is his.
+	if err := l.nova(t.Context(), admin, "PUT", "/os-services/"+l.service(t, third).ID, map[string]any{"status": "disabled", "disabled_reason": "new disks"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r, run = l.recovered(t, n, l.accepted(t, n, cameBack(third)))
+	if s := l.service(t, third); s.Status != "disabled" || s.DisabledReason != "new disks" || len(run.Changes) > 0 {
+		t.Errorf("nova-compute on %s is %+v (%s), want it as somebody else left it", third, s, r.Message)
+	}
+}
+
 // takeOver is how a recovery went on after its node was killed, or the like.
 type takeOver struct {
 	victim *node

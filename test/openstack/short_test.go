@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestShort is what CI runs: the four flows once, on few servers.
+// TestShort is what CI runs: the four flows once, on few servers, and one in Python.
 func TestShort(t *testing.T) {
 	t.Run("the flow of the guide with custom tasks recovers a host with servers in mixed states", func(t *testing.T) {
 		l := scenario(t)
@@ -58,6 +58,7 @@ func TestShort(t *testing.T) {
 	t.Run("the reserved-host flow moves everything to the reserved host", reservedFlow)
 	t.Run("the instance flow restarts a server", instanceFlow)
 	t.Run("the process flow disables the service", processFlow)
+	t.Run("tasks in Python restart a server", pythonInstanceFlow)
 }
 
 // tasks checks which tasks ran, each once and well.
