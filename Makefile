@@ -15,6 +15,7 @@ GUEST   := GOTOOLCHAIN=go1.26.8 GOOS=wasip1 GOARCH=wasm GOFLAGS= $(GO) build -bu
 LINT    := .bin/golangci-lint
 PEERS   := $(BIN)/bench
 CLANG   ?= clang
+PYTHON  ?= python3
 RUSTC   ?= $(firstword $(wildcard /usr/bin/rustc) rustc)
 
 OUTPUT  ?= text
@@ -126,6 +127,11 @@ sdk-c: ## tests of the C SDK (Debian: clang lld wasi-libc libclang-rt-14-dev lib
 		$(CLANG) --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Oz $(C_WARN) -o $(BIN)/sdk-c/$$e.wasi.wasm tasks-examples/$$e/c/main.c && \
 		$(CLANG) --target=wasm32 -ffreestanding -Oz -nostdlib $(C_WARN) -Wl,--no-entry -x c++ -std=c++11 -o $(BIN)/sdk-c/$$e.cc.wasm tasks-examples/$$e/c/main.c || exit 1; done
 
+# Without what site-packages may hold, and without leaving compiled files.
+.PHONY: sdk-python
+sdk-python: ## tests of the Python SDK, of what is frozen into its engine, without wasm (Debian: python3, which is 3.11 as the engine is)
+	$(PYTHON) -S -E -B -W error -m unittest discover -q -s sdk/python/test
+
 AS := sdk/assemblyscript/node_modules/.package-lock.json
 $(AS): sdk/assemblyscript/package-lock.json
 	@for tool in node npm; do command -v $$tool >/dev/null || { echo "$$tool is missing: Node.js 20 or later, with npm" >&2; exit 1; }; done
@@ -222,7 +228,7 @@ sdk-rust: ## tests of the Rust SDK and its examples (SERDE=1: of feature serde t
 		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test $$t && $(CRATE)/test -q || exit 1; done
 	for e in ticket cooldown staged_start; do \
 		$(RUST) --test --extern wasakari=$(CRATE)/libwasakari.rlib -o $(CRATE)/test tasks-examples/$$e/rust/src/lib.rs && $(CRATE)/test -q || exit 1; done
-	$(dir $(RUSTC))rustdoc --test --edition 2021 --crate-name wasakari --extern wasakari=$(CRATE)/libwasakari.rlib sdk/rust/src/lib.rs
+	$(RUSTC:%rustc=%rustdoc) --test --edition 2021 --crate-name wasakari --extern wasakari=$(CRATE)/libwasakari.rlib sdk/rust/src/lib.rs
 	$(if $(SERDE),cd sdk/rust && CARGO_TARGET_DIR=$(CURDIR)/$(CRATE)/cargo cargo test -q --features serde)
 
 .PHONY: crash
@@ -248,7 +254,7 @@ clients: build ## Masakari's own clients and monitor against wasakari serve, and
 
 .PHONY: languages
 languages: ## the SDKs with their tool chains: tests, guests and examples built again, docs/authors.md typed (.ci/run installs them)
-	$(MAKE) sdk-c sdk-rust sdk-javascript sdk-assemblyscript
+	$(MAKE) sdk-c sdk-rust sdk-javascript sdk-assemblyscript sdk-python
 	$(MAKE) conformance-rebuild examples-rebuild
 	$(GO) test -count=1 ./test/docs -all
 
@@ -354,9 +360,7 @@ record-nova: ## record transcripts from the lab (SUBJECT=locks: one of them)
 generate: ## rewrite what is generated: from abi/schema.json, docs/api-*.md, docs/configuration.md, the table of metrics
 	$(GO) run ./internal/abigen
 	$(GO) run ./internal/scaffold/gen
-	$(GO) run ./api/auth/rolesdoc
-	$(GO) run ./api/apidoc
-	$(GO) run ./config/configdoc
+	$(GO) run ./internal/docgen
 	$(GO) test -count=1 -run '^TestMetricsTable$$' ./internal/telemetry -write
 
 .PHONY: testdata

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // EngineSection names the engine of a script module: the module that
@@ -43,6 +44,8 @@ type EngineRef struct {
 
 // Reasons why a script module cannot be read.
 var (
+	ErrBadScript  = errors.New("the custom section " + ScriptSection + " is malformed; build the module again with wasakari task build")
+	ErrTwoScripts = errors.New("two scripts: the module has more than one custom section " + ScriptSection + "; build it again with wasakari task build")
 	ErrBadEngine  = errors.New("the custom section " + EngineSection + " is malformed; build the module again with wasakari task build")
 	ErrTwoEngines = errors.New("two engines: the module has more than one custom section " + EngineSection + "; build it again with wasakari task build")
 )
@@ -82,6 +85,65 @@ func ReadEngine(wasm []byte) (*EngineRef, error) {
 	return ref, nil
 }
 
+// ReadScript reads the files of a module's script, without compiling it; nil
+// when it has none. The document has one reading: no key is given twice, unknown
+// or in another case. Errors are those of CustomSections, ErrBadScript or
+// ErrTwoScripts.
+func ReadScript(wasm []byte) ([]ScriptFile, error) {
+	list, err := CustomSections(wasm)
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	seen := false
+	for _, s := range list {
+		if s.Name != ScriptSection {
+			continue
+		}
+		if seen {
+			return nil, fmt.Errorf("%w (the second at byte %d)", ErrTwoScripts, s.Offset)
+		}
+		data, seen = s.Data, true
+	}
+	if !seen {
+		return nil, nil
+	}
+	if len(data) > MaxScript {
+		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are taken", ErrBadScript, len(data), MaxScript)
+	}
+	var doc TaskScriptAnswer
+	if ps := decode(data, &doc, 1); len(ps) > 0 {
+		return nil, fmt.Errorf("%w: %v", ErrBadScript, ps[0])
+	}
+	if err := checkFiles(doc.Files); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadScript, err)
+	}
+	return doc.Files, nil
+}
+
+// maxFileName is the length of the longest name of a file, in bytes.
+const maxFileName = 1024
+
+// checkFiles holds the files of a script against what is taken.
+func checkFiles(files []ScriptFile) error {
+	if len(files) > MaxScriptFiles {
+		return fmt.Errorf("the script has %d files; at most %d are taken", len(files), MaxScriptFiles)
+	}
+	seen := map[string]bool{}
+	for _, f := range files {
+		switch {
+		case f.Name == "" || seen[f.Name]:
+			return fmt.Errorf("file name %q is empty or there twice", f.Name)
+		case len(f.Name) > maxFileName:
+			return fmt.Errorf("file name %.40q…: %d bytes, at most %d are taken", f.Name, len(f.Name), maxFileName)
+		case strings.ContainsFunc(f.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
+			return fmt.Errorf("file name %q holds characters that cannot be printed", f.Name)
+		}
+		seen[f.Name] = true
+	}
+	return nil
+}
+
 func (e *EngineRef) check() error {
 	switch {
 	case !engineName.MatchString(e.Name):
@@ -98,8 +160,8 @@ func ScriptModule(m *Manifest, files []ScriptFile, engine EngineRef) ([]byte, er
 	if err := engine.check(); err != nil {
 		return nil, err
 	}
-	if len(files) > MaxScriptFiles {
-		return nil, fmt.Errorf("the script has %d files; at most %d are taken", len(files), MaxScriptFiles)
+	if err := checkFiles(files); err != nil {
+		return nil, err
 	}
 	script, err := plainJSON(TaskScriptAnswer{Files: files})
 	if err != nil {

@@ -3,6 +3,7 @@ package abi_test
 import (
 	"encoding/binary"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -54,6 +55,15 @@ func TestReadEngine(t *testing.T) {
 	}
 }
 
+// numbered makes n files.
+func numbered(n int) []abi.ScriptFile {
+	list := make([]abi.ScriptFile, n)
+	for i := range list {
+		list[i].Name = strconv.Itoa(i)
+	}
+	return list
+}
+
 func TestScriptModule(t *testing.T) {
 	m, err := abi.ParseManifest([]byte(small))
 	if err != nil {
@@ -78,7 +88,11 @@ func TestScriptModule(t *testing.T) {
 	for name, wrong := range map[string]func() error{
 		"engine":   func() error { _, err := abi.ScriptModule(m, files, abi.EngineRef{}); return err },
 		"manifest": func() error { _, err := abi.ScriptModule(&abi.Manifest{}, files, ref); return err },
-		"many":     func() error { _, err := abi.ScriptModule(m, make([]abi.ScriptFile, 1001), ref); return err },
+		"many":     func() error { _, err := abi.ScriptModule(m, numbered(1001), ref); return err },
+		"a name with a line end": func() error {
+			_, err := abi.ScriptModule(m, []abi.ScriptFile{{Name: "a\n.py"}}, ref)
+			return err
+		},
 		"large": func() error {
 			_, err := abi.ScriptModule(m, []abi.ScriptFile{{Name: "a", Text: strings.Repeat("x", 1<<20)}}, ref)
 			return err
@@ -87,6 +101,36 @@ func TestScriptModule(t *testing.T) {
 		if wrong() == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+func TestReadScript(t *testing.T) {
+	section := func(data string) string {
+		body := "\x0fwasakari.script" + data
+		return "\x00" + string(binary.AppendUvarint(nil, uint64(len(body)))) + body
+	}
+	good := `{"files":[{"name":"a.py","text":"a"}]}`
+	for _, tt := range []struct {
+		name, wasm string
+		want       error
+		files      int
+	}{
+		{name: "none", wasm: head + code},
+		{name: "good", wasm: head + section(good), files: 1},
+		{name: "two", wasm: head + section(good) + section(good), want: abi.ErrTwoScripts},
+		{name: "no JSON", wasm: head + section("{"), want: abi.ErrBadScript},
+		{name: "a key twice", wasm: head + section(`{"files":[],"files":[]}`), want: abi.ErrBadScript},
+		{name: "a name twice", wasm: head + section(`{"files":[{"name":"a","text":""},{"name":"a","text":""}]}`), want: abi.ErrBadScript},
+		{name: "a name that is no print", wasm: head + section(`{"files":[{"name":"a\n","text":""}]}`), want: abi.ErrBadScript},
+		{name: "too large", wasm: head + section(good+strings.Repeat(" ", 1<<20)), want: abi.ErrBadScript},
+		{name: "no module", wasm: "#!", want: abi.ErrNotWasm},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files, err := abi.ReadScript([]byte(tt.wasm))
+			if !errors.Is(err, tt.want) || len(files) != tt.files {
+				t.Errorf("files = %v, %v; want %d, %v", files, err, tt.files, tt.want)
+			}
+		})
 	}
 }
 

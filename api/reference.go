@@ -74,13 +74,13 @@ func comparePaths(a, b string) int {
 }
 
 func operation(b *strings.Builder, method, path string, params openapi3.Parameters, op *openapi3.Operation) {
-	fmt.Fprintf(b, "\n### %s %s\n\n%s\n", method, path, cell(strings.TrimRight(op.Summary, ".")+"."))
+	fmt.Fprintf(b, "\n### %s %s\n\n%s\n", method, path, recovery.TableCell(strings.TrimRight(op.Summary, ".")+"."))
 	if rule, ok := op.Extensions["x-policy-rule"].(string); ok {
 		fmt.Fprintf(b, "Rule: `%s`.\n", rule)
 	}
 	var lines strings.Builder
 	for _, p := range params {
-		fmt.Fprintf(&lines, "| `%s` | %s | %s | %s |\n", p.Value.Name, p.Value.In, typeOf(p.Value.Schema), cell(p.Value.Description))
+		fmt.Fprintf(&lines, "| `%s` | %s | %s | %s |\n", p.Value.Name, p.Value.In, typeOf(p.Value.Schema), recovery.TableCell(p.Value.Description))
 	}
 	if lines.Len() > 0 {
 		b.WriteString("\n| Parameter | In | Type | |\n| --- | --- | --- | --- |\n" + lines.String())
@@ -163,7 +163,7 @@ func typeOf(ref *openapi3.SchemaRef) string {
 // fields lists the properties of a document.
 func fields(b *strings.Builder, s *openapi3.Schema) {
 	if s.Description != "" {
-		b.WriteString(cell(s.Description) + "\n\n")
+		b.WriteString(recovery.TableCell(s.Description) + "\n\n")
 	}
 	if len(s.Properties) == 0 {
 		b.WriteString(typeOf(&openapi3.SchemaRef{Value: s}) + "\n")
@@ -179,11 +179,6 @@ func fields(b *strings.Builder, s *openapi3.Schema) {
 		if slices.Contains(s.Required, name) {
 			note = strings.TrimSpace("always there. " + note)
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s |\n", name, typeOf(p), cell(note))
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", name, typeOf(p), recovery.TableCell(note))
 	}
-}
-
-// cell makes a text fit for a table.
-func cell(text string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`).Replace(recovery.OneLine(text))
 }

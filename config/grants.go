@@ -103,7 +103,7 @@ func (c *Config) GrantsFor(t recovery.Task) *Grants {
 	if g, ok := c.grants[lineName(t.Library, t.Key, t.Tenant)]; ok {
 		return g
 	}
-	name := lineName(t.Library, "", t.Tenant)
+	name := LibraryLine(t.Library, t.Tenant)
 	if g, ok := c.grants[name]; ok {
 		return g
 	}

@@ -40,10 +40,13 @@ func (r Registration) HasDigest(digest string) bool { return slices.Contains(r.D
 // libraries without one are refused.
 func (c *Config) Registers() bool { return len(c.libraries) > 0 }
 
+// LibraryLine is the name of a library's line in sections such as [libraries].
+func LibraryLine(library, tenant string) string { return lineName(library, "", tenant) }
+
 // Registration gives the line of a library; a tenant's library has one of its
 // own.
 func (c *Config) Registration(library, tenant string) (Registration, bool) {
-	r, ok := c.libraries[lineName(library, "", tenant)]
+	r, ok := c.libraries[LibraryLine(library, tenant)]
 	return r, ok
 }
 

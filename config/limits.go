@@ -83,7 +83,7 @@ func limitName(name string) (taskKey string, ofTenant bool, hint string) {
 // of them the line of its library and key counts before that of its library,
 // and before that of its tenant. A tenant's library has lines of its own.
 func (c *Config) LimitsFor(t recovery.Task) map[string]Limit {
-	names := []string{lineName(t.Library, "", t.Tenant), lineName(t.Library, t.Key, t.Tenant)}
+	names := []string{LibraryLine(t.Library, t.Tenant), lineName(t.Library, t.Key, t.Tenant)}
 	if t.Tenant != "" {
 		names = append([]string{lineName("", "", t.Tenant)}, names...)
 	}

@@ -30,7 +30,7 @@ func Reference() string {
 		if at.group == "" {
 			continue
 		}
-		fmt.Fprintf(&b, "\n## [%s]\n\n%s\n", at.group, cell(at.about))
+		fmt.Fprintf(&b, "\n## [%s]\n\n%s\n", at.group, recovery.TableCell(at.about))
 		var rows strings.Builder
 		for _, o := range table {
 			if groupKey(o.Group) == groupKey(at.group) && !o.unread {
@@ -79,10 +79,5 @@ func referenceRow(o option) string {
 	if o.deprecated != "" {
 		help += " Deprecated: " + o.deprecated + "."
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s |\n", name, cell(kind(o.OptionSpec)), cell(def), cell(help))
-}
-
-// cell makes a text fit for a table.
-func cell(text string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`).Replace(recovery.OneLine(text))
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", name, recovery.TableCell(kind(o.OptionSpec)), recovery.TableCell(def), recovery.TableCell(help))
 }

@@ -198,7 +198,7 @@ func (s *sample) grants(tasks []recovery.Task) {
 	asks := map[string][]string{}
 	for _, t := range tasks {
 		if !t.Standard && len(t.Asks()) > 0 && libraryForm.MatchString(t.Library) {
-			name := lineName(t.Library, "", t.Tenant)
+			name := LibraryLine(t.Library, t.Tenant)
 			asks[name] = append(asks[name], slices.DeleteFunc(t.Asks(), func(ask string) bool {
 				group, isOptions := strings.CutPrefix(ask, optionsWord)
 				return isOptions && Reserved(group) // no grant helps

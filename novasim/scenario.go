@@ -12,10 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-
 	"github.com/wasakari/wasakari/internal/safeyaml"
 )
 
@@ -256,66 +252,21 @@ func ParseScenario(name string, text []byte) (*Scenario, error) {
 	if len(text) > MaxScenarioBytes {
 		return nil, fmt.Errorf("%s: scenario of %d bytes is larger than %d", name, len(text), MaxScenarioBytes)
 	}
-	if err := safeyaml.Check(text); err != nil {
-		return nil, fmt.Errorf("%s:%w", name, err)
-	}
-	file, err := parser.ParseBytes(text, 0)
-	if err != nil {
-		return nil, located(name, err)
-	}
-	if len(file.Docs) > 1 {
-		return nil, fmt.Errorf("%s: %d documents, want one", name, len(file.Docs))
-	}
 	sc := &Scenario{}
-	if len(file.Docs) == 1 && file.Docs[0].Body != nil {
-		if err := yaml.NodeToValue(file.Docs[0].Body, sc, yaml.Strict()); err != nil {
-			return nil, located(name, err)
-		}
+	file, err := safeyaml.Decode(name, text, sc)
+	if err != nil {
+		return nil, err
 	}
 	var errs []error
 	sc.check(func(where, format string, args ...any) {
 		if len(errs) < 100 {
-			errs = append(errs, fmt.Errorf("%s:%s: %s: %s", name, position(file, where), where, fmt.Sprintf(format, args...)))
+			errs = append(errs, fmt.Errorf("%s:%s: %s: %s", name, safeyaml.Position(file, where), where, fmt.Sprintf(format, args...)))
 		}
 	})
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return sc, nil
-}
-
-// located turns an error of the YAML reader into NAME:LINE:COL: message.
-func located(name string, err error) error {
-	var ye yaml.Error
-	if errors.As(err, &ye) && ye.GetToken() != nil && ye.GetToken().Position != nil {
-		p := ye.GetToken().Position
-		return fmt.Errorf("%s:%d:%d: %s", name, p.Line, p.Column, ye.GetMessage())
-	}
-	return fmt.Errorf("%s: %w", name, err)
-}
-
-// position finds LINE:COL of a place such as hosts[2].name, or of the nearest
-// thing around it that is written in the file.
-func position(file *ast.File, where string) string {
-	for where != "" {
-		if p, err := yaml.PathString("$." + where); err == nil {
-			if n, err := p.FilterFile(file); err == nil && n != nil {
-				// The token of a mapping is the colon of its first pair.
-				if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
-					n = m.Values[0].Key
-				}
-				if t := n.GetToken(); t != nil && t.Position != nil {
-					return fmt.Sprintf("%d:%d", t.Position.Line, t.Position.Column)
-				}
-			}
-		}
-		i := strings.LastIndexAny(where, ".[")
-		if i < 0 {
-			break
-		}
-		where = where[:i]
-	}
-	return "1:1"
 }
 
 var (

@@ -39,3 +39,8 @@ func OneLine(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 	return strings.Join(strings.Fields(s), " ")
 }
+
+// TableCell makes a text fit for a table in Markdown, as OneLine does for a line.
+func TableCell(s string) string {
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`).Replace(OneLine(s))
+}

@@ -50,3 +50,9 @@ func TestOneLine(t *testing.T) {
 		}
 	}
 }
+
+func TestTableCell(t *testing.T) {
+	if got, want := recovery.TableCell("a|b\n<c> *d*"), `a\|b &lt;c> \*d\*`; got != want {
+		t.Errorf("cell = %q, want %q", got, want)
+	}
+}

@@ -144,9 +144,11 @@ func (l *layout) promises(source string, wasm []byte, engine *abi.EngineRef) (*a
 		e.Err = err
 		return nil, nil, e
 	}
-	script, err := readScript(wasm)
+	script, err := abi.ReadScript(wasm)
 	if err != nil {
-		return nil, nil, refuse(source, StepManifest, err.Error(), hintScript)
+		e := refuse(source, StepManifest, err.Error(), "")
+		e.Err = err
+		return nil, nil, e
 	}
 	if engine != nil && len(script) == 0 {
 		return nil, nil, refuse(source, StepManifest, fmt.Sprintf("it names the engine %s, and has no script for it", engine.Name), hintScript)

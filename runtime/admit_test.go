@@ -124,7 +124,7 @@ func TestAdmitRefuses(t *testing.T) {
 		},
 		{
 			name: "bad_script", step: runtime.StepManifest,
-			want: "custom section wasakari.script: unexpected end of JSON input; build it again with wasakari task build",
+			want: "the custom section wasakari.script is malformed; build the module again with wasakari task build: the document is not JSON: unexpected end of JSON input, at byte 9",
 		},
 		{
 			name: "table_grow", step: runtime.StepComplexity,

@@ -22,6 +22,8 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/wasakari/wasakari/runtime/meter"
 )
 
 // compileCommand is the argument that makes a program the compiler.
@@ -209,10 +211,11 @@ type loaded struct {
 	rt       wazero.Runtime
 	compiled wazero.CompiledModule
 	cache    wazero.CompilationCache
+	image    *image // of its memory
 }
 
 func (l *loaded) close(ctx context.Context) error {
-	return errors.Join(l.compiled.Close(ctx), l.rt.Close(ctx), l.cache.Close(ctx))
+	return errors.Join(l.compiled.Close(ctx), l.rt.Close(ctx), l.cache.Close(ctx), l.image.close())
 }
 
 // cacheMu: wazero finds out its own version on first use, unguarded.
@@ -241,8 +244,12 @@ func (c *cache) load(code []byte, native int64) (*loaded, error) {
 	if err != nil {
 		return nil, errors.Join(err, codes.Close(context.Background()))
 	}
+	begin, err := meter.ImageOf(code)
+	if err != nil { // what was loaded has been read whole
+		return nil, errors.Join(err, rt.Close(context.Background()), codes.Close(context.Background()))
+	}
 	c.touch(folder)
-	return &loaded{rt, compiled, codes}, nil
+	return &loaded{rt, compiled, codes, newImage(begin, c.log)}, nil
 }
 
 // obtain gives the machine code of a module: from the cache, or else compiled

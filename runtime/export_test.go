@@ -1,6 +1,9 @@
 package runtime
 
-import goruntime "runtime"
+import (
+	goruntime "runtime"
+	"testing"
+)
 
 // AwaitQueued waits until n runs wait for their turn.
 func (m *Module) AwaitQueued(n int) {
@@ -17,4 +20,24 @@ func (m *Module) AwaitQueued(n int) {
 		}
 		goruntime.Gosched()
 	}
+}
+
+// HasImage reports whether sandboxes share what their memory begins with.
+func (m *Module) HasImage() bool { return m.guest.image.file != nil }
+
+// CopyImage has each sandbox copy it, as where the system cannot map it. No task
+// may run.
+func (m *Module) CopyImage(t testing.TB) {
+	t.Helper()
+	i := m.guest.image
+	content := make([]byte, i.size)
+	if i.file != nil {
+		if _, err := i.file.ReadAt(content, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := i.file.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.guest.image = &image{at: i.at, size: i.size, content: content}
 }

@@ -3,7 +3,6 @@ package runtime
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -87,9 +86,9 @@ func Inspect(source string, wasm []byte) (*Info, error) {
 	if info.Manifest, err = abi.ReadManifest(wasm); err != nil {
 		info.ManifestProblem = err.Error()
 	}
-	script, err := readScript(wasm)
+	script, err := abi.ReadScript(wasm)
 	if err != nil {
-		return nil, refuse(source, StepManifest, err.Error(), hintScript)
+		return nil, refuse(source, StepManifest, err.Error(), "")
 	}
 	for _, f := range script {
 		info.Script = append(info.Script, f.Name)
@@ -516,46 +515,4 @@ func (l *layout) info(source string, wasm []byte) *Info {
 		info.Exports = append(info.Exports, shown)
 	}
 	return info
-}
-
-// readScript reads the files of the custom section wasakari.script, nil when
-// there is none.
-func readScript(wasm []byte) ([]abi.ScriptFile, error) {
-	list, err := abi.CustomSections(wasm)
-	if err != nil {
-		return nil, err
-	}
-	var data []byte
-	for _, s := range list {
-		if s.Name != abi.ScriptSection {
-			continue
-		}
-		if data != nil {
-			return nil, fmt.Errorf("two custom sections %s", abi.ScriptSection)
-		}
-		data = s.Data
-	}
-	if data == nil {
-		return nil, nil
-	}
-	if len(data) > abi.MaxScript {
-		return nil, fmt.Errorf("custom section %s has %d bytes; at most %d are taken", abi.ScriptSection, len(data), abi.MaxScript)
-	}
-	var doc struct {
-		Files []abi.ScriptFile `json:"files"`
-	}
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("custom section %s: %w", abi.ScriptSection, err)
-	}
-	if len(doc.Files) > abi.MaxScriptFiles {
-		return nil, fmt.Errorf("custom section %s has %d files; at most %d are taken", abi.ScriptSection, len(doc.Files), abi.MaxScriptFiles)
-	}
-	seen := map[string]bool{}
-	for _, f := range doc.Files {
-		if f.Name == "" || seen[f.Name] {
-			return nil, fmt.Errorf("custom section %s: file name %q is empty or there twice", abi.ScriptSection, f.Name)
-		}
-		seen[f.Name] = true
-	}
-	return doc.Files, nil
 }

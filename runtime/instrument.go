@@ -26,8 +26,12 @@ type metered struct{}
 func (metered) configure(cfg wazero.RuntimeConfig) wazero.RuntimeConfig { return cfg }
 
 func (metered) instrument(wasm []byte, _ *layout) ([]byte, error) {
-	return meter.Rewrite(wasm, meter.Options{TableEntries: maxTableEntries, MergeData: true})
+	return meter.Rewrite(wasm, meter.Options{TableEntries: maxTableEntries, MergeData: true, ImageBytes: imageBytes})
 }
+
+// imageBytes is from how many bytes on the data of a module is mapped, which
+// costs less than to copy it.
+const imageBytes = 64 << 10
 
 // meterFunctions are what metered modules call.
 var meterFunctions = []hostFunction{

@@ -16,6 +16,8 @@ const pageBytes = 64 << 10
 type memory struct {
 	limit  int64
 	ledger *ledger
+	// image is what it begins with.
+	image *image
 	// all adds up the linear memory of all sandboxes; counted is what this one
 	// has there.
 	all     *atomic.Int64
@@ -65,6 +67,9 @@ func (m *memory) Reallocate(newSize uint64) []byte {
 		return nil
 	}
 	if !m.started {
+		if err := m.image.lay(buf); err != nil {
+			panic(fmt.Errorf("the memory's image: %w", err)) // recovered where the instance is made
+		}
 		m.started = true
 		m.ledger.used.Add(n)
 	}

@@ -156,7 +156,7 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 		host:   call.Host,
 		limits: limits,
 		log:    m.runtime.log,
-		memory: memory{limit: limits.MemoryBytes, all: &m.runtime.memory},
+		memory: memory{limit: limits.MemoryBytes, image: m.guest.image, all: &m.runtime.memory},
 		pace:   pace{perSecond: min(max(limits.HostCallsPerSecond, 1), int(time.Second))},
 		desk:   newDesk(),
 		logs:   logBook{lines: max(limits.LogLines, 0), bytes: max(limits.LogBytes, 0)},

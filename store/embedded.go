@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/wasakari/wasakari/internal/folder"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -39,32 +40,13 @@ type server struct {
 	etcd *embed.Etcd
 }
 
-// folder makes a folder that only its owner can enter, or makes sure that
-// nobody else can write to the one that is there.
-func folder(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("store folder: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("store folder: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("store folder %s: %w: others may write to it (mode %04o); chmod 700 it, or name another folder", path, recovery.ErrForbidden, mode)
-	}
-	if !owned(info) {
-		return fmt.Errorf("store folder %s: %w: it belongs to another user; name another folder", path, recovery.ErrForbidden)
-	}
-	if info.Mode().Perm() != 0o700 {
-		return os.Chmod(path, 0o700) //nolint:gosec // a folder without x cannot be entered
-	}
-	return nil
-}
-
 // lockFolder proves that no other process works with the folder until the file
 // is closed.
 func lockFolder(dir string) (*os.File, error) {
-	if err := folder(dir); err != nil {
+	if err := folder.Own("store folder", dir); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder without x cannot be entered
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator named the folder

@@ -5,19 +5,12 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"github.com/wasakari/wasakari/recovery"
 )
-
-// owned reports whether a folder is ours or root's.
-func owned(info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || st.Uid == 0 || int64(st.Uid) == int64(os.Geteuid())
-}
 
 // InUse reports whether a process works with the folder of an embedded store.
 // A folder that is not there, or cannot be read, is not in use.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -167,16 +166,31 @@ func word(s string) (truth, ok bool) {
 	return false, false
 }
 
-// MarshalJSON gives the value with its keys in their order.
-func (v value) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	if err := v.encode(&b); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+// notation is a way to write values.
+type notation struct {
+	comma, colon, null, yes, no string
+
+	text func(string) string
 }
 
-func (v value) encode(b *bytes.Buffer) error {
+var (
+	jsonNotation = notation{",", ":", "null", "true", "false", func(s string) string {
+		data, _ := json.Marshal(s) // a string is always encoded
+		return string(data)
+	}}
+	pythonNotation = notation{", ", ": ", "None", "True", "False", quotedString}
+)
+
+// MarshalJSON gives the value with its keys in their order.
+func (v value) MarshalJSON() ([]byte, error) { return []byte(v.in(jsonNotation)), nil }
+
+func (v value) in(n notation) string {
+	var b strings.Builder
+	v.write(&b, n)
+	return b.String()
+}
+
+func (v value) write(b *strings.Builder, n notation) {
 	switch v.kind {
 	case kindArray, kindObject:
 		open, end := byte('['), byte(']')
@@ -186,35 +200,28 @@ func (v value) encode(b *bytes.Buffer) error {
 		b.WriteByte(open)
 		for i, item := range v.items {
 			if i > 0 {
-				b.WriteByte(',')
+				b.WriteString(n.comma)
 			}
 			if v.kind == kindObject {
-				if err := encodeString(b, v.keys[i]); err != nil {
-					return err
-				}
-				b.WriteByte(':')
+				b.WriteString(n.text(v.keys[i]))
+				b.WriteString(n.colon)
 			}
-			if err := item.encode(b); err != nil {
-				return err
-			}
+			item.write(b, n)
 		}
 		b.WriteByte(end)
 	case kindString:
-		return encodeString(b, v.text)
+		b.WriteString(n.text(v.text))
 	case kindNumber:
 		b.WriteString(v.text)
 	case kindBool:
-		b.WriteString(strconv.FormatBool(v.truth))
+		if v.truth {
+			b.WriteString(n.yes)
+		} else {
+			b.WriteString(n.no)
+		}
 	default:
-		b.WriteString("null")
+		b.WriteString(n.null)
 	}
-	return nil
-}
-
-func encodeString(b *bytes.Buffer, s string) error {
-	data, err := json.Marshal(s)
-	b.Write(data)
-	return err
 }
 
 // shown gives the value as the texts quote it after "Value:": a string as it
@@ -228,55 +235,12 @@ func (v value) shown() string {
 
 // quoted gives the value in Python's notation, which is how clients of
 // Masakari have always been told of it.
-func (v value) quoted() string {
-	var b strings.Builder
-	v.quote(&b)
-	return b.String()
-}
+func (v value) quoted() string { return v.in(pythonNotation) }
 
-func (v value) quote(b *strings.Builder) {
-	switch v.kind {
-	case kindArray, kindObject:
-		open, end := byte('['), byte(']')
-		if v.kind == kindObject {
-			open, end = '{', '}'
-		}
-		b.WriteByte(open)
-		for i, item := range v.items {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			if v.kind == kindObject {
-				quoteString(b, v.keys[i])
-				b.WriteString(": ")
-			}
-			item.quote(b)
-		}
-		b.WriteByte(end)
-	case kindString:
-		quoteString(b, v.text)
-	case kindNumber:
-		b.WriteString(v.text)
-	case kindBool:
-		if v.truth {
-			b.WriteString("True")
-		} else {
-			b.WriteString("False")
-		}
-	default:
-		b.WriteString("None")
-	}
-}
-
+// quotedString gives s in single quotes, in double ones where that saves
+// escapes, with what cannot be printed escaped.
 func quotedString(s string) string {
 	var b strings.Builder
-	quoteString(&b, s)
-	return b.String()
-}
-
-// quoteString writes s in single quotes, in double ones where that saves
-// escapes, with what cannot be printed escaped.
-func quoteString(b *strings.Builder, s string) {
 	q := '\''
 	if strings.ContainsRune(s, '\'') && !strings.ContainsRune(s, '"') {
 		q = '"'
@@ -296,12 +260,13 @@ func quoteString(b *strings.Builder, s string) {
 		case r == ' ' || r > ' ' && r != 0x7f && unicode.IsPrint(r):
 			b.WriteRune(r)
 		case r < 0x100:
-			fmt.Fprintf(b, `\x%02x`, r)
+			fmt.Fprintf(&b, `\x%02x`, r)
 		case r < 0x10000:
-			fmt.Fprintf(b, `\u%04x`, r)
+			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
-			fmt.Fprintf(b, `\U%08x`, r)
+			fmt.Fprintf(&b, `\U%08x`, r)
 		}
 	}
 	b.WriteRune(q)
+	return b.String()
 }

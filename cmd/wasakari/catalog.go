@@ -375,8 +375,7 @@ func identified(cfg *config.Config, library string, f moduleFile, hexDigest stri
 	}
 	switch {
 	case !known && cfg.Registers():
-		reg.Name = registrationName(library, f.tenant)
-		return false, fmt.Errorf("%s: library %s%s is not registered; if you know this module, write below [libraries]: %s = %s", f.path, library, of, reg.Name, pin)
+		return false, fmt.Errorf("%s: library %s%s is not registered; if you know this module, write below [libraries]: %s = %s", f.path, library, of, config.LibraryLine(library, f.tenant), pin)
 	case !reg.Takes(hexDigest, key):
 		by := "it is not signed"
 		if key != nil {
@@ -386,17 +385,9 @@ func identified(cfg *config.Config, library string, f moduleFile, hexDigest stri
 			f.path, library, of, by, reg.Pos, reg, pin)
 	}
 	if p := cfg.Signatures(f.tenant); !p.Takes(hexDigest, key, reg) {
-		return false, fmt.Errorf("%s: %s; have it signed with wasakari task sign, or write below [libraries]: %s = sha256:%s", f.path, p.Refusal(f.tenant, key), registrationName(library, f.tenant), hexDigest)
+		return false, fmt.Errorf("%s: %s; have it signed with wasakari task sign, or write below [libraries]: %s = sha256:%s", f.path, p.Refusal(f.tenant, key), config.LibraryLine(library, f.tenant), hexDigest)
 	}
 	return reg.HasDigest(hexDigest), nil
-}
-
-// registrationName is the name of a library's line in [libraries].
-func registrationName(library, tenant string) string {
-	if tenant != "" {
-		return library + "@" + tenant
-	}
-	return library
 }
 
 // digestOf gives the SHA-256 of a module, in hexadecimal.
@@ -427,8 +418,8 @@ func (c *catalog) add(cfg *config.Config, m candidate) error {
 			if !taken {
 				owner = "[libraries]"
 			}
-			return fmt.Errorf("%s: its library %s is the operator's (%s); give it another name in task.yaml, or register %s@%s in [libraries]",
-				m.Source(), library, owner, library, m.tenant)
+			return fmt.Errorf("%s: its library %s is the operator's (%s); give it another name in task.yaml, or register %s in [libraries]",
+				m.Source(), library, owner, config.LibraryLine(library, m.tenant))
 		}
 	}
 	var errs []error
@@ -445,7 +436,7 @@ func (c *catalog) add(cfg *config.Config, m candidate) error {
 			default:
 				ct := contest{
 					reason: fmt.Sprintf("%s: task %s is in %s too", task.Source, task.Key, other.Source),
-					hint:   fmt.Sprintf("remove one of them, or pin one in [libraries], such as %s = sha256:%s", libraryLine(task), task.Digest),
+					hint:   fmt.Sprintf("remove one of them, or pin one in [libraries], such as %s = sha256:%s", config.LibraryLine(task.Library, task.Tenant), task.Digest),
 				}
 				if m.tenant == "" { // a tenant takes no key from the operator
 					c.clashes[mt.Key] = ct
@@ -483,14 +474,6 @@ func (c *catalog) drop(key string) {
 func digestPinned(cfg *config.Config, t recovery.Task) bool {
 	reg, ok := cfg.Registration(t.Library, t.Tenant)
 	return ok && reg.HasDigest(t.Digest)
-}
-
-// libraryLine is the name of the line of a task's library in [libraries].
-func libraryLine(t recovery.Task) string {
-	if t.Tenant == "" {
-		return t.Library
-	}
-	return t.Library + "@" + t.Tenant
 }
 
 // notForTenants refuses a tenant's task that asks for ops that no grant could

@@ -168,9 +168,9 @@ that were set but have no effect here are marked.`,
 					Value: strings.ReplaceAll(dir, "$", `\$`), // a folder's name is no reference
 				})
 			}
-			cfg, err := config.Load(src)
+			cfg, err := readConfig(src)
 			if err != nil {
-				return &usageError{err}
+				return err
 			}
 			folders, err := s.folders(cfg)
 			if err != nil {

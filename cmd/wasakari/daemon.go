@@ -221,13 +221,7 @@ const statusServing = "serving"
 func (sv *daemon) follower(cfg *config.Config, before string) *follower {
 	return &follower{
 		now: cfg, before: before, files: sv.watched, signals: sv.w.hangups,
-		read: func() (*config.Config, error) {
-			src, err := sv.flags.sources(sv.w)
-			if err != nil {
-				return nil, err
-			}
-			return config.Load(src)
-		},
+		read:   func() (*config.Config, error) { return sv.flags.configured(sv.w) },
 		apply:  sv.apply,
 		notify: sv.notifier, status: statusServing, tel: sv.tel, audit: sv.audit, log: sv.log,
 	}
@@ -318,7 +312,11 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	for _, problem := range unjoined(snap.checkAll()) {
 		sv.log.Error("flow cannot run", zap.Error(problem))
 	}
-	sv.store.SetKept(snap.kept)
+	var kept []string
+	for _, m := range snap.kept {
+		kept = append(kept, m.digest)
+	}
+	sv.store.SetKept(kept)
 	return sv.store.SetCompiled(ctx, snap.modules)
 }
 

@@ -214,7 +214,7 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 		for i, row := range t.rows() {
 			cells := []string{"", "", row[0], row[1]}
 			if i == 0 {
-				cells[0], cells[1] = key, libraryLine(task)
+				cells[0], cells[1] = key, config.LibraryLine(task.Library, task.Tenant)
 			}
 			table = append(table, cells)
 		}

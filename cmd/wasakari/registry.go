@@ -21,14 +21,11 @@ import (
 	"github.com/wasakari/wasakari/runtime"
 )
 
-// registryClient makes a client for registries as the configuration wants it.
-func registryClient(cfg *config.Config) (*oci.Client, error) {
-	r := cfg.Registries
-	opt := oci.Config{
-		Credentials: r.CredentialsFile, PlainHTTP: r.PlainHTTP, Timeout: r.Timeout, MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20,
-	}
-	if r.CAFile != "" {
-		trust, err := trusting("[registries] ca_file", r.CAFile)
+// registryClient makes a client for registries. option names caFile, which may be
+// empty.
+func registryClient(opt oci.Config, option, caFile string) (*oci.Client, error) {
+	if caFile != "" {
+		trust, err := trusting(option, caFile)
 		if err != nil {
 			return nil, err
 		}
@@ -36,7 +33,7 @@ func registryClient(cfg *config.Config) (*oci.Client, error) {
 	}
 	c, err := oci.New(opt)
 	if err != nil {
-		return nil, usagef("[registries] credentials_file: %w", err)
+		return nil, &usageError{err}
 	}
 	return c, nil
 }
@@ -47,7 +44,10 @@ func registryModules(ctx context.Context, cfg *config.Config, w world, log *zap.
 	if len(cfg.Wasakari.Modules) == 0 {
 		return nil, nil, nil
 	}
-	client, err := registryClient(cfg)
+	r := cfg.Registries
+	client, err := registryClient(oci.Config{
+		Credentials: r.CredentialsFile, PlainHTTP: r.PlainHTTP, Timeout: r.Timeout, MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20,
+	}, "[registries] ca_file", r.CAFile)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,13 +56,10 @@ func registryModules(ctx context.Context, cfg *config.Config, w world, log *zap.
 	if err != nil {
 		return nil, nil, usagef("cache folder: %w; name another with --cache-dir", err)
 	}
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "wasakari-modules-"); err != nil {
-			return nil, nil, err
-		}
-		defer os.RemoveAll(dir) //nolint:errcheck // what stays in the temporary folder does no harm
+	if dir != "" {
+		dir = filepath.Join(dir, "registries")
 	}
-	cache := oci.NewCache(client, filepath.Join(dir, "registries"))
+	cache := oci.NewCache(client, dir)
 	refs := make([]oci.Reference, len(cfg.Wasakari.Modules))
 	found, failed := make([][]byte, len(refs)), make([]error, len(refs))
 	var group errgroup.Group
@@ -119,18 +116,7 @@ func (f *registryFlags) client(w world, r oci.Reference) (*oci.Client, error) {
 	if f.plainHTTP {
 		opt.PlainHTTP = []string{r.Registry()}
 	}
-	if f.caFile != "" {
-		trust, err := trusting("--ca-file", f.caFile)
-		if err != nil {
-			return nil, err
-		}
-		opt.RootCAs = trust.RootCAs
-	}
-	c, err := oci.New(opt)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	return c, nil
+	return registryClient(opt, "--ca-file", f.caFile)
 }
 
 // push sends a module to a registry.

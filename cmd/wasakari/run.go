@@ -166,19 +166,6 @@ func (f *runFlags) flows(kind recovery.FlowKind) (recovery.RecoveryMethod, []rec
 	return method, kinds, nil
 }
 
-// configured reads the configuration, and nothing that it names.
-func (f *runFlags) configured(w world) (*config.Config, error) {
-	src, err := f.sources(w)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := config.Load(src)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	return cfg, nil
-}
-
 func (f *runFlags) newRun(ctx context.Context, w world, name string) error {
 	kind, err := recovery.ParseFlowKind(name)
 	if err != nil {

@@ -74,13 +74,9 @@ func (f *serveFlags) serve(ctx context.Context, w world) error {
 	if err != nil {
 		return err
 	}
-	src, err := f.sources(w)
+	cfg, err := f.configured(w)
 	if err != nil {
 		return err
-	}
-	cfg, err := config.Load(src)
-	if err != nil {
-		return &usageError{err}
 	}
 	if !f.simulate {
 		if _, _, err := f.options(w, cfg); err != nil {

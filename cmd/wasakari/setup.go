@@ -62,10 +62,13 @@ type loaded struct {
 }
 
 // close gives back what was loaded.
-func (l *loaded) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+func (l *loaded) close() error { return closeRuntime(context.Background(), l.rt) }
+
+// closeRuntime closes rt, whether ctx is canceled or not.
+func closeRuntime(ctx context.Context, rt *runtime.Runtime) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return l.rt.Close(ctx)
+	return rt.Close(ctx)
 }
 
 // sources turns the flags into what config reads.
@@ -92,6 +95,24 @@ func (s *settings) sources(w world) (config.Sources, error) {
 	return src, nil
 }
 
+// configured reads the configuration, and nothing that it names.
+func (s *settings) configured(w world) (*config.Config, error) {
+	src, err := s.sources(w)
+	if err != nil {
+		return nil, err
+	}
+	return readConfig(src)
+}
+
+// readConfig tells what is wrong with a configuration as a wrong use.
+func readConfig(src config.Sources) (*config.Config, error) {
+	cfg, err := config.Load(src)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return cfg, nil
+}
+
 // load reads the configuration and admits every module, of tenants' modules
 // those alone that are named in flows that are to be run; nil stands for all.
 // Whatever is wrong is told at once, and nothing was started.
@@ -100,13 +121,9 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 	if err != nil {
 		return nil, err
 	}
-	src, err := s.sources(w)
+	cfg, err := s.configured(w)
 	if err != nil {
 		return nil, err
-	}
-	cfg, err := config.Load(src)
-	if err != nil {
-		return nil, &usageError{err}
 	}
 	l, err := newLoaded(cfg, w, log)
 	if err != nil {
@@ -193,11 +210,11 @@ func cacheFolder(configured string, w world, log *zap.Logger) (string, error) {
 
 // newRuntime opens the cache of compiled modules.
 func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime, error) {
-	dir, err := cacheFolder(cfg.Wasakari.CacheDir, w, log)
-	if err != nil {
+	rc := runtimeConfig(cfg, log)
+	var err error
+	if rc.CacheDir, err = cacheFolder(cfg.Wasakari.CacheDir, w, log); err != nil {
 		return nil, usagef("cache folder: %w; name another with --cache-dir", err)
 	}
-	rc := runtimeConfig(cfg, dir, log)
 	rc.Compiler = w.compiler
 	rt, err := runtime.New(rc)
 	if err != nil {
@@ -206,11 +223,11 @@ func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime,
 	return rt, nil
 }
 
-func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime.Config {
+// runtimeConfig is what the configuration says, but for the folder of the cache.
+func runtimeConfig(cfg *config.Config, log *zap.Logger) runtime.Config {
 	o := cfg.Wasakari
 	limits, ceilings := sandboxLimits(cfg)
 	return runtime.Config{
-		CacheDir:        cacheDir,
 		CacheBytes:      int64(o.CacheMiB) << 20,
 		CompileMemory:   int64(o.CompileMemoryMiB) << 20,
 		CompileTime:     o.CompileTime,
@@ -221,17 +238,8 @@ func runtimeConfig(cfg *config.Config, cacheDir string, log *zap.Logger) runtime
 		MaxModuleBytes:  max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits:          limits,
 		Ceilings:        ceilings,
-		Engines:         carried(),
+		Engines:         engines.All(),
 	}
-}
-
-// carried lists the engines that this program has for script modules.
-func carried() []runtime.Engine {
-	var list []runtime.Engine
-	for _, e := range engines.All() {
-		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
-	}
-	return list
 }
 
 // sandboxLimits gives the limits of a task that asks for none, and the most that

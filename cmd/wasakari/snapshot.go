@@ -30,9 +30,9 @@ type snapshot struct {
 	missing bool
 	// modules is the revision of the uploaded modules in it.
 	modules int64
-	// kept are the digests of the modules that were put into the store for the runs
-	// that begin with them.
-	kept []string
+	// kept are the modules that were put into the store for the runs that begin with
+	// them.
+	kept []keptModule
 	// remote are the modules from registries, until they are kept.
 	remote []moduleFile
 
@@ -41,6 +41,9 @@ type snapshot struct {
 	holds []*runtime.Module
 	users int // of snapshots.mu
 }
+
+// keptModule is a module of a task folder or a registry in the store.
+type keptModule struct{ tenant, digest string }
 
 // Admit admits a module for the snapshot, which holds it.
 func (s *snapshot) Admit(ctx context.Context, source string, wasm []byte) (*runtime.Module, error) {
@@ -215,12 +218,18 @@ func (s *snapshots) ofRun(ctx context.Context, snap, former *snapshot, wanted ma
 }
 
 // keep puts into the store what runs may begin with and other nodes may not have:
-// the modules of task folders and registries that flows name. What cannot be kept is told, and
-// keeps nothing from running.
-func (s *snapshots) keep(ctx context.Context, snap *snapshot) {
+// the modules of task folders and registries that flows name, but for those that
+// former, which may be nil, has kept. What cannot be kept is told, and keeps nothing
+// from running.
+func (s *snapshots) keep(ctx context.Context, snap, former *snapshot) {
 	for _, key := range snap.namedKeys() {
 		task, ok := snap.catalog.Task(key)
-		if !ok || task.Standard || isUploaded(task) || slices.Contains(snap.kept, task.Digest) {
+		module := keptModule{task.Tenant, task.Digest}
+		if !ok || task.Standard || isUploaded(task) || slices.Contains(snap.kept, module) {
+			continue
+		}
+		if former != nil && slices.Contains(former.kept, module) {
+			snap.kept = append(snap.kept, module)
 			continue
 		}
 		file := moduleFile{path: task.Source}
@@ -235,7 +244,7 @@ func (s *snapshots) keep(ctx context.Context, snap *snapshot) {
 			s.log.Error("module not kept: only nodes that have it can go on with its runs", zap.String("module", task.Source), zap.Error(err))
 			continue
 		}
-		snap.kept = append(snap.kept, task.Digest)
+		snap.kept = append(snap.kept, module)
 	}
 	snap.remote = nil
 }
@@ -291,9 +300,11 @@ func (s *snapshots) replace(ctx context.Context, cfg *config.Config) (*snapshot,
 	if err != nil {
 		return nil, err
 	}
-	s.keep(ctx, next) // before a run can begin with it
 	s.mu.Lock()
 	last := s.current
+	s.mu.Unlock()
+	s.keep(ctx, next, last) // before a run can begin with it
+	s.mu.Lock()
 	s.current = next
 	s.mu.Unlock()
 	if last != nil {

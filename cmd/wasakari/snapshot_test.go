@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,10 +111,15 @@ func (d damaged) ModuleBytes(ctx context.Context, digest string) ([]byte, error)
 	return d.uploads.ModuleBytes(ctx, digest)
 }
 
-// counted counts the modules that are read.
+// counted counts the modules that are read, and those that are kept.
 type counted struct {
 	uploads
-	read []string
+	read, kept []string
+}
+
+func (c *counted) KeepModule(ctx context.Context, tenant, digest string, size int64, r io.Reader) error {
+	c.kept = append(c.kept, digest)
+	return c.uploads.KeepModule(ctx, tenant, digest, size, r)
 }
 
 func (c *counted) ModuleBytes(ctx context.Context, digest string) ([]byte, error) {
@@ -142,6 +148,44 @@ func TestUploadsAreReadOnce(t *testing.T) {
 	}
 	if !slices.Equal(c.read, want) {
 		t.Errorf("read %q, want each once", c.read)
+	}
+}
+
+// The store is asked once to keep a module of a task folder, and again when
+// another takes its place.
+func TestFoldersAreKeptOnce(t *testing.T) {
+	sv := moduleNode(t)
+	c := &counted{uploads: sv.snapshots.uploads}
+	sv.snapshots.uploads = c
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a_task.wasm")
+	sv.flags.taskDirs = []string{dir}
+	cfg, err := config.Load(config.Sources{Flags: []config.Flag{
+		{Group: "taskflow_driver_recovery_flows", Name: "host_auto_failure_recovery_tasks", Value: "pre:['a_task'],main:[],post:[]"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i, version := range []string{"1.0.0", "1.0.0", "1.1.0", "1.1.0"} {
+		wasm := []byte(wasmOf(t, "acme", version, abi.ManifestTask{Key: "a_task"}))
+		if err := os.WriteFile(file, wasm, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := sv.load(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		if digest := digestOf(wasm); i%2 == 0 {
+			want = append(want, digest)
+		}
+		if !slices.Equal(c.kept, want) {
+			t.Errorf("after %d times: asked to keep %q, want %q", i+1, c.kept, want)
+		}
+		snap, release := sv.snapshots.newest()
+		if !slices.Equal(snap.kept, []keptModule{{digest: want[len(want)-1]}}) {
+			t.Errorf("after %d times: %v is kept", i+1, snap.kept)
+		}
+		release()
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/store"
 )
@@ -109,13 +108,9 @@ func (f *storeFlags) config(w world) (store.Config, error) {
 	if err != nil {
 		return store.Config{}, err
 	}
-	src, err := f.sources(w)
+	cfg, err := f.configured(w)
 	if err != nil {
 		return store.Config{}, err
-	}
-	cfg, err := config.Load(src)
-	if err != nil {
-		return store.Config{}, &usageError{err}
 	}
 	host, err := nodeName(cfg)
 	if err != nil {

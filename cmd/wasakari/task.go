@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/wasakari/wasakari/abi"
@@ -104,9 +101,9 @@ which limits hold for it and where they come from ([limits]).`,
 				}
 				src.Discover = false
 			}
-			cfg, err := config.Load(src)
+			cfg, err := readConfig(src)
 			if err != nil {
-				return &usageError{err}
+				return err
 			}
 			in.Limits = effectiveLimits(info.Manifest, cfg, tenant)
 			if held {
@@ -378,22 +375,11 @@ func manifestJSON(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := safeyaml.Check(text); err != nil {
-		return nil, usagef("%s:%s", file, yamlHint(err))
-	}
-	doc, err := yaml.YAMLToJSON(text)
+	doc, err := safeyaml.JSON(file, text)
 	if err != nil {
-		return nil, usagef("%s%s", file, yamlProblem(err))
+		return nil, &usageError{err}
 	}
 	return doc, nil
-}
-
-// yamlHint gives a problem with its hint.
-func yamlHint(err error) string {
-	if p, ok := errors.AsType[*safeyaml.Problem](err); ok && p.Hint != "" {
-		return p.Error() + "; " + p.Hint
-	}
-	return err.Error()
 }
 
 // standardLibrary is the library of the standard tasks, which are packed like
@@ -404,18 +390,6 @@ func standardLibrary() string {
 		return "" // a test would not let it pass
 	}
 	return m.Library
-}
-
-var yamlPosition = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
-
-// yamlProblem gives ":line:col: reason", without the lines of the file that
-// the decoder quotes.
-func yamlProblem(err error) string {
-	text := yaml.FormatError(err, false, false)
-	if m := yamlPosition.FindStringSubmatch(text); m != nil {
-		return fmt.Sprintf(":%s:%s: %s", m[1], m[2], text[len(m[0]):])
-	}
-	return ": " + text
 }
 
 // admissible admits a module. What was compiled for it stays in the user's cache,

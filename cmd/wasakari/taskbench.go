@@ -49,17 +49,7 @@ type bench struct {
 
 // newBench admits a module.
 func newBench(ctx context.Context, w world, cfg *config.Config, b builtTask) (*bench, error) {
-	dir, err := cacheFolder(cfg.Wasakari.CacheDir, w, zap.NewNop())
-	if err != nil {
-		return nil, err
-	}
-	rc := runtimeConfig(cfg, dir, zap.NewNop())
-	rc.Compiler = w.compiler
-	rt, err := runtime.New(rc)
-	if err != nil && cfg.Wasakari.CacheDir == "" { // a folder that is no good keeps nobody from testing
-		rc.CacheDir = ""
-		rt, err = runtime.New(rc)
-	}
+	rt, err := authorRuntime(runtimeConfig(cfg, zap.NewNop()), cfg.Wasakari.CacheDir, w)
 	if err != nil {
 		return nil, &usageError{err}
 	}
@@ -68,12 +58,6 @@ func newBench(ctx context.Context, w world, cfg *config.Config, b builtTask) (*b
 		return nil, errors.Join(&usageError{located(b.source, err)}, closeRuntime(ctx, rt))
 	}
 	return &bench{rt, m}, nil
-}
-
-func closeRuntime(ctx context.Context, rt *runtime.Runtime) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return rt.Close(ctx)
 }
 
 func (b *bench) close(ctx context.Context) error { return closeRuntime(ctx, b.rt) }
@@ -217,8 +201,8 @@ func (s *setting) configure() error {
 		return err
 	}
 	var err error
-	if s.cfg, err = config.Load(src); err != nil {
-		return &usageError{err}
+	if s.cfg, err = readConfig(src); err != nil {
+		return err
 	}
 	if s.options, err = s.cfg.TaskOptions(s.task.Options); err != nil {
 		return &usageError{located(c.Position("options"), err)}

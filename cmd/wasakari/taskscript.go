@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/scripts"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -54,21 +54,27 @@ func buildScript(ctx context.Context, w world, file, manifestFile string) (wasm 
 
 // withRuntime gives work a Runtime whose cache is the user's.
 func withRuntime(ctx context.Context, w world, work func(*runtime.Runtime) error) error {
-	dir, err := cacheFolder("", w, zap.NewNop())
-	if err != nil {
-		return err
-	}
-	cfg := runtime.Config{CacheDir: dir, MaxModuleBytes: maxModuleRead, Compiler: w.compiler, Engines: carried()}
-	rt, err := runtime.New(cfg)
-	if err != nil && dir != "" { // a folder that is no good keeps nobody from building
-		cfg.CacheDir = ""
-		rt, err = runtime.New(cfg)
-	}
+	rt, err := authorRuntime(runtime.Config{MaxModuleBytes: maxModuleRead, Engines: engines.All()}, "", w)
 	if err != nil {
 		return err
 	}
 	err = work(rt)
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return errors.Join(err, rt.Close(closing))
+	return errors.Join(err, closeRuntime(ctx, rt))
+}
+
+// authorRuntime makes a Runtime for building and testing, with the cache that
+// configured names. Where it is "", the user's own: one that is no good keeps
+// nobody from either.
+func authorRuntime(rc runtime.Config, configured string, w world) (*runtime.Runtime, error) {
+	var err error
+	if rc.CacheDir, err = cacheFolder(configured, w, zap.NewNop()); err != nil {
+		return nil, err
+	}
+	rc.Compiler = w.compiler
+	rt, err := runtime.New(rc)
+	if err != nil && configured == "" {
+		rc.CacheDir = ""
+		rt, err = runtime.New(rc)
+	}
+	return rt, err
 }

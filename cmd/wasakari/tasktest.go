@@ -425,9 +425,9 @@ func (f *testFlags) recordScenario(ctx context.Context, w world, path string) (e
 		return err
 	}
 	src.Discover = false
-	cfg, err := config.Load(src)
+	cfg, err := readConfig(src)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	b, _, err := f.open(ctx, w, path, cfg)
 	if err != nil {

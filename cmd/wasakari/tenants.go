@@ -140,7 +140,7 @@ func firstOfEach(all []claim) []claim {
 func contestOf(all []claim) contest {
 	last := all[len(all)-1].task
 	tenants := firstOfEach(all)
-	hint := fmt.Sprintf("remove all but one, or pin one in [libraries], such as %s = sha256:%s", libraryLine(last), last.Digest)
+	hint := fmt.Sprintf("remove all but one, or pin one in [libraries], such as %s = sha256:%s", config.LibraryLine(last.Library, last.Tenant), last.Digest)
 	if len(tenants) == 1 {
 		return contest{fmt.Sprintf("task %s of tenant %s is in %s and in %s", last.Key, last.Tenant, all[0].task.Source, last.Source), hint}
 	}

@@ -1,6 +1,6 @@
 // Command abigen writes what is generated from abi/schema.json: the ops, error
-// numbers and documents of package abi, the documents and op methods of the Go
-// SDK, and the tables of sdk/ABI.md.
+// numbers and documents of package abi, the documents and op methods of the
+// SDKs, the tables of sdk/ABI.md, and the reference of each SDK in docs/sdk.
 //
 // It runs in the root of the checkout. With -check it writes nothing and
 // exits 1 when a file differs from what it would write.

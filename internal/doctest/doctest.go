@@ -1,7 +1,7 @@
 // Package doctest runs what documents tell their readers to type, and compares
 // what comes with what the documents show. It is for tests.
 //
-// In a Markdown file these blocks count:
+// Each block of a Markdown file is one of these:
 //
 //   - ```console: lines that begin with "$ " are commands for bash, in the same
 //     shell through the whole document; "> " goes on with one. The lines below are
@@ -10,22 +10,33 @@
 //     command says how it ends, by default with 0.
 //   - ```LANGUAGE file=PATH: the block is written into that file before what
 //     follows is run.
+//   - ```text: nothing to type and nothing to write, a picture for instance.
 //
 // A comment <!-- doctest: WORDS --> holds for the next block: "skip REASON" leaves
-// it out, "needs TOOL ..." leaves it out where one of the programs is not there.
+// it out, "needs TOOL ..." leaves it out where one of the programs is not there,
+// "any output" lets a command print what it likes where the block shows nothing.
+// A comment that begins with a line <!-- doctest: run and ends with a line --> is a
+// block of console that readers do not see: what has to be there before, and
+// checks of what the document shows.
+//
+// All other blocks are refused, those of four spaces too, so that nothing stands
+// in a document that is neither run nor left out for a reason.
 package doctest
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,27 +51,42 @@ type Step struct {
 	Want    []string
 	Exit    int
 
-	// Or a file.
+	// Or a file: below the working folder, or an absolute path that Options.Elsewhere
+	// has somewhere else.
 	File, Text string
 
+	// AnyOutput is true when what it prints is compared only if Want has lines.
+	AnyOutput bool
 	// Skip says why it is left out; Needs are programs.
 	Skip  string
 	Needs []string
 }
 
 var (
-	fence    = regexp.MustCompile("^( {0,3})(```+)\\s*(.*)$")
+	fence    = regexp.MustCompile("^( {0,3})(```+)\\s*([^`]*)$")
+	anyFence = regexp.MustCompile("^\\s*(```|~~~)")
+	indented = regexp.MustCompile(`^(    |\t)\s*\S`)
 	fileName = regexp.MustCompile(`(?:^|\s)file=(\S+)`)
 	remark   = regexp.MustCompile(`^\s*<!-- doctest: (.*?) -->\s*$`)
 	exitCode = regexp.MustCompile(`\s+# exit ([0-9]{1,3})$`)
 )
 
-// Parse finds the steps of a document.
+// hidden begins a comment with commands.
+const hidden = "<!-- doctest: run"
+
+// Parse finds the steps of a document. Its error tells of every block that is none
+// of those above.
 func Parse(text string) ([]Step, error) {
 	var steps []Step
+	var errs []error
+	refuse := func(line int, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("line %d: %w", line, fmt.Errorf(format, args...)))
+	}
 	var next Step // what a comment says of the next block
+	remarked := 0 // its line
 	lines := strings.Split(text, "\n")
 	for i := 0; i < len(lines); i++ {
+		first := i + 1
 		if m := remark.FindStringSubmatch(lines[i]); m != nil {
 			word, rest, _ := strings.Cut(m[1], " ")
 			switch {
@@ -68,47 +94,84 @@ func Parse(text string) ([]Step, error) {
 				next.Skip = rest
 			case word == "needs" && rest != "":
 				next.Needs = strings.Fields(rest)
+			case m[1] == "any output":
+				next.AnyOutput = true
 			default:
-				return nil, fmt.Errorf("line %d: doctest: %s: want skip REASON or needs TOOL", i+1, m[1])
+				refuse(first, "doctest: %s: want skip REASON, needs TOOL or any output", m[1])
 			}
+			remarked = first
+			continue
+		}
+		if lines[i] == hidden {
+			block, end := until(lines, i+1, "-->")
+			if end < 0 {
+				refuse(first, "the comment has no end")
+				break
+			}
+			i = end
+			commands, err := session(block, Step{Line: first + 1, Needs: next.Needs, Skip: next.Skip, AnyOutput: next.AnyOutput})
+			if err != nil {
+				errs = append(errs, err)
+			}
+			steps, next, remarked = append(steps, commands...), Step{}, 0
 			continue
 		}
 		m := fence.FindStringSubmatch(lines[i])
 		if m == nil {
+			switch {
+			case anyFence.MatchString(lines[i]):
+				refuse(first, "no fence of a block: want ``` after at most three spaces")
+			case indented.MatchString(lines[i]) && (i == 0 || strings.TrimSpace(lines[i-1]) == ""):
+				refuse(first, "a block of four spaces: want a fence")
+			}
 			continue
 		}
-		first, indent := i+1, m[1]
-		var block []string
-		for i++; ; i++ {
-			if i >= len(lines) {
-				return nil, fmt.Errorf("line %d: the block has no end", first)
-			}
-			if strings.TrimSpace(lines[i]) == m[2] {
-				break
-			}
-			block = append(block, strings.TrimPrefix(lines[i], indent))
+		block, end := until(lines, i+1, m[2])
+		if end < 0 {
+			refuse(first, "the block has no end")
+			break
+		}
+		i = end
+		for j := range block {
+			block[j] = strings.TrimPrefix(block[j], m[1])
 		}
 		this := next
-		next = Step{}
+		next, remarked = Step{}, 0
 		this.Line = first + 1
-		if f := fileName.FindStringSubmatch(m[3]); f != nil {
-			if !filepath.IsLocal(f[1]) {
-				return nil, fmt.Errorf("line %d: file %s is not below the folder", first, f[1])
-			}
-			this.File, this.Text = f[1], strings.Join(block, "\n")+"\n"
+		language, _, _ := strings.Cut(m[3], " ")
+		name := fileName.FindStringSubmatch(m[3])
+		switch {
+		case name != nil && !filepath.IsLocal(name[1]) && !filepath.IsAbs(name[1]):
+			refuse(first, "file %s is not below the folder", name[1])
+		case name != nil:
+			this.File, this.Text = name[1], strings.Join(block, "\n")+"\n"
 			steps = append(steps, this)
-			continue
+		case language == "console":
+			commands, err := session(block, this)
+			if err != nil {
+				errs = append(errs, err)
+			}
+			steps = append(steps, commands...)
+		case this.Skip != "":
+			steps = append(steps, this)
+		case language != "text":
+			refuse(first, "a block of %q is neither run (console), nor written (file=PATH), nor left out for a reason (skip REASON)", m[3])
 		}
-		if language, _, _ := strings.Cut(m[3], " "); language != "console" {
-			continue
-		}
-		commands, err := session(block, this)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, commands...)
 	}
-	return steps, nil
+	if remarked > 0 {
+		refuse(remarked, "there is no block after it")
+	}
+	return steps, errors.Join(errs...)
+}
+
+// until gives the lines before the one that is end, and its place, or -1.
+func until(lines []string, from int, end string) ([]string, int) {
+	for i := from; i < len(lines); i++ {
+		if strings.TrimSpace(lines[i]) == end {
+			return slices.Clone(lines[from:i]), i
+		}
+	}
+	return nil, -1
 }
 
 // session reads the commands of a block.
@@ -120,7 +183,7 @@ func session(block []string, base Step) ([]Step, error) {
 		switch {
 		case is:
 			s := base
-			s.Line, s.Command, s.Needs = base.Line+i, command, base.Needs
+			s.Line, s.Command = base.Line+i, command
 			if m := exitCode.FindStringSubmatch(command); m != nil {
 				s.Exit, _ = strconv.Atoi(m[1])
 				s.Command = strings.TrimSuffix(command, m[0])
@@ -144,6 +207,10 @@ type Options struct {
 	Dir string
 	// Env is the whole environment.
 	Env []string
+	// Elsewhere are parts of paths, and addresses, that stand for others: in commands
+	// and files each key is exchanged for its value, in what is printed back again.
+	// So a document can speak of /etc/, and two of them of one port.
+	Elsewhere map[string]string
 	// Timeout bounds a command. Defaults to 5 minutes.
 	Timeout time.Duration
 	// All has what needs a program that is not there fail.
@@ -161,6 +228,7 @@ func Run(ctx context.Context, steps []Step, o Options) []error {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
+	there, back := exchange(o.Elsewhere)
 	sh, err := newShell(ctx, o)
 	if err != nil {
 		return []error{err}
@@ -177,12 +245,13 @@ func Run(ctx context.Context, steps []Step, o Options) []error {
 			continue
 		}
 		if s.File != "" {
-			if err := write(filepath.Join(o.Dir, s.File), s.Text); err != nil {
+			if err := write(o.Dir, s.File, there.Replace(s.File), there.Replace(s.Text)); err != nil {
 				errs = append(errs, fmt.Errorf("line %d: %w", s.Line, err))
 			}
 			continue
 		}
-		out, code, err := sh.run(s.Command)
+		out, code, err := sh.run(there.Replace(s.Command))
+		out = back.Replace(out)
 		if err != nil {
 			return append(errs, fmt.Errorf("line %d: %s: %w; it printed\n%s", s.Line, s.Command, err, out))
 		}
@@ -193,7 +262,7 @@ func Run(ctx context.Context, steps []Step, o Options) []error {
 		switch {
 		case code != s.Exit:
 			errs = append(errs, fmt.Errorf("line %d: %s: exit code %d, want %d; it printed\n%s", s.Line, s.Command, code, s.Exit, out))
-		case !Match(s.Want, got):
+		case (!s.AnyOutput || len(s.Want) > 0) && !Match(s.Want, got):
 			errs = append(errs, fmt.Errorf("line %d: %s: it printed\n%s\nwant\n%s", s.Line, s.Command, out, strings.Join(s.Want, "\n")))
 		}
 	}
@@ -228,11 +297,29 @@ func inPath(tool string, env []string) bool {
 	return false
 }
 
-func write(name, text string) error {
+// write writes the file that the document calls as, and the run name.
+func write(dir, as, name, text string) error {
+	switch {
+	case !filepath.IsAbs(name):
+		name = filepath.Join(dir, name)
+	case name == as:
+		return fmt.Errorf("file %s is not below the folder", as)
+	}
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
 	return os.WriteFile(name, []byte(text), 0o600)
+}
+
+// exchange gives the ways from a document to its run, and back.
+func exchange(elsewhere map[string]string) (there, back *strings.Replacer) {
+	// The longer one first, where one begins with another.
+	keys := slices.SortedFunc(maps.Keys(elsewhere), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	var t, b []string
+	for _, k := range keys {
+		t, b = append(t, k, elsewhere[k]), append(b, elsewhere[k], k)
+	}
+	return strings.NewReplacer(t...), strings.NewReplacer(b...)
 }
 
 // Match compares lines with those of a document, in which … stands for any text

@@ -24,14 +24,11 @@ func TestEngines(t *testing.T) {
 		if _, err := abi.CustomSections(wasm); err != nil {
 			t.Errorf("%s: %v", e.Name, err)
 		}
-		if found, ok := engines.Find(e.Name); !ok || found != e {
-			t.Errorf("find %s = %v, %t", e.Name, found, ok)
+		if found, ok := engines.Find(e.Name); !ok || found.Digest != e.Digest {
+			t.Errorf("find %s = %s, %t", e.Name, found.Digest, ok)
 		}
 	}
 	if _, ok := engines.Find("cobol"); ok {
 		t.Error("found an engine that is not there")
-	}
-	if _, err := (engines.Engine{Name: "cobol"}).Open(); err == nil {
-		t.Error("opened an engine that is not there")
 	}
 }

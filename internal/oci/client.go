@@ -88,7 +88,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, auth: &auth.Client{
 		Header: http.Header{"User-Agent": {"wasakari"}},
 		Cache:  auth.NewCache(),
-		Client: &http.Client{Transport: retry.NewTransport(&http.Transport{
+		Client: &http.Client{CheckRedirect: stayWithTLS, Transport: retry.NewTransport(&http.Transport{
 			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
 			DialContext:     (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 			TLSClientConfig: &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: 10 * time.Second,
@@ -106,6 +106,21 @@ func New(cfg Config) (*Client, error) {
 		c.auth.Credential = credentials.Credential(store)
 	}
 	return c, nil
+}
+
+const maxRedirects = 10
+
+// stayWithTLS refuses to be led from TLS to what has none: who listens there
+// could answer in the registry's place, and what a tag stands for is its word
+// alone.
+func stayWithTLS(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("the registry leads from TLS to %s, which has none", req.URL.Redacted())
+	}
+	return nil
 }
 
 // Close lets go of idle connections.

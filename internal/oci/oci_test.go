@@ -268,6 +268,35 @@ func TestPullRefuses(t *testing.T) {
 	})
 }
 
+// Without a folder nothing is kept, neither here nor where the process stands.
+func TestCacheNowhere(t *testing.T) {
+	reg := newRegistry(t)
+	c := client(t, reg, oci.Config{})
+	at, err := c.Push(t.Context(), reference(t, oci.Scheme+reg.host()+"/x:1"), wasm, oci.Describe{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	theirs := "sha256-" + strings.Repeat("0", 64)
+	if err := os.Mkdir(theirs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cache := oci.NewCache(c, "")
+	for range 2 {
+		before := reg.asked
+		got, kept, err := cache.Pull(t.Context(), at)
+		if err != nil || kept != nil || string(got) != string(wasm) || reg.asked == before {
+			t.Errorf("pull = %d bytes, %v, %v, the registry asked %d times", len(got), kept, err, reg.asked-before)
+		}
+	}
+	if err := cache.Prune(nil); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 1 || entries[0].Name() != theirs {
+		t.Errorf("entries = %v, %v, want nothing more and nothing less", entries, err)
+	}
+}
+
 func TestCache(t *testing.T) {
 	reg := newRegistry(t)
 	c := client(t, reg, oci.Config{})

@@ -46,25 +46,6 @@ var (
 	keyFormat  = []byte("format")
 )
 
-// folder makes a folder that only its owner can enter, or makes sure that
-// nobody else can write to the one that is there.
-func folder(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("state folder: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("state folder: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("state folder %s: %w: others may write to it (mode %04o); chmod 700 it, or name another folder", path, recovery.ErrForbidden, mode)
-	}
-	if !owned(info) {
-		return fmt.Errorf("state folder %s: %w: it belongs to another user; name another folder", path, recovery.ErrForbidden)
-	}
-	return nil
-}
-
 // file is an open bbolt file. Its writes go through one goroutine, which puts
 // those that came while it was writing into one transaction: a single writer
 // waits for nobody, many share one fsync.

@@ -19,6 +19,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/wasakari/wasakari/internal/folder"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -87,7 +88,7 @@ func Create(dir string, run recovery.Run, o Options) (*Run, error) {
 		return nil, err
 	}
 	for _, d := range []string{dir, filepath.Dir(path)} {
-		if err := folder(d); err != nil {
+		if err := folder.Own("state folder", d); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +130,7 @@ func Open(dir, id string, o Options) (*Run, error) {
 		return nil, fmt.Errorf("run %s: %w in %s", id, recovery.ErrNotFound, dir)
 	}
 	for _, d := range []string{dir, filepath.Dir(path)} {
-		if err := folder(d); err != nil {
+		if err := folder.Own("state folder", d); err != nil {
 			return nil, err
 		}
 	}

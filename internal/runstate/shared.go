@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/wasakari/wasakari/internal/folder"
 )
 
 // sharedLockWait bounds how long an op waits for other processes.
@@ -63,7 +65,7 @@ func (s *shared) write(ctx context.Context, do func(*bbolt.Tx) error) error {
 		return err
 	}
 	defer func() { <-s.turn }()
-	if err := folder(s.dir); err != nil {
+	if err := folder.Own("state folder", s.dir); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(s.path); errors.Is(err, fs.ErrNotExist) {

@@ -57,3 +57,71 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+func TestDecode(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{name: "good", text: "hosts: [{name: a}]\n"},
+		{name: "nothing in it"},
+		{name: "comment alone", text: "# x\n"},
+		{name: "anchor", text: "hosts: &x []\n", want: "f.yaml:1:8: anchors and aliases are not allowed; write it out"},
+		{name: "not YAML", text: "hosts: [\n", want: "f.yaml:1:8: "},
+		{name: "unknown field", text: "hosts: []\nhost: []\n", want: `f.yaml:2:1: unknown field "host"`},
+		{name: "doubled field", text: "hosts: []\nhosts: []\n", want: `f.yaml:2:1: `},
+		{name: "wrong type", text: "hosts: 3\n", want: "f.yaml:1:8: "},
+		{name: "two documents", text: "hosts: []\n---\nhosts: []\n", want: "f.yaml:1:1: 2 documents, want one"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var v struct {
+				Hosts []struct{ Name string }
+			}
+			_, err := safeyaml.Decode("f.yaml", []byte(tt.text), &v)
+			if tt.want == "" {
+				if err != nil {
+					t.Errorf("error = %v, want none", err)
+				}
+				return
+			}
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("error = %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	tests := []struct{ name, text, want, problem string }{
+		{name: "good", text: "a: {b: [1, x]}\n", want: `{"a": {"b": [1, "x"]}}` + "\n"},
+		{name: "tag", text: "a: !!str 1\n", problem: "f.yaml:1:4: tags are not allowed; leave it out"},
+		{name: "not YAML", text: "a: 1\nb: [\n", problem: "f.yaml:2:4: "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := safeyaml.JSON("f.yaml", []byte(tt.text))
+			if tt.problem != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.problem)) {
+				t.Errorf("error = %v, want %s", err, tt.problem)
+			}
+			if tt.problem == "" && (err != nil || string(got) != tt.want) {
+				t.Errorf("JSON = %q, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPosition(t *testing.T) {
+	var v map[string]any
+	file, err := safeyaml.Decode("f.yaml", []byte("hosts:\n  - name: a\n  - {name: b, up: no}\n"), &v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where, want := range map[string]string{
+		"hosts[0].name": "2:11", "hosts[1]": "3:6", "hosts[1].zone": "3:6", "hosts[7].name": "2:3", "servers": "1:1", "": "1:1",
+	} {
+		if got := safeyaml.Position(file, where); got != want {
+			t.Errorf("position of %s = %s, want %s", where, got, want)
+		}
+	}
+	if got := safeyaml.Position(nil, "hosts"); got != "1:1" {
+		t.Errorf("position in no file = %s", got)
+	}
+}

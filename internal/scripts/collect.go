@@ -1,7 +1,9 @@
 package scripts
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -9,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/wasakari/wasakari/abi"
 )
@@ -36,7 +39,8 @@ func IsProject(dir string) bool {
 
 // Collect reads the source at a path: a file and those beside it that it
 // imports, or a folder in Python with all that is below it. Symbolic links are
-// left out, and so are tests and what begins with a dot.
+// left out, but for the file or folder itself, and so are tests and what begins
+// with a dot. Nothing outside of the folder is read.
 func Collect(name string) (Source, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -46,13 +50,21 @@ func Collect(name string) (Source, error) {
 		files, err := JavaScriptFiles(name)
 		return Source{Path: name, Files: files}, err
 	}
-	c := &collector{seen: map[string]bool{}}
+	dir := name
+	if !info.IsDir() {
+		dir = filepath.Dir(name)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Source{}, err
+	}
+	defer root.Close() //nolint:errcheck // it was read
+	c := &collector{root: root, seen: map[string]bool{}}
 	if info.IsDir() {
-		c.root = os.DirFS(name)
 		err = c.folder(".", 0)
 	} else {
-		c.root = os.DirFS(filepath.Dir(name))
-		err = c.follow(filepath.Base(name))
+		c.named = filepath.Base(name)
+		err = c.follow(c.named)
 	}
 	if err != nil {
 		return Source{}, err
@@ -60,11 +72,41 @@ func Collect(name string) (Source, error) {
 	return Source{Path: name, Files: c.files}, nil
 }
 
+// readOnly opens a file to read it. To open a pipe so does not wait for whoever
+// writes to it.
+const readOnly = os.O_RDONLY | syscall.O_NONBLOCK
+
+// errNotRegular says that a file is a folder, a pipe or a device.
+var errNotRegular = errors.New("it is not a regular file")
+
+// readRegular reads a file, up to most bytes and one more.
+func readRegular(f *os.File, most int64) (string, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", errNotRegular
+	}
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	return string(text), err
+}
+
 type collector struct {
-	root  fs.FS
+	root  *os.Root
+	named string // the file that the author named; empty: the folder
 	files []abi.ScriptFile
 	seen  map[string]bool
 	bytes int
+}
+
+// open opens a file of the folder. The one that the author named may be a
+// symbolic link to anywhere.
+func (c *collector) open(name string) (*os.File, error) {
+	if name == c.named {
+		return os.OpenFile(filepath.Join(c.root.Name(), name), readOnly, 0) //nolint:gosec // the author, who builds, named it
+	}
+	return c.root.OpenFile(name, readOnly, 0)
 }
 
 // add reads a file.
@@ -73,19 +115,20 @@ func (c *collector) add(name string) (string, error) {
 	if len(c.files) >= abi.MaxScriptFiles {
 		return "", source("more than %d files belong to it", abi.MaxScriptFiles)
 	}
-	info, err := fs.Stat(c.root, name)
+	f, err := c.open(name)
 	if err != nil {
 		return "", err
 	}
-	if c.bytes += int(min(info.Size(), maxBytes+1)); c.bytes > maxBytes {
+	defer f.Close() //nolint:errcheck // it was read
+	text, err := readRegular(f, maxBytes)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if c.bytes += len(text); c.bytes > maxBytes {
 		return "", source("%s: with it the script has more than the %d bytes that are taken", name, maxBytes)
 	}
-	text, err := fs.ReadFile(c.root, name)
-	if err != nil {
-		return "", err
-	}
-	c.files = append(c.files, abi.ScriptFile{Name: name, Text: string(text)})
-	return string(text), nil
+	c.files = append(c.files, abi.ScriptFile{Name: name, Text: text})
+	return text, nil
 }
 
 // folder adds the files in Python below a folder.
@@ -93,7 +136,7 @@ func (c *collector) folder(dir string, depth int) error {
 	if depth > maxDepth {
 		return source("%s: more than %d folders in one another", dir, maxDepth)
 	}
-	entries, err := fs.ReadDir(c.root, dir)
+	entries, err := fs.ReadDir(c.root.FS(), dir)
 	if err != nil {
 		return err
 	}
@@ -136,7 +179,7 @@ func (c *collector) follow(name string) error {
 		return err
 	}
 	for _, candidate := range imported(name, text) {
-		info, err := fs.Stat(c.root, candidate)
+		info, err := c.root.Lstat(candidate)
 		if err != nil || !info.Mode().IsRegular() {
 			continue
 		}
@@ -150,7 +193,11 @@ func (c *collector) follow(name string) error {
 // imported lists the files that a file in Python may import.
 func imported(name, text string) []string {
 	var list []string
+	tooDeep := func(name string) bool { return strings.Count(name, ".") > maxDepth }
 	module := func(name string) {
+		if tooDeep(name) { // there are no such files
+			return
+		}
 		parts := strings.Split(name, ".")
 		for i := range parts { // importing a.b.c imports a and a.b
 			base := path.Join(parts[:i+1]...)
@@ -177,6 +224,9 @@ func imported(name, text string) []string {
 				dir = path.Dir(dir)
 			}
 			from = strings.Trim(strings.ReplaceAll(dir, "/", ".")+"."+from[up:], ".")
+		}
+		if tooDeep(from) {
+			continue
 		}
 		module(from)
 		for one := range strings.SplitSeq(m[2], ",") {

@@ -3,7 +3,6 @@ package scripts
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -18,12 +17,25 @@ import (
 const javascriptEngine = "javascript"
 
 // maxSource bounds a source file that is read, in bytes.
-const maxSource = 8 << 20
+const maxSource = 2 << 20
 
 // JavaScriptFiles reads the file, in JavaScript or TypeScript, and all that it
 // imports: Files of a Source whose Path is the file.
+//
+// What is imported by way of a symbolic link, or of a file or folder whose name
+// begins with a dot, is refused: a folder of a stranger's must not bring files
+// of the author's own along, such as those with passwords.
 func JavaScriptFiles(file string) ([]abi.ScriptFile, error) {
-	list, err := javascript.Files(filepath.ToSlash(filepath.Clean(file)), func(name string) (string, error) { return readSource(filepath.FromSlash(name)) })
+	file = filepath.Clean(file)
+	list, err := javascript.Files(filepath.ToSlash(file), func(name string) (string, error) {
+		name = filepath.FromSlash(name)
+		if name != file {
+			if err := plainPath(filepath.Dir(file), name); err != nil {
+				return "", err
+			}
+		}
+		return readSource(name)
+	})
 	if err != nil {
 		if errors.Is(err, javascript.ErrSource) {
 			return nil, source("%s", err)
@@ -41,20 +53,47 @@ func JavaScriptFiles(file string) ([]abi.ScriptFile, error) {
 	return list, nil
 }
 
+// plainPath refuses a path that leads from a folder through symbolic links or
+// names that begin with a dot.
+func plainPath(dir, name string) error {
+	way, err := filepath.Rel(dir, name)
+	if err != nil {
+		return err
+	}
+	at := dir
+	for part := range strings.SplitSeq(filepath.ToSlash(way), "/") {
+		at = filepath.Join(at, part)
+		if part == ".." {
+			continue
+		}
+		if strings.HasPrefix(part, ".") {
+			return errors.New("names that begin with a dot are left out of modules")
+		}
+		info, err := os.Lstat(at)
+		if err != nil {
+			return err
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%s is a symbolic link, which no module is made of", filepath.ToSlash(at))
+		}
+	}
+	return nil
+}
+
 func readSource(name string) (string, error) {
-	f, err := os.Open(name) //nolint:gosec // a file of the author's, who builds
+	f, err := os.OpenFile(name, readOnly, 0) //nolint:gosec // a file of the author's, who builds
 	if err != nil {
 		return "", err
 	}
 	defer f.Close() //nolint:errcheck // it was read
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+	text, err := readRegular(f, maxSource)
+	switch {
+	case errors.Is(err, errNotRegular):
 		return "", fs.ErrNotExist
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSource+1))
-	if err == nil && len(text) > maxSource {
+	case err == nil && len(text) > maxSource:
 		err = fmt.Errorf("it has more than %d MiB", maxSource>>20)
 	}
-	return string(text), err
+	return text, err
 }
 
 // packJavaScript gives the files that the engine needs, the one with the tasks

@@ -1,8 +1,6 @@
 package scripts_test
 
 import (
-	"context"
-	"fmt"
 	"testing"
 
 	"github.com/wasakari/wasakari/internal/engines"
@@ -14,17 +12,8 @@ import (
 var rt *runtime.Runtime
 
 func TestMain(m *testing.M) {
-	testcompiler.Main(func(file string) int {
-		var list []runtime.Engine
-		for _, e := range engines.All() {
-			list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
-		}
-		var err error
-		if rt, err = runtime.New(runtime.Config{Compiler: file, Engines: list}); err != nil {
-			fmt.Println(err)
-			return 1
-		}
-		defer rt.Close(context.Background()) //nolint:errcheck // the tests are over
+	testcompiler.MainOn(runtime.Config{Engines: engines.All()}, func(r *runtime.Runtime) int {
+		rt = r
 		return m.Run()
 	})
 }

@@ -451,18 +451,22 @@ func BenchmarkPython(b *testing.B) {
 	b.ReportMetric(float64(units)/1e6, "Munits")
 }
 
-// resident gives the resident memory of this process, in bytes.
+// resident gives the resident memory of this process, in bytes: pages that
+// several have count once.
 func resident(b *testing.B) int64 {
 	b.Helper()
-	text, err := os.ReadFile("/proc/self/statm")
+	text, err := os.ReadFile("/proc/self/smaps_rollup")
 	if err != nil {
 		b.Fatal(err)
 	}
-	var size, pages int64
-	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
-		b.Fatal(err)
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "Pss: %d kB", &kib); err == nil {
+			return kib << 10
+		}
 	}
-	return pages * int64(os.Getpagesize())
+	b.Fatalf("no Pss: %s", text)
+	return 0
 }
 
 // waiting is a host whose tasks all wait in one op until they are let go.

@@ -28,21 +28,13 @@ import (
 var module *runtime.Module
 
 func TestMain(m *testing.M) {
-	testcompiler.Main(func(compiler string) int {
-		rt, err := runtime.New(runtime.Config{Compiler: compiler})
-		if err == nil {
-			module, err = rt.Admit(context.Background(), "built in", standardtasks.Module())
-		}
-		if err != nil {
+	testcompiler.MainOn(runtime.Config{}, func(rt *runtime.Runtime) int {
+		var err error
+		if module, err = rt.Admit(context.Background(), "built in", standardtasks.Module()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		code := m.Run()
-		if err := rt.Close(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return code
+		return m.Run()
 	})
 }
 

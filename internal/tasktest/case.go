@@ -14,9 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/internal/safeyaml"
@@ -220,7 +218,7 @@ func (c *Case) Kind() recovery.FlowKind { return recovery.FlowKind(c.Flow) }
 
 // Position gives FILE:LINE:COL of a place such as expect.reason, or of the
 // nearest thing around it that is written.
-func (c *Case) Position(where string) string { return c.File + ":" + position(c.doc, where) }
+func (c *Case) Position(where string) string { return c.File + ":" + safeyaml.Position(c.doc, where) }
 
 // Parse reads a scenario. Unknown and doubled fields, anchors, aliases, tags and
 // values that make no sense are refused; each complaint begins with
@@ -229,26 +227,13 @@ func Parse(file string, text []byte, read func(name string) ([]byte, error)) (*C
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("%s: %d bytes, at most %d", file, len(text), MaxBytes)
 	}
-	if err := safeyaml.Check(text); err != nil {
-		hint := ""
-		if p, ok := errors.AsType[*safeyaml.Problem](err); ok && p.Hint != "" {
-			hint = "; " + p.Hint
-		}
-		return nil, fmt.Errorf("%s:%w%s", file, err, hint)
+	c := &Case{File: file}
+	var err error
+	if c.doc, err = safeyaml.Decode(file, text, c); err != nil {
+		return nil, err
 	}
-	doc, err := parser.ParseBytes(text, 0)
-	if err != nil {
-		return nil, located(file, err)
-	}
-	if len(doc.Docs) == 0 || len(doc.Docs) == 1 && doc.Docs[0].Body == nil {
+	if len(c.doc.Docs) == 0 || c.doc.Docs[0].Body == nil {
 		return nil, fmt.Errorf("%s:1:1: nothing is in it", file)
-	}
-	if len(doc.Docs) > 1 {
-		return nil, fmt.Errorf("%s:1:1: %d documents, want one", file, len(doc.Docs))
-	}
-	c := &Case{File: file, doc: doc}
-	if err := yaml.NodeToValue(doc.Docs[0].Body, c, yaml.Strict()); err != nil {
-		return nil, located(file, err)
 	}
 	var errs []error
 	bad := func(where, format string, args ...any) {
@@ -487,39 +472,6 @@ func slashed(text string) (string, bool) {
 		return text[1 : len(text)-1], true
 	}
 	return "", false
-}
-
-// located turns an error of the YAML reader into FILE:LINE:COL: message.
-func located(name string, err error) error {
-	var ye yaml.Error
-	if errors.As(err, &ye) && ye.GetToken() != nil && ye.GetToken().Position != nil {
-		p := ye.GetToken().Position
-		return fmt.Errorf("%s:%d:%d: %s", name, p.Line, p.Column, ye.GetMessage())
-	}
-	return fmt.Errorf("%s: %w", name, err)
-}
-
-// position finds LINE:COL of a place such as expect.ops[2].
-func position(file *ast.File, where string) string {
-	for where != "" && file != nil {
-		if p, err := yaml.PathString("$." + where); err == nil {
-			if n, err := p.FilterFile(file); err == nil && n != nil {
-				// The token of a mapping is the colon of its first pair.
-				if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
-					n = m.Values[0].Key
-				}
-				if t := n.GetToken(); t != nil && t.Position != nil {
-					return fmt.Sprintf("%d:%d", t.Position.Line, t.Position.Column)
-				}
-			}
-		}
-		i := strings.LastIndexAny(where, ".[")
-		if i < 0 {
-			break
-		}
-		where = where[:i]
-	}
-	return "1:1"
 }
 
 // timeForm is a value that stands for a time: $now, $unix (seconds) or $unix_ms,

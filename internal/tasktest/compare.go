@@ -125,9 +125,18 @@ func (d *differ) add(where, want, got string) {
 
 // values compares all values of a map.
 func (d *differ) values(where string, want map[string]any, got map[string]json.RawMessage) {
+	values := map[string]any{}
+	for name, raw := range got {
+		values[name] = decode(raw)
+	}
+	d.fields(where, want, values, false)
+}
+
+// fields compares the fields of two objects; partly lets there be more than are wanted.
+func (d *differ) fields(where string, want, got map[string]any, partly bool) {
 	names := slices.Collect(maps.Keys(want))
 	for name := range got {
-		if _, ok := want[name]; !ok {
+		if _, ok := want[name]; !ok && !partly {
 			names = append(names, name)
 		}
 	}
@@ -138,11 +147,11 @@ func (d *differ) values(where string, want map[string]any, got map[string]json.R
 		g, there := got[name]
 		switch {
 		case !wanted:
-			d.add(at, "(none)", string(g))
+			d.add(at, "(none)", shown(g))
 		case !there:
 			d.add(at, shown(w), "(none)")
 		default:
-			d.value(at, w, decode(g), false)
+			d.value(at, w, g, partly)
 		}
 	}
 }
@@ -162,26 +171,7 @@ func (d *differ) value(where string, want, got any, partly bool) {
 		if !ok {
 			break
 		}
-		names := slices.Collect(maps.Keys(w))
-		for name := range g {
-			if _, ok := w[name]; !ok && !partly {
-				names = append(names, name)
-			}
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			at := where + "." + name
-			gv, there := g[name]
-			wv, wanted := w[name]
-			switch {
-			case !wanted:
-				d.add(at, "(none)", shown(gv))
-			case !there:
-				d.add(at, shown(wv), "(none)")
-			default:
-				d.value(at, wv, gv, partly)
-			}
-		}
+		d.fields(where, w, g, partly)
 		return
 	case []any:
 		g, ok := got.([]any)

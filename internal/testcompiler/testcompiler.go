@@ -3,6 +3,7 @@
 package testcompiler
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,20 @@ import (
 func Main(run func(compiler string) int) {
 	runtime.MaybeCompile()
 	os.Exit(with(run))
+}
+
+// MainOn is Main for tests that share one Runtime, with the compiler set.
+func MainOn(cfg runtime.Config, run func(rt *runtime.Runtime) int) {
+	Main(func(compiler string) int {
+		cfg.Compiler = compiler
+		rt, err := runtime.New(cfg)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer rt.Close(context.Background()) //nolint:errcheck // the tests are over
+		return run(rt)
+	})
 }
 
 const wazero = "github.com/tetratelabs/wazero"

@@ -70,6 +70,7 @@ var groups = []struct {
 	{"malformed", malformed()},
 	{"decoders", decoders()},
 	{"manifests", manifests()},
+	{"scripts", scripts()},
 	{"tickets", tickets()},
 	{"documents", documents()},
 	{"floods", floods()},
@@ -115,7 +116,7 @@ func newCell(t *testing.T, cache string) *cell {
 
 func newCellWith(t *testing.T, cfg runtime.Config) *cell {
 	t.Helper()
-	cfg.Logger, cfg.MaxModuleBytes = zap.NewNop(), 2<<20
+	cfg.Logger, cfg.MaxModuleBytes, cfg.Engines = zap.NewNop(), 2<<20, engines()
 	r, err := runtime.New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -18,14 +18,10 @@ func manifests() []attack {
 		return module(append([]string{sectionTypes, sectionFuncs, sectionMemory, sectionExports, sectionCode}, custom...)...)
 	}
 	manifest := func(doc string) string { return section(0, sized(abi.ManifestSection)+doc) }
-	script := func(doc string) string { return section(0, sized(abi.ScriptSection)+doc) }
 	bad := func(name, does, doc, problem string) attack {
 		return attack{name: name, does: does, wasm: with(manifest(doc)), want: refused(runtime.StepManifest, "manifest: "+problem)}
 	}
 	good := head + `{"key":"task"}` + tail
-	scripted := func(name, does, doc, problem string) attack {
-		return attack{name: name, does: does, wasm: with(manifest(good), script(doc)), want: refused(runtime.StepManifest, problem+"; build it again with wasakari task build")}
-	}
 	const none = "no manifest: the module has no custom section wasakari.task; add one with wasakari task pack task.yaml module.wasm -o out.wasm"
 	return []attack{
 		{name: "none", does: "has no manifest", wasm: with(), want: refused(runtime.StepManifest, none)},
@@ -66,12 +62,6 @@ func manifests() []attack {
 		bad("computing that loses digits", "asks for more units than a number holds exactly", head+`{"key":"task","limits":{"cpu":1e17}}`+tail, "tasks[0].limits.cpu: 1e+17 is not allowed; write a whole number of units from 1 to 9e15, such as 5e9"),
 		bad("default of a secret", "brings a secret's value along", head+`{"key":"task","options":[{"group":"acme","name":"token","type":"string","secret":true,"default":"x"}]}`+tail, "tasks[0].options[0].default: a secret option has no default; leave it out; the operator sets it"),
 		bad("option with a line end", "asks for an option whose name begins another section", head+`{"key":"task","options":[{"group":"acme]\n[DEFAULT","name":"x","type":"string"}]}`+tail, `tasks[0].options[0].group: "acme]\n[DEFAULT" is not allowed; write the name of a section: a letter or _, then at most 127 letters, digits, _ . : or -`),
-		scripted("script that is no JSON", "has a script that is no JSON", "{", "custom section wasakari.script: unexpected end of JSON input"),
-		scripted("script of 1 MiB", "has a script that is too long", strings.Repeat(" ", 1<<20+1), "custom section wasakari.script has 1048577 bytes; at most 1048576 are taken"),
-		scripted("script depth", "nests its script 30 000 deep", `{"files":`+strings.Repeat("[", 30_000), "custom section wasakari.script: invalid character '[' exceeded max depth"),
-		scripted("file twice", "has two files of one name in its script", `{"files":[{"name":"a","text":"1"},{"name":"a","text":"2"}]}`, `custom section wasakari.script: file name "a" is empty or there twice`),
-		scripted("file without name", "has a file without a name in its script", `{"files":[{"name":"","text":"1"}]}`, `custom section wasakari.script: file name "" is empty or there twice`),
-		{name: "two scripts", does: "has two scripts, for two readers", wasm: with(manifest(good), script(`{}`), script(`{}`)), want: refused(runtime.StepManifest, "two custom sections wasakari.script; build it again with wasakari task build")},
 	}
 }
 

@@ -19,7 +19,9 @@ const maxGap = 256
 //
 // Segments are applied in their order up to the first that does not fit.
 // That one and those after it stay as they are.
-func (m *module) mergeData() {
+//
+// Much data goes to an image instead, see Image.
+func (m *module) mergeData(imageBytes int) {
 	s := m.section[sectionData]
 	if s == nil || m.usesData || m.memoryImported || !m.memory || m.importedTables > 0 {
 		return
@@ -41,9 +43,15 @@ func (m *module) mergeData() {
 		rest = r.Pos
 	}
 	left := n - len(list)
-	merged, count := merge(list)
-	if count >= len(list) {
-		return
+	var merged []byte
+	count := 0
+	if imageBytes > 0 {
+		m.image = imageOf(list, imageBytes)
+	}
+	if m.image == nil {
+		if merged, count = merge(list); count >= len(list) {
+			return
+		}
 	}
 	content := binary.AppendUvarint(nil, uint64(count+left))
 	content = append(content, merged...)

@@ -475,7 +475,7 @@ func (e *emitter) write(o Options) ([]byte, error) {
 			out = appendSection(out, id, content)
 		}
 	}
-	return append(out, e.nameSection()...), nil
+	return append(append(out, e.nameSection()...), e.imageSection()...), nil
 }
 
 // code writes the section of functions.

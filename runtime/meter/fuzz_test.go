@@ -38,7 +38,7 @@ func FuzzRewrite(f *testing.F) {
 	}
 	f.Add([]byte("\x00asm\x01\x00\x00\x00\x01\x05\xff\xff\xff\xff\x0f"))
 	f.Fuzz(func(t *testing.T, wasm []byte) {
-		o := meter.Options{TableEntries: 1 << 16, MergeData: true}
+		o := meter.Options{TableEntries: 1 << 16, MergeData: true, ImageBytes: 1 << 10}
 		got, err := meter.Rewrite(bytes.Clone(wasm), o)
 		if err != nil {
 			if got != nil {
@@ -55,6 +55,9 @@ func FuzzRewrite(f *testing.F) {
 		}
 		if again, err := meter.Rewrite(wasm, o); err != nil || !bytes.Equal(got, again) {
 			t.Errorf("other bytes the second time (%v)", err)
+		}
+		if _, err := meter.ImageOf(got); err != nil {
+			t.Errorf("its image: %v", err)
 		}
 		if small(wasm) && valid(t, wasm) && !valid(t, got) {
 			t.Errorf("valid, and not when it is rewritten: %x", wasm)

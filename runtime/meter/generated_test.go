@@ -127,7 +127,7 @@ func newSide(t *testing.T, wasm []byte, l *ledger) (*side, error) {
 		}
 	})
 	if l != nil {
-		metered, err := meter.Rewrite(wasm, meter.Options{TableEntries: 1 << 16, MergeData: true})
+		metered, err := meter.Rewrite(wasm, meter.Options{TableEntries: 1 << 16, MergeData: true, ImageBytes: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,6 +157,7 @@ func newSide(t *testing.T, wasm []byte, l *ledger) (*side, error) {
 			t.Fatal(err)
 		}
 	}
+	ctx, _ = withImage(t, wasm)
 	s.mod, err = rt.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithStartFunctions())
 	if err != nil {
 		return s, err

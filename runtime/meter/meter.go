@@ -55,6 +55,10 @@ type Options struct {
 	// MergeData makes few data segments of many. What memory holds after
 	// instantiation stays the same.
 	MergeData bool
+	// ImageBytes takes the data that memory begins with out of the module when it
+	// is at least so many bytes, lies together, and MergeData could merge it: see
+	// ImageOf. 0 leaves it in the module.
+	ImageBytes int
 	// MaxBytes bounds the code that is made. Defaults to eight times the module
 	// and 1 MiB.
 	MaxBytes int
@@ -87,7 +91,7 @@ func Rewrite(wasm []byte, o Options) ([]byte, error) {
 		return nil, err
 	}
 	if o.MergeData {
-		m.mergeData()
+		m.mergeData(o.ImageBytes)
 	}
 	e := &emitter{
 		module: m, analysis: a,

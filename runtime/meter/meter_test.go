@@ -286,17 +286,55 @@ func TestMergeData(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			wasm := segments(tt.list...)
-			got, err := meter.Rewrite(wasm, meter.Options{MergeData: true})
+			want, wantTrap := instantiated(t, wasm)
+			for _, imageBytes := range []int{0, 1} {
+				got, err := meter.Rewrite(wasm, meter.Options{MergeData: true, ImageBytes: imageBytes})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := dataSegments(t, got); n > tt.most {
+					t.Errorf("%d data segments, want at most %d", n, tt.most)
+				}
+				memory, trap := instantiated(t, got)
+				if trap != wantTrap || !bytes.Equal(memory, want) {
+					t.Errorf("image from %d bytes on: %q, want %q; the same memory: %t", imageBytes, trap, wantTrap, bytes.Equal(memory, want))
+				}
+			}
+		})
+	}
+}
+
+// What lies together is an image, what does not or is little stays in segments,
+// and nobody brings an image of his own.
+func TestImage(t *testing.T) {
+	tests := []struct {
+		name   string
+		list   []string
+		offset uint32
+		want   string // "": no image
+	}{
+		{"one", []string{at(7, "abcdefgh")}, 7, "abcdefgh"},
+		{"with zeros between", []string{at(10, "efgh"), at(1, "abcd")}, 1, "abcd\x00\x00\x00\x00\x00efgh"},
+		{"later ones over earlier ones", []string{at(0, "abcdef"), at(2, "XY"), at(100, "")}, 0, "abXYef"},
+		{"little", []string{at(0, "abc")}, 0, ""},
+		{"far from one another", []string{at(0, "abcd"), at(20, "efgh")}, 0, ""},
+		{"up to one that does not fit", []string{at(0, "abcdef"), at(65_535, "ef"), at(6, "gh")}, 0, "abcdef"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			wasm := append(segments(tt.list...), section(0, "\x0ewasakari.image\x05XXXXX")...)
+			got, err := meter.Rewrite(wasm, meter.Options{MergeData: true, ImageBytes: 4})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n := dataSegments(t, got); n > tt.most {
-				t.Errorf("%d data segments, want at most %d", n, tt.most)
-			}
-			want, wantTrap := instantiated(t, wasm)
-			memory, trap := instantiated(t, got)
-			if trap != wantTrap || !bytes.Equal(memory, want) {
-				t.Errorf("%q, want %q; the same memory: %t", trap, wantTrap, bytes.Equal(memory, want))
+			image, err := meter.ImageOf(got)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case (image == nil) != (tt.want == ""):
+				t.Fatalf("an image: %t, want %q", image != nil, tt.want)
+			case image != nil && (image.Offset != tt.offset || string(image.Bytes) != tt.want):
+				t.Errorf("%q at %d, want %q at %d", image.Bytes, image.Offset, tt.want, tt.offset)
 			}
 		})
 	}
@@ -308,7 +346,7 @@ func TestNamedDataStays(t *testing.T) {
 		section(1, "\x01\x60\x00\x00"), section(3, "\x01\x00"), section(5, "\x01\x00\x01"), section(12, "\x02"),
 		section(10, "\x01"+body("\xfc\x09\x01")), section(11, "\x02"+at(0, "ab")+at(2, "cd")),
 	)
-	got, err := meter.Rewrite(wasm, meter.Options{MergeData: true})
+	got, err := meter.Rewrite(wasm, meter.Options{MergeData: true, ImageBytes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,17 +370,36 @@ func dataSegments(t *testing.T, wasm []byte) int {
 	return 0
 }
 
-// keep is an allocator that shows memory also when instantiation fails.
-type keep struct{ memory []byte }
+// keep is an allocator that lays the image of a module into its memory, and
+// shows memory also when instantiation fails.
+type keep struct {
+	memory []byte
+	image  *meter.Image
+}
 
 func (k *keep) Allocate(_, _ uint64) experimental.LinearMemory { return k }
 
 func (k *keep) Reallocate(size uint64) []byte {
 	k.memory = append(k.memory, make([]byte, size-uint64(len(k.memory)))...)
+	if k.image != nil {
+		copy(k.memory[k.image.Offset:][:len(k.image.Bytes)], k.image.Bytes)
+		k.image = nil
+	}
 	return k.memory
 }
 
 func (k *keep) Free() {}
+
+// withImage gives a context in which an instance of a module has its image.
+func withImage(t *testing.T, wasm []byte) (context.Context, *keep) {
+	t.Helper()
+	image, err := meter.ImageOf(wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &keep{image: image}
+	return experimental.WithMemoryAllocator(t.Context(), k), k
+}
 
 // instantiated gives memory after instantiation, and the trap of it.
 func instantiated(t *testing.T, wasm []byte) ([]byte, string) {
@@ -354,7 +411,7 @@ func instantiated(t *testing.T, wasm []byte) ([]byte, string) {
 		}
 	}()
 	newLedger(1000).provide(t, rt)
-	k := &keep{}
-	_, err := rt.InstantiateWithConfig(experimental.WithMemoryAllocator(t.Context(), k), wasm, wazero.NewModuleConfig().WithName(""))
+	ctx, k := withImage(t, wasm)
+	_, err := rt.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithName(""))
 	return k.memory, reason(err)
 }

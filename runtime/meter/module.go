@@ -78,6 +78,7 @@ type module struct {
 	tableShared       bool     // a table is imported or exported
 	exported          []uint32 // functions
 	usesData          bool     // memory.init or data.drop
+	image             *Image   // what is in memory without a data segment
 }
 
 func (m *module) bytes(s span) []byte { return m.wasm[s.start:s.end] }

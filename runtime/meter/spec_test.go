@@ -129,7 +129,7 @@ func (w *world) instantiate(t *testing.T, wasm []byte, name string) (api.Module,
 	t.Helper()
 	if w.ledger != nil {
 		clear(w.ledger.deep)
-		metered, err := meter.Rewrite(wasm, meter.Options{MergeData: true})
+		metered, err := meter.Rewrite(wasm, meter.Options{MergeData: true, ImageBytes: 1})
 		if err != nil {
 			if _, invalid := w.rt.CompileModule(t.Context(), wasm); invalid == nil {
 				t.Errorf("rewriting: %v", err)
@@ -143,7 +143,11 @@ func (w *world) instantiate(t *testing.T, wasm []byte, name string) (api.Module,
 			t.Fatal(err)
 		}
 	}
-	return w.rt.InstantiateWithConfig(t.Context(), wasm, wazero.NewModuleConfig().WithName(name).WithStartFunctions())
+	ctx := t.Context()
+	if w.ledger != nil {
+		ctx, _ = withImage(t, wasm)
+	}
+	return w.rt.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithName(name).WithStartFunctions())
 }
 
 // act does an action, and says how it ended.
@@ -250,7 +254,7 @@ func runScript(t *testing.T, path string, spectest []byte) {
 			}
 		case "assert_invalid", "assert_malformed":
 			// Whatever comes of it, it comes without a panic.
-			_, _ = meter.Rewrite(read(t, filepath.Join(filepath.Dir(path), c.Filename)), meter.Options{MergeData: true, TableEntries: 1 << 16})
+			_, _ = meter.Rewrite(read(t, filepath.Join(filepath.Dir(path), c.Filename)), meter.Options{MergeData: true, ImageBytes: 1, TableEntries: 1 << 16})
 		case "action", "assert_return", "assert_trap", "assert_exhaustion":
 			asserted++
 			for k, w := range both {

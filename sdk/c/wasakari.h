@@ -866,7 +866,7 @@ struct wsk_task {
     wsk_chunk *first, *now;
     size_t total, max;
     wsk_item *open, *ended, **last;
-    size_t canceled;
+    size_t n_open, canceled; /* ops that are open, and how many of them were given up */
     bool full; /* the memory was, since somebody last looked */
 };
 
@@ -949,10 +949,41 @@ static inline wsk_mark wsk_mark_memory(wsk_task *t) {
     return m;
 }
 
-/* Frees all that was given since the mark, wsk_last_error too. Loops with many ops want this. */
+/* The lowest text so far in a piece of memory. */
+typedef struct wsk__low {
+    const char *from, *to;
+    const char **p;
+    size_t n;
+} wsk__low;
+
+static inline void wsk__lower(wsk__low *low, const char **p, size_t n) {
+    if (n && *p >= low->from && *p < low->to && (!low->p || *p < *low->p)) low->p = p, low->n = n;
+}
+
+/* Frees all that was given since the mark, wsk_last_error too. Loops with many ops want this. The outcome's reason, and answers that came meanwhile
+ * and that neither wsk_wait nor wsk_end gave yet, stay: they move to the mark. */
 static inline void wsk_release(wsk_task *t, wsk_mark m) {
-    t->now = m.chunk;
-    t->now->used = m.used;
+    wsk_chunk *to = m.chunk, *last = t->now;
+    size_t used = m.used;
+    for (wsk_chunk *c = to; c; c = c == last ? NULL : c->next) {
+        wsk__low low = {wsk__bytes(c) + (c == m.chunk ? m.used : 0), wsk__bytes(c) + c->used, NULL, 0};
+        for (;; low.from += low.n) {
+            low.p = NULL;
+            wsk__lower(&low, &t->reason.p, t->reason.n);
+            for (wsk_item *it = t->ended; it; it = it->next) {
+                wsk__lower(&low, &it->answer.p, it->answer.n);
+                wsk__lower(&low, &it->error.message.p, it->error.message.n);
+                wsk__lower(&low, &it->error.request_id.p, it->error.request_id.n);
+            }
+            if (!low.p) break;
+            for (; to != c && to->size - used < low.n; used = 0) to = to->next;
+            low.from = *low.p;
+            *low.p = (char *)__builtin_memmove(wsk__bytes(to) + used, low.from, low.n);
+            used += low.n;
+        }
+    }
+    t->now = to;
+    t->now->used = used + 15u > to->size ? to->size : (used + 15u) & ~(size_t)15u;
     wsk_error none = {{NULL, 0}, WSK_OK, {NULL, 0}, 0, {NULL, 0}};
     t->error = none;
 }
@@ -3023,6 +3054,8 @@ static inline wsk_code wsk_call(wsk_task *t, const char *op, wsk_json req, wsk_j
 }
 
 static inline void wsk__ended(wsk_task *t, wsk_item *it) {
+    t->n_open--;
+    if (it->canceled) t->canceled--;
     it->open = false;
     it->done = true;
     it->next = NULL;
@@ -3045,7 +3078,6 @@ static inline wsk_code wsk__wait(wsk_task *t, int32_t timeout_ms) {
                 t->open = it->next;
                 wsk__refuse(t, it->op, code, "the host stopped waiting");
                 it->error = t->error;
-                if (it->canceled) t->canceled--;
                 wsk__ended(t, it);
             }
         }
@@ -3059,7 +3091,6 @@ static inline wsk_code wsk__wait(wsk_task *t, int32_t timeout_ms) {
     wsk_item *it = *at;
     if (!it) return WSK_OK; /* nobody's */
     *at = it->next;
-    if (it->canceled) t->canceled--;
     it->error.code = wsk__fetch(t, it->op, low, out, cap, &it->answer);
     if (it->error.code) it->error = t->error;
     wsk__ended(t, it);
@@ -3097,6 +3128,7 @@ static inline wsk_code wsk_begin(wsk_task *t, wsk_item *it, const char *op, wsk_
         it->answer = absent;
         it->next = t->open;
         t->open = it;
+        t->n_open++;
         return WSK_OK;
     }
 }
@@ -3153,7 +3185,8 @@ static inline wsk_code wsk_end(wsk_task *t, wsk_item *it, wsk_json *answer) {
     return WSK_OK;
 }
 
-/* Gives up waiting: a read is cancelled, a change goes on. The op still ends, soon, with WSK_CANCELED; the task need not wait for it. */
+/* Gives up waiting: a read is cancelled, a change goes on. The op still ends, soon, with WSK_CANCELED; the task may end without
+ * waiting for it, but until then the item stays where it is. */
 static inline wsk_code wsk_cancel(wsk_task *t, wsk_item *it) {
     if (!it->open) return WSK_OK;
     wsk_out o = wsk_write(t);
@@ -4464,8 +4497,11 @@ static inline int32_t wsk__main(const wsk_def *defs, size_t n, void *memory, siz
         else outcome = def->revert ? def->revert(t) : WSK_NOTHING;
     }
     if (t->reason.n) wsk__send_reason(t, t->reason);
-    while (t->canceled && t->open) { /* what was given up is delivered all the same */
-        if (wsk__wait(t, -1)) break;
+    /* What was given up is delivered all the same. Items may be gone by now: nothing looks at them. With other ops open the task has failed. */
+    while (t->canceled && t->canceled == t->n_open) {
+        if (wsk_import_wait(-1, NULL, 0) < 0) break;
+        t->canceled--;
+        t->n_open--;
     }
     return (int32_t)outcome;
 }

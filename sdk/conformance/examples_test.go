@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/safeyaml"
 )
 
 const examples = "../../tasks-examples"
@@ -43,6 +47,49 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// TestCommittedManifests: what is committed was packed with the task.yaml that
+// lies beside its source. To know so takes no tool chain.
+func TestCommittedManifests(t *testing.T) {
+	modules, err := filepath.Glob(filepath.Join(examples, "*", "*", "*.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := map[string]string{"../../internal/standardtasks/standard.wasm": filepath.Join(examples, "standard", "task.yaml")}
+	for _, module := range modules {
+		sources[module] = filepath.Join(filepath.Dir(module), "task.yaml")
+	}
+	if len(sources) < 10 {
+		t.Errorf("%d modules, want three languages' of three examples, and the standard tasks", len(sources))
+	}
+	for module, source := range sources {
+		wasm := readFile(t, module)
+		doc, err := safeyaml.JSON(source, readFile(t, source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := abi.ParseManifest(doc)
+		if err != nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+		packed, err := abi.AppendManifest(wasm, m)
+		if err != nil {
+			t.Fatalf("%s: %v", module, err)
+		}
+		if !bytes.Equal(packed, wasm) {
+			t.Errorf("%s has not the manifest of %s: make examples-rebuild, or make standard", module, source)
+		}
+	}
+}
+
+func readFile(t *testing.T, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 // moduleOf is what is tested of an example: the module that is committed beside
 // the source, the script itself, or what Go builds.
 func moduleOf(t *testing.T, wasakari, example, lang string) string {
@@ -70,11 +117,7 @@ func sameManifest(t *testing.T, file, model string) {
 	t.Helper()
 	docs := make([]map[string]any, 2)
 	for i, f := range []string{file, model} {
-		raw, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := yaml.Unmarshal(raw, &docs[i]); err != nil {
+		if err := yaml.Unmarshal(readFile(t, f), &docs[i]); err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}
 		delete(docs[i], "summary")

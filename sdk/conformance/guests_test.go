@@ -63,8 +63,7 @@ func (l language) skips(c testCase) string {
 	return l.Skips[c.Group+"/"+name]
 }
 
-// guest is the module of the language, with the manifest of manifest.json when
-// it has none of its own.
+// guest is the module of the language, with the manifest of manifest.json.
 func (l language) guest(t *testing.T) []byte {
 	t.Helper()
 	if l.dir == "go" {
@@ -99,20 +98,8 @@ func (l language) packed(t *testing.T) []byte {
 	return wasm
 }
 
-// scriptEngines are what the program runs scripts with.
-func scriptEngines() []runtime.Engine {
-	var list []runtime.Engine
-	for _, e := range engines.All() {
-		list = append(list, runtime.Engine{Name: e.Name, Digest: e.Digest, Stack: engines.Stack, Open: e.Open})
-	}
-	return list
-}
-
 func withManifest(t *testing.T, wasm []byte) []byte {
 	t.Helper()
-	if _, err := abi.ReadManifest(wasm); err == nil {
-		return wasm
-	}
 	wasm, err := abi.AppendManifest(wasm, readManifest(t))
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +124,7 @@ func readManifest(t *testing.T) *abi.Manifest {
 // and compares the table of README.md with what came of it.
 func TestGuests(t *testing.T) {
 	cases := loadCases(t)
-	r, err := runtime.New(runtime.Config{Compiler: compiler, MaxModuleBytes: 64 << 20, Engines: scriptEngines()})
+	r, err := runtime.New(runtime.Config{Compiler: compiler, MaxModuleBytes: 64 << 20, Engines: engines.All()})
 	if err != nil {
 		t.Fatal(err)
 	}

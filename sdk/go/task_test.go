@@ -113,6 +113,7 @@ func TestWhatATaskIsGiven(t *testing.T) {
 			task.OptionString("acme", "queue"), task.OptionInt("acme", "retries"), task.OptionBool("acme", "dry"),
 			task.OptionList("acme", "hosts"), task.OptionDuration("acme", "pause"), task.OptionFloat("acme", "ratio"),
 			queue, task.HasOption("acme", "unset"), task.HasOption("acme", "queue"), task.OptionInt("acme", "unset"),
+			task.RunID(), task.NotificationUUID(), task.IdempotencyKey(),
 		}
 		want := []any{
 			"current", "host-rh", "post", 2, 3, false, "c1", "7", "",
@@ -121,6 +122,7 @@ func TestWhatATaskIsGiven(t *testing.T) {
 			"ops", int64(3), true,
 			[]string{"a", "b"},
 			90 * time.Second, 0.5, "kept", false, true, int64(0),
+			"test-run", "00000000-0000-4000-8000-000000000001", "test-run/current",
 		}
 		for i := range want {
 			if !reflect.DeepEqual(got[i], want[i]) {

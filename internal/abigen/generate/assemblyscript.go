@@ -299,23 +299,37 @@ func (sc *schema) asOps() ([]byte, error) {
 	for _, g := range groups {
 		s.f("\n/** The ops of group %s. */\nexport class %s {\n", g, goName(g))
 		for _, o := range byGroup[g] {
-			name, verb := goName(o.Name), asName(o.verb())
-			param, req := "req: "+name+"Request", "req.json()"
+			name, req := goName(o.Name), "req.json()"
 			if len(o.Request.Properties) == 0 {
-				param, req = "", "Json.none()"
+				req = "Json.none()"
 			}
+			do, begin := asMethods(o)
 			s.comment("  ", fmt.Sprintf("Does %s. %s Errors: %s.", o.Name, o.Doc, strings.Join(o.Errors, ", ")))
-			s.f("  %s(%s): Result<%sAnswer> {\n    const raw = call(%q, %s);\n", verb, param, name, o.Name, req)
+			s.f("  %s {\n    const raw = call(%q, %s);\n", do, o.Name, req)
 			s.f("    const e = raw.error;\n    return e !== null ? new Result<%sAnswer>(null, e) : decoded<%[1]sAnswer>(%q, raw.doc);\n  }\n\n", name, o.Name)
 			if o.Kind == "local" {
 				continue
 			}
-			s.f("  /** Starts %s and comes back at once. */\n  %sBegin(%s): Pending<%sAnswer> {\n", o.Name, verb, param, name)
+			s.f("  /** Starts %s and comes back at once. */\n  %s {\n", o.Name, begin)
 			s.f("    const c = new Pending<%sAnswer>(%q);\n    begin(c, %s);\n    return c;\n  }\n\n", name, o.Name, req)
 		}
 		s.f("}\n")
 	}
 	return []byte(s.String()), nil
+}
+
+// asMethods declares the methods of an op: that which does it and, unless the
+// host answers it at once, that which begins it.
+func asMethods(o op) (do, begin string) {
+	name, verb, param := goName(o.Name), asName(o.verb()), ""
+	if len(o.Request.Properties) > 0 {
+		param = "req: " + name + "Request"
+	}
+	do = fmt.Sprintf("%s(%s): Result<%sAnswer>", verb, param, name)
+	if o.Kind != "local" {
+		begin = fmt.Sprintf("%sBegin(%s): Pending<%sAnswer>", verb, param, name)
+	}
+	return do, begin
 }
 
 // asConformance is sdk/conformance/assemblyscript/assembly/ops_gen.ts: how the

@@ -446,18 +446,11 @@ func (s *cSource) ops() error {
 		if o.group() == "task" {
 			continue
 		}
-		name, hidden := cName(o.Name), ""
-		if o.group() == "kv" {
-			hidden = "_do_"
-			name = strings.TrimPrefix(name, "_")
-		}
-		request, answer, passR, putR := "", "", "", ""
+		do, begin, end := cFunctions(o)
+		putR := "    wsk_json req = {NULL, 0};\n"
 		if len(o.Request.Properties) > 0 {
-			request, passR = fmt.Sprintf(", const %s_request *r", cType(o.Name)), "r"
-			putR = fmt.Sprintf("    wsk_out o = wsk_write(t);\n    wsk__put_%s_request(&o, %s);\n    wsk_json req = wsk_done(&o);\n    if (!req.n) return wsk__full(t, %q);\n",
-				cName(o.Name), passR, o.Name)
-		} else {
-			putR = "    wsk_json req = {NULL, 0};\n"
+			putR = fmt.Sprintf("    wsk_out o = wsk_write(t);\n    wsk__put_%s_request(&o, r);\n    wsk_json req = wsk_done(&o);\n    if (!req.n) return wsk__full(t, %q);\n",
+				cName(o.Name), o.Name)
 		}
 		var finish string
 		switch {
@@ -468,25 +461,47 @@ func (s *cSource) ops() error {
 		default:
 			finish = "    return wsk_%s;\n"
 		}
-		if o.Answer.Ref != "" || len(o.Answer.Properties) > 0 {
-			answer = fmt.Sprintf(", %s_answer *a", cType(o.Name))
-		}
 		s.comment(fmt.Sprintf("Does %s. %s Errors: %s.", o.Name, o.Doc, strings.Join(o.Errors, ", ")))
 		get := "NULL"
-		if answer != "" {
+		if answers(o) {
 			get = "&doc"
 		}
-		s.f("static inline wsk_code wsk_%s%s(wsk_task *t%s%s) {\n%s", hidden, name, request, answer, putR)
+		s.f("static inline %s {\n%s", do, putR)
 		s.f(finish+"}\n\n", fmt.Sprintf("call(t, %q, req, %s)", o.Name, get))
 		if o.Kind == "local" {
 			continue
 		}
-		s.f("/* Starts %s; wsk_%s_end gives its answer. */\n", o.Name, name)
-		s.f("static inline wsk_code wsk_%s_begin(wsk_task *t, wsk_item *it%s) {\n%s    return wsk_begin(t, it, %q, req);\n}\n\n", name, request, putR, o.Name)
-		s.f("static inline wsk_code wsk_%s_end(wsk_task *t, wsk_item *it%s) {\n", name, answer)
+		s.f("/* Starts %s; wsk_%s_end gives its answer. */\n", o.Name, cName(o.Name))
+		s.f("static inline %s {\n%s    return wsk_begin(t, it, %q, req);\n}\n\n", begin, putR, o.Name)
+		s.f("static inline %s {\n", end)
 		s.f(finish+"}\n\n", fmt.Sprintf("end(t, it, %s)", get))
 	}
 	return nil
+}
+
+// answers reports whether an op's answer says anything.
+func answers(o op) bool { return o.Answer.Ref != "" || len(o.Answer.Properties) > 0 }
+
+// cFunctions declares the functions of an op: that which does it, and, unless
+// the host answers it at once, those which begin and end it. For group kv they
+// are called by those that are written by hand.
+func cFunctions(o op) (do, begin, end string) {
+	name, hidden, request, answer := cName(o.Name), "", "", ""
+	if o.group() == "kv" {
+		hidden = "_do_"
+	}
+	if len(o.Request.Properties) > 0 {
+		request = fmt.Sprintf(", const %s_request *r", cType(o.Name))
+	}
+	if answers(o) {
+		answer = fmt.Sprintf(", %s_answer *a", cType(o.Name))
+	}
+	do = fmt.Sprintf("wsk_code wsk_%s%s(wsk_task *t%s%s)", hidden, name, request, answer)
+	if o.Kind != "local" {
+		begin = fmt.Sprintf("wsk_code wsk_%s_begin(wsk_task *t, wsk_item *it%s)", name, request)
+		end = fmt.Sprintf("wsk_code wsk_%s_end(wsk_task *t, wsk_item *it%s)", name, answer)
+	}
+	return do, begin, end
 }
 
 // finish gets the answer, which the caller may not want.

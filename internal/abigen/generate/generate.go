@@ -47,6 +47,12 @@ func Files(root string) (map[string][]byte, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	for _, r := range sc.references() {
+		name := "docs/sdk/" + r.language + ".md"
+		if files[name], err = sc.referencePage(r); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	page, err := os.ReadFile(filepath.Join(root, "sdk", "ABI.md")) //nolint:gosec // a fixed file below root
 	if err != nil {
 		return nil, err

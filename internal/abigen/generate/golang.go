@@ -106,18 +106,13 @@ func (s *source) object(name string, n *node, request, checks bool) error {
 	}
 	s.f("type %s struct {\n", name)
 	for _, p := range n.Properties {
-		typ, err := goType(p.node)
+		field, typ, err := goField(p, n, request)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 		tag := `json:"` + p.name
 		if !n.needs(p.name) {
 			tag += ",omitempty"
-			// What is absent from a request is left as it is; zero is a value.
-			scalar := p.Type.name == "boolean" || p.Type.name == "integer"
-			if p.Ref != "" || request && scalar && p.Minimum == nil && p.name != "latest" {
-				typ = "*" + typ
-			}
 		}
 		tag += `"`
 		if checks && len(p.Enum) > 0 {
@@ -127,10 +122,20 @@ func (s *source) object(name string, n *node, request, checks bool) error {
 			tag += fmt.Sprintf(` min:"%d"`, *p.Minimum)
 		}
 		s.comment("\t", fieldDoc(p.node))
-		s.f("\t%s %s `%s`\n", goName(p.name), typ, tag)
+		s.f("\t%s %s `%s`\n", field, typ, tag)
 	}
 	s.f("}\n\n")
 	return nil
+}
+
+// goField gives name and type of a property of n in Go. What is absent from a
+// request is left as it is, where zero is a value: it is a pointer then.
+func goField(p named, n *node, request bool) (name, typ string, err error) {
+	typ, err = goType(p.node)
+	if !n.needs(p.name) && (p.Ref != "" || maybe(p, n, request)) {
+		typ = "*" + typ
+	}
+	return goName(p.name), typ, err
 }
 
 // fieldDoc is the description, with what the Go type does not say.
@@ -202,15 +207,22 @@ func (sc *schema) sdkOps() ([]byte, error) {
 		if o.group() == "task" || o.group() == "kv" {
 			continue
 		}
-		typ, name, verb := goName(o.group()), goName(o.Name), goName(o.verb())
-		s.comment("", fmt.Sprintf("%s does %s. %s Errors: %s.", verb, o.Name, o.Doc, strings.Join(o.Errors, ", ")))
-		empty := len(o.Request.Properties) == 0
-		param, arg := fmt.Sprintf(", req %sRequest", name), "req"
-		if empty {
-			param, arg = "", name+"Request{}"
+		name, arg := goName(o.Name), "req"
+		if len(o.Request.Properties) == 0 {
+			arg = name + "Request{}"
 		}
-		s.f("func (g %s) %s(ctx context.Context%s) (%sAnswer, error) {\n", typ, verb, param, name)
+		s.comment("", fmt.Sprintf("%s does %s. %s Errors: %s.", goName(o.verb()), o.Name, o.Doc, strings.Join(o.Errors, ", ")))
+		s.f("%s {\n", goMethod(o))
 		s.f("\tvar ans %sAnswer\n\terr := g.c.do(ctx, %q, %s, &ans)\n\treturn ans, err\n}\n\n", name, o.Name, arg)
 	}
 	return s.bytes()
+}
+
+// goMethod declares the method of an op.
+func goMethod(o op) string {
+	param := ""
+	if len(o.Request.Properties) > 0 {
+		param = fmt.Sprintf(", req %sRequest", goName(o.Name))
+	}
+	return fmt.Sprintf("func (g %s) %s(ctx context.Context%s) (%sAnswer, error)", goName(o.group()), goName(o.verb()), param, goName(o.Name))
 }

@@ -86,17 +86,8 @@ func (sc *schema) javascriptTypes() ([]byte, error) {
 			if o.group() != g {
 				continue
 			}
-			name := goName(o.Name)
 			methods.doc("    ", fmt.Sprintf("%s: %s Errors: %s.", o.Name, o.Doc, strings.Join(o.Errors, ", ")))
-			optional := ""
-			if len(o.Request.Required) == 0 {
-				optional = "?"
-			}
-			how := ", how?: How"
-			if o.Kind == "local" {
-				how = ""
-			}
-			methods.f("    %s(request%s: %sRequest%s): Promise<%sAnswer>;\n", camel(o.verb()), optional, name, how, name)
+			methods.f("    %s;\n", typescriptMethod(o))
 		}
 		methods.f("  }\n")
 	}
@@ -142,23 +133,41 @@ func (s *source) typescript(name string, n *node, request bool) error {
 	}
 	s.f("  export interface %s {\n", name)
 	for _, p := range n.Properties {
-		typ, err := typescriptType(p.node, request)
+		key, typ, err := typescriptField(p, n, request)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 		s.doc("    ", fieldDoc(p.node))
-		mark := "?"
-		if n.needs(p.name) {
-			mark = ""
-		}
-		key := p.name
-		if strings.ContainsAny(key, ":-$") {
-			key = strconv.Quote(key)
-		}
-		s.f("    %s%s: %s;\n", key, mark, typ)
+		s.f("    %s: %s;\n", key, typ)
 	}
 	s.f("  }\n")
 	return nil
+}
+
+// typescriptMethod declares the method of an op.
+func typescriptMethod(o op) string {
+	optional, how := "", ", how?: How"
+	if len(o.Request.Required) == 0 {
+		optional = "?"
+	}
+	if o.Kind == "local" {
+		how = ""
+	}
+	return fmt.Sprintf("%s(request%s: %sRequest%s): Promise<%[3]sAnswer>", camel(o.verb()), optional, goName(o.Name), how)
+}
+
+// typescriptField gives the key of a property of n, with a mark when it is
+// optional, and its type.
+func typescriptField(p named, n *node, request bool) (key, typ string, err error) {
+	key = p.name
+	if strings.ContainsAny(key, ":-$") {
+		key = strconv.Quote(key)
+	}
+	if !n.needs(p.name) {
+		key += "?"
+	}
+	typ, err = typescriptType(p.node, request)
+	return key, typ, err
 }
 
 // typescriptType is the type of a value. Integers of answers are numbers, or

@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -24,34 +25,79 @@ func (sc *schema) pythonOps() ([]byte, error) {
 			group = o.group()
 			s.f("\n\nclass %s(Group):\n    \"\"\"The ops of group %s.\"\"\"\n", goName(group), group)
 		}
-		var names []string
-		for _, p := range o.Request.Properties {
-			names = append(names, p.name)
-		}
-		// What is required comes first, and may be given by its place.
-		slices.SortStableFunc(names, func(a, b string) int {
-			return compareBool(slices.Contains(o.Request.Required, b), slices.Contains(o.Request.Required, a))
-		})
-		s.f("\n    def %s(self", o.verb())
-		for i, n := range names {
-			optional := !slices.Contains(o.Request.Required, n)
-			if optional && (i == 0 || slices.Contains(o.Request.Required, names[i-1])) {
-				s.f(", *")
-			}
-			if s.f(", %s", n); optional {
-				s.f("=None")
-			}
-		}
-		s.f("):\n        \"\"\"%s\"\"\"\n        return self._do(%q, {", strings.ReplaceAll(o.Doc, `"""`, `'''`), o.Name)
-		for i, n := range names {
+		s.f("\n    def %s(%s):\n", o.verb(), strings.Join(append([]string{"self"}, pythonParameters(o)...), ", "))
+		s.f("        \"\"\"%s\"\"\"\n        return self._do(%q, {", strings.ReplaceAll(o.Doc, `"""`, `'''`), o.Name)
+		for i, p := range pythonOrder(o) {
 			if i > 0 {
 				s.f(", ")
 			}
-			s.f("%q: %s", n, n)
+			s.f("%q: %[1]s", p.name)
 		}
 		s.f("})\n")
 	}
 	return []byte(s.String()), nil
+}
+
+// pythonOrder gives the properties of an op's request as its method takes them:
+// what is required comes first, and may be given by its place.
+func pythonOrder(o op) []named {
+	all := slices.Clone(o.Request.Properties)
+	slices.SortStableFunc(all, func(a, b named) int {
+		return compareBool(o.Request.needs(b.name), o.Request.needs(a.name))
+	})
+	return all
+}
+
+// pythonParameters are those of an op's method, without self.
+func pythonParameters(o op) []string {
+	var params []string
+	keywords := false
+	for _, p := range pythonOrder(o) {
+		if o.Request.needs(p.name) {
+			params = append(params, p.name)
+			continue
+		}
+		if !keywords {
+			params, keywords = append(params, "*"), true
+		}
+		params = append(params, p.name+"=None")
+	}
+	return params
+}
+
+// pythonType says what a value is; documents are dicts whose keys are
+// attributes as well.
+func pythonType(n *node) (string, error) {
+	t, err := pythonPlain(n)
+	if n.Type.null {
+		t += " | None"
+	}
+	return t, err
+}
+
+func pythonPlain(n *node) (string, error) {
+	if n.Ref != "" {
+		return n.ref(), nil
+	}
+	switch n.Type.name {
+	case "":
+		return "any", nil
+	case "string":
+		return "str", nil
+	case "boolean":
+		return "bool", nil
+	case "integer":
+		return "int", nil
+	case "array":
+		t, err := pythonType(n.Items)
+		return "list[" + t + "]", err
+	case "object":
+		if n.Additional != nil {
+			t, err := pythonType(n.Additional)
+			return "dict[str, " + t + "]", err
+		}
+	}
+	return "", fmt.Errorf("type %q: want a scalar, an array, a map or a $ref", n.Type.name)
 }
 
 // compareBool puts false before true.

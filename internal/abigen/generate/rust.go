@@ -62,6 +62,28 @@ func rustType(n *node) (string, error) {
 	return "", fmt.Errorf("type %q: want a scalar, an array, a map or a $ref", n.Type.name)
 }
 
+// rustField gives name and type of a property of n in Rust, which are the same
+// in requests. What is optional and may be empty is left out when it is.
+func rustField(p named, n *node, _ bool) (name, typ string, err error) {
+	typ, err = rustType(p.node)
+	if !n.needs(p.name) && p.Type.name != "array" && p.Type.name != "object" {
+		typ = "Option<" + typ + ">"
+	}
+	return rustName(p.name), typ, err
+}
+
+// rustMethod declares the method of an op.
+func rustMethod(o op) string {
+	name, param, answer := goName(o.Name), "", "Call"
+	if len(o.Request.Properties) > 0 {
+		param = fmt.Sprintf(", req: &%sRequest", name)
+	}
+	if o.Kind == "local" {
+		answer = "Result"
+	}
+	return fmt.Sprintf("pub fn %s(&self%s) -> %s<%sAnswer>", o.verb(), param, answer, name)
+}
+
 // rustTypes is sdk/rust/src/types_gen.rs: the documents.
 func (sc *schema) rustTypes() ([]byte, error) {
 	var s source
@@ -102,18 +124,14 @@ func (s *source) rustObject(name, doc string, n *node) error {
 	}
 	var write, read strings.Builder
 	for _, p := range n.Properties {
-		typ, err := rustType(p.node)
+		field, typ, err := rustField(p, n, false)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 		method := "field"
 		if !n.needs(p.name) {
 			method = "optional"
-			if p.Type.name != "array" && p.Type.name != "object" {
-				typ = "Option<" + typ + ">" // what may be empty is left out then
-			}
 		}
-		field := rustName(p.name)
 		s.rustComment("    ", fieldDoc(p.node))
 		s.f("    pub %s: %s,\n", field, typ)
 		_, _ = fmt.Fprintf(&write, "        w.%s(%q, &self.%s);\n", method, p.name, field)
@@ -173,16 +191,15 @@ func (sc *schema) rustOps() ([]byte, error) {
 		}
 		last = group
 		name := goName(o.Name)
-		param, arg := fmt.Sprintf(", req: &%sRequest", name), "req"
+		arg, do := "req", "begin"
 		if len(o.Request.Properties) == 0 {
-			param, arg = "", "&"+name+"Request {}"
+			arg = "&" + name + "Request {}"
+		}
+		if o.Kind == "local" {
+			do = "do_now"
 		}
 		s.rustComment("    ", fmt.Sprintf("Does %s. %s Errors: %s.", o.Name, o.Doc, strings.Join(o.Errors, ", ")))
-		if o.Kind == "local" {
-			s.f("    pub fn %s(&self%s) -> Result<%sAnswer> {\n        self.0.do_now(%q, %s)\n    }\n", o.verb(), param, name, o.Name, arg)
-			continue
-		}
-		s.f("    pub fn %s(&self%s) -> Call<%sAnswer> {\n        self.0.begin(%q, %s)\n    }\n", o.verb(), param, name, o.Name, arg)
+		s.f("    %s {\n        self.0.%s(%q, %s)\n    }\n", rustMethod(o), do, o.Name, arg)
 	}
 	if last != "" {
 		s.f("}\n")

@@ -46,7 +46,8 @@ type Reader func(name string) (string, error)
 // Bounds of what is read; what a module may hold is abi's to say.
 const (
 	maxFiles = abi.MaxScriptFiles
-	maxBytes = 8 << 20
+	maxBytes = 2 << 20
+	maxNotes = 20 // about cycles
 )
 
 // namespace keeps the files apart from those of the machine that this runs on.
@@ -239,7 +240,7 @@ func (g *graph) add(name string, read Reader) error {
 	if err != nil {
 		return err
 	}
-	if g.bytes += len(text); g.bytes > maxBytes || len(g.files) == maxFiles {
+	if g.bytes += len(text); g.bytes > maxBytes || len(g.files) >= maxFiles {
 		return fmt.Errorf("the script has more than %d files or %d MiB", maxFiles, maxBytes>>20)
 	}
 	g.files[name] = text
@@ -260,6 +261,9 @@ func (g *graph) cycles(root string) []string {
 		for _, e := range g.imports[name] {
 			switch state[e.to] {
 			case working:
+				if len(notes) == maxNotes {
+					continue
+				}
 				var way []string
 				for _, s := range stack[slices.Index(stack, e.to):] {
 					way = append(way, strings.TrimPrefix(s, root))
@@ -361,6 +365,7 @@ func named(text string, ops map[string]bool) {
 		}
 		return `""`
 	})
+	inStore := false
 	for _, w := range word.FindAllString(text, -1) {
 		if op := methods[w]; op != "" {
 			ops[op] = true
@@ -369,14 +374,18 @@ func named(text string, ops map[string]bool) {
 		case "http":
 			ops[abi.OpHTTPRequest] = true
 		case "kv":
-			any := false
-			for _, m := range kvVerb.FindAllStringSubmatch(text, -1) {
-				ops["kv."+m[1]], any = true, true
-			}
-			if !any {
-				ops["kv.*"] = true
-			}
+			inStore = true
 		}
+	}
+	if !inStore {
+		return
+	}
+	verbs := kvVerb.FindAllStringSubmatch(text, -1)
+	for _, m := range verbs {
+		ops["kv."+m[1]] = true
+	}
+	if len(verbs) == 0 {
+		ops["kv.*"] = true
 	}
 }
 

@@ -124,7 +124,7 @@ func TestPackRefuses(t *testing.T) {
 		{"no script", map[string]string{"a.js": "import './b.css'", "b.css": ""}, `a.js:1:8: cannot import "./b.css": it is no .js, .mjs, .ts, .mts or .json`},
 		{"absolute", map[string]string{"a.js": "import '/etc/b.js'"}, `a.js:1:8: cannot import "/etc/b.js": a task imports "wasakari" and files of its own, by paths such as "./b.js.js"; copy a package's files beside the task`},
 		{"no json", map[string]string{"a.js": "import x from './b.json'; x", "b.json": "{"}, `b.json:1:2: Expected string in JSON but found end of file`},
-		{"large", map[string]string{"a.js": "import './b.js'", "b.js": strings.Repeat(" ", 9<<20)}, `a.js:1:8: cannot import "./b.js": the script has more than 1000 files or 8 MiB`},
+		{"large", map[string]string{"a.js": "import './b.js'", "b.js": strings.Repeat(" ", 9<<20)}, `a.js:1:8: cannot import "./b.js": the script has more than 1000 files or 2 MiB`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -725,6 +725,68 @@ static wsk_outcome tickets(wsk_task *t) {
     return wsk_succeed(t);
 }
 
+/* Frees what was given while other ops were open, and writes over it. */
+static void over(wsk_task *t, wsk_mark m) {
+    wsk_release(t, m);
+    m = wsk_mark_memory(t);
+    while (t->now->size - t->now->used >= 16) memset(wsk_alloc(t, 16), '#', 16);
+    wsk_release(t, m);
+}
+
+static wsk_outcome releases(wsk_task *t) {
+    static union { wsk_chunk head; char bytes[sizeof(wsk_chunk) + 8192]; } second;
+    wsk_item a, b, c, d;
+    wsk_nova_server_get_request r;
+    wsk_server s;
+    memset(&a, 0, sizeof a);
+    memset(&r, 0, sizeof r);
+    b = c = d = a;
+    r.id = wsk_s("1");
+    WANT(!wsk_nova_server_get_begin(t, &a, &r) && !wsk_nova_server_get_begin(t, &b, &r) && !wsk_nova_server_get_begin(t, &c, &r) && !wsk_sleep_begin(t, &d, 5));
+    wsk_mark m = wsk_mark_memory(t);
+    WANT(wsk_alloc(t, 48) && !wsk_end(t, &d, NULL) && a.done && b.done && c.done);
+    (void)wsk_fail(t, "%s", "because");
+    over(t, m);
+    /* What stays is where the mark is, and is there after the next time. */
+    WANT(t->now == m.chunk && t->now->used - m.used < 160 && a.answer.p == wsk__bytes(m.chunk) + m.used);
+    over(t, m);
+    WANT_STR(t->reason, "because");
+    WANT(!wsk_nova_server_get_end(t, &a, &s));
+    WANT_STR(s.id, "7f3");
+    WANT(wsk_nova_server_get_end(t, &b, &s) == WSK_NOT_FOUND);
+    WANT_STR(wsk_last_error(t)->message, "a \"b\"");
+    WANT_STR(wsk_last_error(t)->request_id, "req-1");
+    WANT(!wsk_nova_server_get_end(t, &c, &s));
+    WANT_STR(s.id, "7f4");
+    /* In a second chunk: what fits goes back into the first. */
+    WANT(wsk_use_memory(t, memory, 4096));
+    second.head.size = 8192;
+    t->first->next = &second.head;
+    WANT(!wsk_nova_server_get_begin(t, &a, &r) && !wsk_nova_server_get_begin(t, &b, &r) && !wsk_sleep_begin(t, &d, 5));
+    m = wsk_mark_memory(t);
+    WANT(wsk_alloc(t, 3500) && !wsk_end(t, &d, NULL) && t->now == &second.head && a.done && b.done);
+    over(t, m);
+    WANT(t->now == t->first);
+    WANT(!wsk_nova_server_get_end(t, &a, &s));
+    WANT_STR(s.id, "7f4");
+    m = wsk_mark_memory(t);
+    WANT(wsk_alloc(t, t->now->size - t->now->used - 16) && wsk_alloc(t, 64) && t->now == &second.head);
+    over(t, m);
+    WANT(!wsk_nova_server_get_end(t, &b, &s));
+    WANT_STR(s.id, "7f4");
+    return wsk_fail(t, "because");
+}
+
+static void test_release(void) {
+    mock_on("task.input", 0, INPUT("task", ""), 0);
+    mock_on("nova.server_get", 0, "{\"id\":\"7f3\"}", 1);
+    mock_on("nova.server_get", 2, "{\"request_id\":\"req-1\",\"code\":\"not_found\",\"message\":\"a \\\"b\\\"\"}", 1);
+    mock_on("nova.server_get", 0, "{\"id\":\"7f4\"}", 0);
+    mock_on("task.sleep", 0, "{}", 0);
+    WANT(run_with(releases) == WSK_FAILED);
+    WANT_TEXT(mock_request("task.reason", 0), "{\"reason\":\"because\"}");
+}
+
 static wsk_item left[2];
 static wsk_outcome leaves_open(wsk_task *t) {
     memset(left, 0, sizeof left);
@@ -732,10 +794,23 @@ static wsk_outcome leaves_open(wsk_task *t) {
     return wsk_succeed(t);
 }
 
+/* The item is gone when the task has returned. */
+static wsk_outcome gives_up_its_own(wsk_task *t) {
+    wsk_item *it = (wsk_item *)calloc(1, sizeof *it);
+    WANT(!wsk_sleep_begin(t, it, 5) && !wsk_cancel(t, it));
+    memset(it, 0xff, sizeof *it);
+    free(it);
+    return wsk_succeed(t);
+}
+
 static void test_tickets(void) {
     mock_on("task.input", 0, INPUT("task", ""), 0);
     mock_on("task.sleep", 0, "{}", 0);
-    WANT(run_with(leaves_open) == WSK_SUCCEEDED && mock.n_open == 1 && mock.waits == 1); /* what was not given up is not waited for */
+    WANT(run_with(leaves_open) == WSK_SUCCEEDED && mock.n_open == 2 && mock.waits == 0); /* what was not given up is not waited for */
+    mock_reset();
+    mock_on("task.input", 0, INPUT("task", ""), 0);
+    mock_on("task.sleep", 0, "{}", 0);
+    WANT(run_with(gives_up_its_own) == WSK_SUCCEEDED && mock.n_open == 0 && mock.waits == 1);
     mock_reset();
 
     mock_on("task.input", 0, INPUT("task", ""), 0);
@@ -750,7 +825,7 @@ int main(void) {
     static const struct { const char *name; void (*f)(void); } tests[] = {
         {"parse", test_parse}, {"reading", test_reading}, {"doubles", test_doubles}, {"writing", test_writing}, {"memory", test_memory}, {"format", test_format}, {"given", test_given},
         {"contradictions", test_contradictions}, {"outcomes", test_outcomes}, {"answers", test_answers}, {"large", test_large}, {"errors", test_errors}, {"values", test_values},
-        {"requests", test_requests}, {"parallel", test_parallel}, {"tickets", test_tickets},
+        {"requests", test_requests}, {"parallel", test_parallel}, {"tickets", test_tickets}, {"release", test_release},
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         test_name = tests[i].name;

@@ -131,6 +131,61 @@ test("values", async () => {
   assert.equal(r.reason, "kv.get: not found: no");
 });
 
+test("values of the library", async () => {
+  const r = await run(
+    task(async ({ kv, log }) => {
+      log(await kv.library.get("n"), await kv.library.put("n", null, { if_version: 0, ttl_s: 60 }));
+      await kv.library.delete("n", { if_version: 2n ** 60n });
+      await kv.delete("x");
+      log(await kv.library.list(), await kv.library.list("a"), await kv.run.list());
+      await kv.put("f", () => {});
+    }),
+    { answers: { "kv.get": { value: 5, version: 3 }, "kv.put": { version: 4 }, "kv.delete": {}, "kv.list": ({ prefix }) => ({ entries: prefix ? undefined : [{ name: "n", version: 4 }] }) } },
+  );
+  assert.deepEqual(r.logs.slice(0, 2), ["info { value: 5, version: 3 } 4", 'info [{ name: "n", version: 4 }] [] [{ name: "n", version: 4 }]']);
+  assert.deepEqual(r.calls.slice(1), [
+    ["kv.put", '{"scope":"library","name":"n","value":null,"if_version":0,"ttl_s":60}'], ["kv.delete", '{"scope":"library","name":"n","if_version":1152921504606846976}'],
+    ["kv.delete", '{"name":"x"}'], ["kv.list", '{"scope":"library"}'], ["kv.list", '{"scope":"library","prefix":"a"}'], ["kv.list", "{}"],
+  ]);
+  assert.match(r.reason, /^TypeError: kv.put: f: a value of type function has no JSON/);
+});
+
+test("requests by HTTP", async () => {
+  const r = await run(
+    task(async ({ http }) => {
+      for (const method of ["get", "head", "post", "put", "patch", "delete"]) await http[method]("https://t", { body: "b" });
+    }),
+    { answers: { "http.request": { status: 200, url: "https://t" } } },
+  );
+  assert.deepEqual(r.calls, ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map((method) => ["http.request", `{"method":"${method}","url":"https://t","body":"b"}`]));
+});
+
+test("any op by its name", async () => {
+  const r = await run(
+    task(async ({ call, log }) => {
+      log(await call("ha.host_list", { reserved: true }), await call("nova.server_get", { id: "a" }), (await call("task.input")).key);
+      await call("task.sleep", { ms: 0 });
+    }),
+    { answers: { "ha.host_list": { hosts: [] }, "nova.server_get": { id: "a" } } },
+  );
+  assert.deepEqual([r.exit, r.logs, r.calls], [0, ['info { hosts: [] } { id: "a" } t'], [["ha.host_list", '{"reserved":true}'], ["nova.server_get", '{"id":"a"}']]]);
+});
+
+test("progress", async () => {
+  const r = await run(task(({ progress }) => { for (const [permille, message] of [[-1], [500.4, "half"], [5000, 7], ["x", "none"]]) progress(permille, message) }));
+  assert.deepEqual(r.progress, [[0, ""], [500, "half"], [1000, "7"], [0, "none"]]);
+});
+
+test("a host that takes no more ops", async () => {
+  const r = await run(task(({ nova }) => nova.serverGet({ id: "a" }, { timeout: 50 })), { tickets: 0 });
+  assert.deepEqual([r.exit, r.reason], [1, "nova.server_get: quota: the task may have no more calls open"]);
+});
+
+test("randomness", async () => {
+  const r = await run((_, { crypto }) => task(({ log }) => log(crypto.randomUUID(), crypto.getRandomValues(new Uint16Array(300)).every((n) => n === 0x0707))));
+  assert.deepEqual(r.logs, ["info 07070707-0707-4707-8707-070707070707 true"]);
+});
+
 test("secrets", async () => {
   const r = await run(
     task(({ options, http, log }) => {

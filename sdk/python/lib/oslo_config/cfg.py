@@ -3,9 +3,6 @@
 import wasakari
 from oslo_config import types
 
-type_ = type  # which Opt has as an argument
-
-
 class Error(Exception):
     def __init__(self, msg=None):
         super().__init__(msg)
@@ -47,7 +44,7 @@ class Opt:
                  secret=False, required=None, deprecated_name=None, deprecated_group=None, deprecated_opts=None, sample_default=None,
                  deprecated_for_removal=False, deprecated_reason=None, deprecated_since=None, mutable=False, advanced=False, **more):
         self.name, self.dest = name, dest or name.replace("-", "_")
-        self.type = type() if isinstance(type, type_) else type or self.kind(**more)
+        self.type = types.of(type) if type else self.kind(**more)
         self.default, self.help, self.secret, self.required = default, help, secret, bool(required)
 
 

@@ -1,6 +1,14 @@
 """A stand-in for oslo_config.types: what a manifest says of a type."""
 
 
+def of(kind):
+    """Gives the type that an option was given: one of these, its class, or a
+    function that makes the value of a text."""
+    if isinstance(kind, type) and issubclass(kind, _Type):
+        return kind()
+    return kind if isinstance(kind, _Type) else _Made(kind)
+
+
 class _Type:
     name = "string"
 
@@ -84,3 +92,15 @@ class URI(_Type):
 
     def __init__(self, **_):
         super().__init__()
+
+
+class _Made(_Type):
+    """What a function makes of a text, such as int."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+        self.name = {int: "int", float: "float", bool: "bool"}.get(make, "string")
+
+    def convert(self, value):
+        return self.make(value) if isinstance(value, str) else value

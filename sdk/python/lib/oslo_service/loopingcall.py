@@ -62,8 +62,8 @@ class FixedIntervalWithTimeoutLoopingCall(LoopingCallBase):
 
 
 class DynamicLoopingCall(LoopingCallBase):
-    def start(self, initial_delay=None, periodic_interval_max=None, timeout=0, **_):
-        return super().start(periodic_interval_max, initial_delay, timeout=timeout)
+    def start(self, initial_delay=None, periodic_interval_max=None, timeout=0, stop_on_exception=True):
+        return super().start(periodic_interval_max, initial_delay, stop_on_exception, timeout=timeout)
 
     def _pause(self, called, pause):
         if pause is None:

@@ -10,6 +10,6 @@ def generate_uuid(dashed=True):
 
 def is_uuid_like(value):
     try:
-        return str(uuid.UUID(value)).replace("-", "") == str(value).lower().strip("urn:uuid{}").replace("-", "")
+        return uuid.UUID(value).hex == str(value).lower().replace("urn:", "").replace("uuid:", "").strip("{}").replace("-", "")
     except (TypeError, ValueError, AttributeError):
         return False

@@ -60,7 +60,9 @@ class Atom:
     """What is common to all tasks.
 
     requires and provides add to what the arguments of execute say; rebind says
-    under which names the arguments' values are; inject gives values for some.
+    under which names the arguments' values are; inject gives values for some of
+    these names. What is not said of revert is as for execute, as far as revert
+    takes it.
     """
 
     default_provides = None
@@ -76,12 +78,12 @@ class Atom:
         self.provides = frozenset(self.save_as)
         self.rebind, self.optional_names = self._bind(self.execute, requires, rebind, auto_extract, ignore_list)
         self.revert_rebind, self.revert_optional = self._bind(
-            self.revert, revert_requires, revert_rebind if revert_rebind is not None else rebind, auto_extract,
-            [*(ignore_list or []), REVERT_RESULT, REVERT_FLOW_FAILURES])
-        self.requires = frozenset(n for a, n in self.rebind.items() if a not in self.optional_names and a not in self.inject)
-        self.optional = frozenset(n for a, n in self.rebind.items() if a in self.optional_names and a not in self.inject)
+            self.revert, revert_requires or requires, revert_rebind or rebind, auto_extract,
+            [*(ignore_list or []), REVERT_RESULT, REVERT_FLOW_FAILURES], False)
+        self.requires = frozenset(n for a, n in self.rebind.items() if a not in self.optional_names and n not in self.inject)
+        self.optional = frozenset(n for a, n in self.rebind.items() if a in self.optional_names and n not in self.inject)
 
-    def _bind(self, function, requires, rebind, auto_extract, ignore_list):
+    def _bind(self, function, requires, rebind, auto_extract, ignore_list, strict=True):
         required, optional, anything = _arguments(function)
         ignored = set(ignore_list or ())
         args = [a for a in required if a not in ignored] if auto_extract else []
@@ -96,10 +98,12 @@ class Atom:
         free = [a for a in optional if a not in ignored and a not in bound]
         if auto_extract:
             bound.update((a, a) for a in free)
-        unknown = [a for a in bound if a not in required and a not in optional]
-        if unknown and not anything and function.__func__ is not Atom.revert:
+        unknown = [a for a in bound if a not in required and a not in optional and not anything]
+        if unknown and strict:
             raise ValueError("%s: %s does not take %s" % (self.name, function.__name__, ", ".join(unknown)))
-        return bound, {a for a in free}
+        for a in unknown:
+            del bound[a]
+        return bound, set(free)
 
     def pre_execute(self):
         pass
@@ -228,8 +232,8 @@ def make(cls):
 def _values(bound, optional, inject, inputs):
     kwargs = {}
     for argument, name in bound.items():
-        if argument in inject:
-            kwargs[argument] = inject[argument]
+        if name in inject:
+            kwargs[argument] = inject[name]
         elif name in inputs:
             kwargs[argument] = inputs[name]
         elif argument not in optional:

@@ -107,7 +107,10 @@ class _Scope:
 
     def list(self, prefix=""):
         """Lists keys that begin with a prefix, as documents."""
-        return do("kv.list", {"scope": self._scope, "prefix": (self._prefix + prefix) or None})["entries"]
+        entries = do("kv.list", {"scope": self._scope, "prefix": (self._prefix + prefix) or None})["entries"]
+        for e in entries:
+            e["name"] = e["name"].removeprefix(self._prefix)
+        return entries
 
     def _put(self, name, value, **more):
         req = {"scope": self._scope, "name": self._prefix + name, **more}
@@ -157,11 +160,17 @@ class _Requests(_HTTP):
     def get(self, url, **more):
         return self.request("GET", url, **more)
 
+    def head(self, url, **more):
+        return self.request("HEAD", url, **more)
+
     def post(self, url, **more):
         return self.request("POST", url, **more)
 
     def put(self, url, **more):
         return self.request("PUT", url, **more)
+
+    def patch(self, url, **more):
+        return self.request("PATCH", url, **more)
 
     def delete(self, url, **more):
         return self.request("DELETE", url, **more)
@@ -179,8 +188,10 @@ class _Log:
     def info(self, text, *args):
         _wasakari.log(1, str(text) % args if args else str(text))
 
-    def warning(self, text, *args):
+    def warn(self, text, *args):
         _wasakari.log(2, str(text) % args if args else str(text))
+
+    warning = warn  # as Python's logging has it
 
     def error(self, text, *args):
         _wasakari.log(3, str(text) % args if args else str(text))

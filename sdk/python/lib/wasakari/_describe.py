@@ -256,7 +256,7 @@ def describe():
             reverts = cls.wasakari_revert
         required, optional = set(t.requires), set(t.optional)
         if reverts:
-            required |= set(t.revert_rebind.values()) - optional - {n for n in t.revert_optional}
+            required |= {n for a, n in t.revert_rebind.items() if a not in t.revert_optional and n not in t.inject} - optional
             if t.provides:
                 uses.add("kv.get")
         for field, values in (("requires", required), ("optional", optional - required), ("provides", t.provides), ("uses", uses)):

@@ -203,6 +203,7 @@ def _wait(timeout_ms):
     timed = [p for p in _pending.values() if p._deadline is not None and not p._done]
     if timed:
         left = max(0, -int(-(min(p._deadline for p in timed) - time.monotonic()) * 1000 // 1))
+        left = min(left, 2**31 - 1)
         timeout_ms = left if timeout_ms < 0 else min(left, timeout_ms)
     r = _wasakari.wait(timeout_ms)
     if isinstance(r, tuple):
