@@ -116,7 +116,7 @@ cannot be read, or a module that is refused.`,
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "`time` for all scenarios together")
 	fl.BoolVar(&f.record, "record", false, "run on a real cloud, changes held back, and keep its answers as a scenario")
 	fl.StringVar(&f.save, "save", "recorded", "with --record: `NAME` of the scenario")
-	fl.StringArrayVar(&f.inputs, "input", nil, "with --record: `name=value` of an input of the flow, name=JSON of what a task before this one provides; repeatable")
+	fl.StringArrayVar(&f.inputs, "input", nil, "with --record: `name=value` of an input of the flow,\nname=JSON of what a task before this one provides; repeatable")
 	fl.StringVar(&f.flow, "flow", string(recovery.HostAuto), "with --record: `KIND` of flow")
 	fl.StringVar(&f.task, "task", "", "with --record: `KEY`, where the module has several tasks")
 	fl.StringVar(&f.osCloud, "os-cloud", "", "with --record: `name` of a cloud in clouds.yaml (default: OS_CLOUD, then the other OS_* variables)")

@@ -282,6 +282,27 @@ func TestRandomness(t *testing.T) {
 	}
 }
 
+// What is no UTF-8 is told escaped, and ends no task.
+func TestHalfOfAPair(t *testing.T) {
+	t.Parallel()
+	m, _ := build(t, "pair.py", `
+import logging, wasakari
+@wasakari.task
+def pair():
+    wasakari.log.info("a \ud800")
+    logging.warning("b \udfff")
+    print("c \ud800")
+    wasakari.progress(500, "d \ud800")
+    wasakari.succeed("e")
+`)
+	h := &host{}
+	res := run(t, m, h, false)
+	want := []string{`info a \ud800`, `warn b \udfff`, `info c \ud800`}
+	if res.Exit != abi.ExitSucceeded || !slices.Equal(h.logs, want) {
+		t.Errorf("exit %d %q, logs %q, want %q", res.Exit, res.Reason, h.logs, want)
+	}
+}
+
 // Several ops are in flight at once, and generators go on beside one another.
 func TestParallel(t *testing.T) {
 	t.Parallel()

@@ -86,26 +86,32 @@ static PyObject *engine_wait(PyObject *self, PyObject *args)
     return Py_BuildValue("LiN", (long long)(n >> 32), failed ? (int)(low & 0x7fffffff) : 0, bytes);
 }
 
-static PyObject *engine_log(PyObject *self, PyObject *args)
+/* Text for people: what no UTF-8 has, such as half of a surrogate pair, is
+   escaped, as Python's standard error does. */
+static PyObject *tell(PyObject *args, void (*to)(int32_t number, const char *text, size_t len))
 {
-    int level;
-    const char *msg;
-    Py_ssize_t len;
-    if (!PyArg_ParseTuple(args, "is#", &level, &msg, &len))
+    int number;
+    PyObject *text;
+    if (!PyArg_ParseTuple(args, "iU", &number, &text))
         return NULL;
-    host_log(level, msg, len);
+    PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+    if (!bytes)
+        return NULL;
+    to(number, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
+    Py_DECREF(bytes);
     Py_RETURN_NONE;
 }
 
+/* log(level, text) */
+static PyObject *engine_log(PyObject *self, PyObject *args)
+{
+    return tell(args, host_log);
+}
+
+/* progress(permille, text) */
 static PyObject *engine_progress(PyObject *self, PyObject *args)
 {
-    int permille;
-    const char *msg;
-    Py_ssize_t len;
-    if (!PyArg_ParseTuple(args, "is#", &permille, &msg, &len))
-        return NULL;
-    host_progress(permille, msg, len);
-    Py_RETURN_NONE;
+    return tell(args, host_progress);
 }
 
 static PyMethodDef methods[] = {
