@@ -253,7 +253,7 @@ clients: build ## Masakari's own clients and monitor against wasakari serve, and
 	$(GO) test -tags clients -count=1 -timeout 20m ./test/clients
 
 .PHONY: languages
-languages: ## the SDKs with their tool chains: tests, guests and examples built again, docs/authors.md typed (.ci/run installs them)
+languages: ## the SDKs with their tool chains: tests, guests and examples built again, all documents typed (.ci/run installs what they need)
 	$(MAKE) sdk-c sdk-rust sdk-javascript sdk-assemblyscript sdk-python
 	$(MAKE) conformance-rebuild examples-rebuild
 	$(GO) test -count=1 ./test/docs -all

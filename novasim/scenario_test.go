@@ -161,7 +161,7 @@ func TestReadmeNamesEveryField(t *testing.T) {
 func TestReadmeScenario(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	must(t, err)
-	_, rest, found := strings.Cut(string(text), "```yaml\n")
+	_, rest, found := strings.Cut(string(text), "```yaml file=every.yaml\n")
 	example, _, closed := strings.Cut(rest, "```")
 	if !found || !closed {
 		t.Fatal("README.md has no example")

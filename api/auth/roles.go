@@ -180,7 +180,7 @@ A policy file replaces rules by name, as in other services of OpenStack: ` + "`[
 ` + "`policy_dirs`" + ` (` + "`policy.d`" + `), YAML or JSON. They are read again with the configuration; a mistake in one is told with file and line, and
 the rules before it stay in force.
 
-` + "```yaml" + `
+` + "```yaml file=/etc/masakari/policy.yaml" + `
 "os_masakari_api:notifications:create": "rule:admin_api or role:masakari_monitors"
 "wasakari:runs:abort": "rule:admin_api and not role:trainee"
 ` + "```" + `
@@ -200,7 +200,7 @@ not in this table is refused, with the line: other checks, ` + "`http:`" + ` amo
 
 The rules to build on, as they are by default:
 
-` + "```yaml\n")
+` + "```yaml file=/etc/masakari/policy.d/base.yaml\n")
 	for _, r := range baseRules {
 		fmt.Fprintf(&b, "%q: %q\n", r[0], r[1])
 	}
@@ -209,9 +209,22 @@ The rules to build on, as they are by default:
 			fmt.Fprintf(&b, "%q: %q   # [api] %s_roles\n", r.base(), "role:"+r.base(), r)
 		}
 	}
-	b.WriteString("```\n")
+	b.WriteString("```\n" + rolesRun)
 	return b.String()
 }
+
+// rolesRun has a service read the rules that the page shows, and one more.
+const rolesRun = `<!-- doctest: run
+$ . $CHECKOUT/test/docs/testdata/cloud 127.0.0.1:15500 /etc/masakari/
+$ echo '"wasakari:nodes:read": "!"' > /etc/masakari/policy.d/more.yaml
+$ wasakari serve --config-file /etc/masakari/masakari.conf > serve.log 2>&1 &
+$ until curl -sf http://127.0.0.1:15868/readyz > /dev/null; do sleep 0.1; done
+$ wasakari flow check --os-cloud mycloud
+all flows are good
+$ wasakari node list --os-cloud mycloud # exit 1
+wasakari: the policy does not allow it; ask the operator for a role that may do it
+-->
+`
 
 // baseRules are Masakari's, which others refer to.
 var baseRules = [][2]string{

@@ -13,7 +13,8 @@
 //   - ```text: nothing to type and nothing to write, a picture for instance.
 //
 // A comment <!-- doctest: WORDS --> holds for the next block: "skip REASON" leaves
-// it out, "needs TOOL ..." leaves it out where one of the programs is not there,
+// it out, "needs TOOL ..." leaves it out where one of the programs, or of the files (a
+// pattern of whole paths), is not there,
 // "any output" lets a command print what it likes where the block shows nothing.
 // A comment that begins with a line <!-- doctest: run and ends with a line --> is a
 // block of console that readers do not see: what has to be there before, and
@@ -57,7 +58,7 @@ type Step struct {
 
 	// AnyOutput is true when what it prints is compared only if Want has lines.
 	AnyOutput bool
-	// Skip says why it is left out; Needs are programs.
+	// Skip says why it is left out; Needs are programs and files.
 	Skip  string
 	Needs []string
 }
@@ -274,6 +275,9 @@ func leftOut(s Step, o Options) string {
 		return s.Skip
 	}
 	for _, tool := range s.Needs {
+		if files, err := filepath.Glob(tool); filepath.IsAbs(tool) && err == nil && len(files) > 0 {
+			continue
+		}
 		if !inPath(tool, o.Env) {
 			return tool + " is not there"
 		}

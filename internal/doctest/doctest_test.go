@@ -16,7 +16,7 @@ Text with ` + "`$ no command`" + `.
 ` + "```yaml file=sub/a.yaml\nkey: value\n```\n" + `
 ` + "```console\n$ cat sub/a.yaml\nkey: value\n$ cd sub && x=7\n$ echo one; \\\n> echo \"$x\" >&2; pwd\none\n7\n…/sub\n```\n" + `
 ` + "```console\n$ false   # exit 1\n$ seq 5\n1\n…\n5\n```\n" + `
-<!-- doctest: needs no-such-tool -->
+<!-- doctest: needs bash / no-such-tool -->
 ` + "```console\n$ no-such-tool\n```\n" + `
 <!-- doctest: skip it needs a cloud -->
 ` + "```console\n$ exit 1\n```\n" + `

@@ -76,6 +76,12 @@ type place struct {
 // limits bound the description of a script.
 var limits = runtime.Limits{Timeout: time.Minute, RequestBytes: 1 << 20, AnswerBytes: 4 << 20, MemoryBytes: 256 << 20, LogLines: 100}
 
+// Bounds on what a script says to its author.
+const (
+	maxNotes = 100
+	maxNote  = 1000 // bytes
+)
+
 // Build makes a script module of a source. rt has the engines. notes are remarks
 // for the author. Errors about the source match ErrSource; those about its
 // manifest are abi.ManifestErrors as well.
@@ -180,6 +186,10 @@ func describe(ctx context.Context, rt *runtime.Runtime, src Source, ref abi.Engi
 	if err := dec.Decode(d); err != nil {
 		return nil, fmt.Errorf("%s: what its engine says about it: %w", src.Path, err)
 	}
+	d.Notes = d.Notes[:min(len(d.Notes), maxNotes)]
+	for i, n := range d.Notes {
+		d.Notes[i] = cut(n)
+	}
 	if len(d.Tasks) == 0 {
 		return nil, source("%s: there is no task in it", src.Path)
 	}
@@ -209,7 +219,20 @@ func (h *describing) said() error {
 	if len(h.lines) == 0 {
 		return nil
 	}
-	return errors.New(strings.Join(h.lines, "\n"))
+	const most = 20 // lines, the last ones
+	lines := h.lines[max(0, len(h.lines)-most):]
+	for i, l := range lines {
+		lines[i] = cut(l)
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+// cut leaves out what is too much for one note.
+func cut(s string) string {
+	if len(s) <= maxNote {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxNote], "") + "…"
 }
 
 // merge makes the manifest of what the source says and of what task.yaml says.

@@ -50,6 +50,13 @@ func main(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
+	// Documents wait for clouds most of the time.
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		if err := p.Value.Set("8"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	return m.Run()
 }
 
@@ -61,7 +68,7 @@ func lookAtSources(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if base := d.Name(); d.IsDir() && name != top && (leftAlone(base)) {
+		if base := d.Name(); d.IsDir() && name != top && leftAlone(base) {
 			return fs.SkipDir
 		}
 		if !d.IsDir() {
@@ -108,11 +115,11 @@ func documents(t *testing.T) map[string]string {
 // Every block of every document is run, or is left out for a reason that it tells.
 func TestDocuments(t *testing.T) {
 	lookAtSources(t)
-	caches, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE", "GOMODCACHE").Output()
+	env, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE", "GOMODCACHE", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	goCaches := strings.Fields(string(caches))
+	goEnv := strings.Fields(string(env))
 	for name, text := range documents(t) {
 		t.Run(name, func(t *testing.T) {
 			steps, err := doctest.Parse(text)
@@ -131,9 +138,13 @@ func TestDocuments(t *testing.T) {
 			home := t.TempDir()
 			o := doctest.Options{Dir: t.TempDir(), Timeout: *patience, All: *all, Log: t.Logf, Elsewhere: elsewhere(t, text)}
 			o.Env = []string{
-				"PATH=" + strings.Join([]string{bin, os.Getenv("PATH"), filepath.Join(checkout, "sdk/assemblyscript/node_modules/.bin")}, ":"),
+				// The tools of the distribution come first, but for Go: what documents need is
+				// named by its packages.
+				"PATH=" + strings.Join([]string{bin, filepath.Join(goEnv[2], "bin"), "/usr/bin", os.Getenv("PATH"), filepath.Join(checkout, "sdk/assemblyscript/node_modules/.bin")}, ":"),
 				"HOME=" + home, "CHECKOUT=" + checkout, "LANG=C.UTF-8",
-				"GOCACHE=" + goCaches[0], "GOMODCACHE=" + goCaches[1], "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
+				"GOCACHE=" + goEnv[0], "GOMODCACHE=" + goEnv[1], "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
+				// What one document had compiled is so for all.
+				"OS_WASAKARI__CACHE_DIR=" + filepath.Join(bin, "cache"),
 				// A service of this machine's own is none of the document's.
 				"OS_DEFAULT__MASAKARI_API_LISTEN_PORT=" + strings.TrimPrefix(o.Elsewhere[service], "127.0.0.1:"),
 				"OS_TELEMETRY__METRICS_LISTEN=" + o.Elsewhere[metrics],
