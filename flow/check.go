@@ -203,7 +203,7 @@ func (k *checker) grants() {
 		k.missingGrants(s)
 		// What it may not read is not read.
 		specs := slices.DeleteFunc(slices.Clone(s.Task.Options), func(o recovery.OptionSpec) bool {
-			return !k.granted(s.Task, "options:"+o.Group)
+			return !o.Shared && !k.granted(s.Task, "options:"+o.Group)
 		})
 		if k.o.Options != nil && len(specs) > 0 {
 			k.options(s, k.o.Options(specs))

@@ -7,7 +7,8 @@ import (
 
 // Asks lists what the operator must grant before the task may run, in the form
 // of section [grants]: ops and groups of ops, http:METHOD:URL, provides:NAME
-// for protected names, options:GROUP for each section that it reads. The ops
+// for protected names, options:GROUP for each section that it reads, but for options that are
+// shared. The ops
 // of group task are everybody's.
 func (t Task) Asks() []string {
 	var asks []string
@@ -30,7 +31,9 @@ func (t Task) Asks() []string {
 		}
 	}
 	for _, o := range t.Options {
-		add("options:" + o.Group)
+		if !o.Shared {
+			add("options:" + o.Group)
+		}
 	}
 	return asks
 }

@@ -107,8 +107,28 @@ type ModuleVersion struct {
 	Size     int64     `json:"size"` // bytes
 	Uploaded time.Time `json:"uploaded"`
 	By       string    `json:"by,omitempty"` // user id
+	// Engine is what runs the module's script; nil: it needs none.
+	Engine *ModuleEngine `json:"engine,omitempty"`
 	// Active is true for the version that new runs take.
 	Active bool `json:"active"`
 	// Pinned is true when an operator chose it: an upload does not replace it.
 	Pinned bool `json:"pinned,omitempty"`
 }
+
+// ModuleEngine names the engine that runs a script module.
+type ModuleEngine struct {
+	Name   string `json:"name"`   // of the language
+	Digest string `json:"digest"` // sha256, hex
+	// State says where it is; empty where nobody looked.
+	State EngineState `json:"state,omitempty"`
+}
+
+// EngineState says where an engine is.
+type EngineState string
+
+// Where engines are.
+const (
+	EngineCarried EngineState = "carried" // in the program that was asked
+	EngineKept    EngineState = "kept"    // it is of another release, and the store keeps it
+	EngineMissing EngineState = "missing"
+)

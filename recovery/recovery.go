@@ -326,4 +326,7 @@ type OptionSpec struct {
 	Required bool `json:"required,omitempty"`
 	// Secret is true when the value must not be shown.
 	Secret bool `json:"secret,omitempty"`
+	// Shared is true for an option of Masakari itself that any task may read,
+	// without a grant.
+	Shared bool `json:"shared,omitempty"`
 }

@@ -61,6 +61,7 @@ const (
 	hintSimplify  = "split the function, or build with less inlining"
 	hintSmaller   = "make it smaller, or split it into several modules"
 	hintScript    = "build it again with wasakari task build"
+	hintEngine    = "build it again for that one: wasakari task build takes its source, or the module itself"
 )
 
 // refuseSections words the errors of abi.CustomSections.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,8 +17,12 @@ import (
 // modules.
 const maxEngineBytes = 64 << 20
 
+// ErrNoEngine is what [Engine].Open returns for one that is not there.
+var ErrNoEngine = errors.New("the engine is not there")
+
 // Engine is a module that runs the scripts of others: an ordinary guest that
-// gets its script by op task.script. It is the program's own, not a tenant's.
+// gets its script by op task.script. It is one that a release of this program
+// carries, never a tenant's.
 type Engine struct {
 	// Name is that of the language, such as python.
 	Name string
@@ -27,8 +32,8 @@ type Engine struct {
 	// without end, in bytes: a task gets as much, or Limits.Stack when that is
 	// more.
 	Stack int64
-	// Open gives its bytes.
-	Open func() ([]byte, error)
+	// Open gives its bytes, which are held against Digest.
+	Open func(ctx context.Context) ([]byte, error)
 }
 
 // engine is an Engine and its code, which all script modules that name it share
@@ -40,12 +45,14 @@ type engine struct {
 	users int
 }
 
+func newEngine(e Engine) *engine { return &engine{Engine: e, turn: make(chan struct{}, 1)} }
+
 // engineOf gives the code of the engine that a script module names, and counts
 // it as a user, to be released.
 func (r *Runtime) engineOf(ctx context.Context, source string, ref *abi.EngineRef) (*engine, *guest, error) {
-	e, err := r.findEngine(source, ref)
-	if err != nil {
-		return nil, nil, err
+	e := r.findEngine(ref)
+	if e == nil {
+		return nil, nil, r.noEngine(source, ref)
 	}
 	select {
 	case e.turn <- struct{}{}:
@@ -54,7 +61,12 @@ func (r *Runtime) engineOf(ctx context.Context, source string, ref *abi.EngineRe
 		return nil, nil, ctx.Err()
 	}
 	if e.guest == nil {
+		var err error
 		if e.guest, err = r.admitEngine(ctx, e.Engine); err != nil {
+			r.dropEngine(e)
+			if errors.Is(err, ErrNoEngine) {
+				err = r.noEngine(source, ref)
+			}
 			return nil, nil, err
 		}
 	}
@@ -62,35 +74,72 @@ func (r *Runtime) engineOf(ctx context.Context, source string, ref *abi.EngineRe
 	return e, e.guest, nil
 }
 
-// findEngine finds the engine that a module was built for, and no other.
-func (r *Runtime) findEngine(source string, ref *abi.EngineRef) (*engine, error) {
-	var names []string
-	var same *engine
+// findEngine finds the engine that a module was built for, and no other; nil:
+// there is none. Whether one that is not of Config.Engines is there is not known
+// before it is opened.
+func (r *Runtime) findEngine(ref *abi.EngineRef) *engine {
 	for _, e := range r.engines {
 		if e.Digest == ref.Digest {
-			return e, nil
+			return e
 		}
-		if e.Name == ref.Name {
-			same = e
-		}
-		names = append(names, e.Name)
 	}
-	switch {
-	case same != nil:
-		return nil, refuse(source, StepInterface,
-			fmt.Sprintf("it is built for the engine %s sha256:%s; this program has %s sha256:%s", ref.Name, ref.Digest, same.Name, same.Digest), hintScript)
-	case len(names) == 0:
-		return nil, refuse(source, StepInterface, fmt.Sprintf("it is a script for the engine %s sha256:%s; this program has no engines", ref.Name, ref.Digest), "")
+	if r.otherEngine == nil {
+		return nil
 	}
-	return nil, refuse(source, StepInterface,
-		fmt.Sprintf("it is a script for the engine %s sha256:%s; this program has %s", ref.Name, ref.Digest, strings.Join(names, ", ")), hintScript)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.others[ref.Digest]
+	if e == nil {
+		e = newEngine(r.otherEngine(*ref))
+		r.others[ref.Digest] = e
+	}
+	return e
 }
+
+// dropEngine forgets an engine that is not of Config.Engines: a module may name
+// what nobody has.
+func (r *Runtime) dropEngine(e *engine) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.others[e.Digest] == e {
+		delete(r.others, e.Digest)
+	}
+}
+
+// noEngine refuses a module whose engine is not there.
+func (r *Runtime) noEngine(source string, ref *abi.EngineRef) error {
+	reason := fmt.Sprintf("it is a script for the engine %s, which is not here; this program has ", ref)
+	var own []string
+	for _, e := range r.engines {
+		if e.Name == ref.Name {
+			return refuse(source, StepInterface, reason+e.String(), hintEngine)
+		}
+		own = append(own, e.Name)
+	}
+	if len(own) == 0 {
+		return refuse(source, StepInterface, reason+"no engines", "")
+	}
+	return refuse(source, StepInterface, reason+strings.Join(own, ", "), "")
+}
+
+// Engine names the engine of a language that is one of Config.Engines.
+func (r *Runtime) Engine(language string) (abi.EngineRef, bool) {
+	for _, e := range r.engines {
+		if e.Name == language {
+			return abi.EngineRef{Name: e.Name, Digest: e.Digest}, true
+		}
+	}
+	return abi.EngineRef{}, false
+}
+
+// String gives name and digest, as in messages.
+func (e Engine) String() string { return (&abi.EngineRef{Name: e.Name, Digest: e.Digest}).String() }
 
 // admitEngine admits an engine as any guest, but for what is bounded by what an
 // operator trusts: it is of the program itself.
 func (r *Runtime) admitEngine(ctx context.Context, e Engine) (*guest, error) {
 	source := "engine " + e.Name
-	wasm, err := e.Open()
+	wasm, err := e.Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source, err)
 	}

@@ -25,7 +25,7 @@ func digest(b []byte) string {
 // engines gives the golden engine, and counts how often it is opened.
 func engines(opened *int) []runtime.Engine {
 	wasm := testwasm.Module("engine")
-	return []runtime.Engine{{Name: "digits", Digest: digest(wasm), Open: func() ([]byte, error) {
+	return []runtime.Engine{{Name: "digits", Digest: digest(wasm), Open: func(context.Context) ([]byte, error) {
 		*opened++
 		return wasm, nil
 	}}}
@@ -178,15 +178,15 @@ func TestEngineRefused(t *testing.T) {
 	}{
 		{
 			name: "another digest", ref: abi.EngineRef{Name: "digits", Digest: strange}, engines: known,
-			want: "m.wasm: it is built for the engine digits sha256:" + strange + "; this program has digits sha256:" + own + "; build it again with wasakari task build",
+			want: "m.wasm: it is a script for the engine digits sha256:" + strange + ", which is not here; this program has digits sha256:" + own + "; build it again for that one: wasakari task build takes its source, or the module itself",
 		},
 		{
 			name: "another language", ref: abi.EngineRef{Name: "letters", Digest: strange}, engines: known,
-			want: "m.wasm: it is a script for the engine letters sha256:" + strange + "; this program has digits; build it again with wasakari task build",
+			want: "m.wasm: it is a script for the engine letters sha256:" + strange + ", which is not here; this program has digits",
 		},
 		{
 			name: "no engines", ref: abi.EngineRef{Name: "digits", Digest: own},
-			want: "m.wasm: it is a script for the engine digits sha256:" + own + "; this program has no engines",
+			want: "m.wasm: it is a script for the engine digits sha256:" + own + ", which is not here; this program has no engines",
 		},
 		{
 			name: "no script", ref: abi.EngineRef{Name: "digits", Digest: own}, engines: known, files: []abi.ScriptFile{},
@@ -207,12 +207,12 @@ func TestEngineRefused(t *testing.T) {
 		},
 		{
 			name: "engine that is no guest", ref: abi.EngineRef{Name: "digits", Digest: digest(testwasm.Module("no_run"))},
-			engines: []runtime.Engine{{Name: "digits", Digest: digest(testwasm.Module("no_run")), Open: func() ([]byte, error) { return testwasm.Module("no_run"), nil }}},
+			engines: []runtime.Engine{{Name: "digits", Digest: digest(testwasm.Module("no_run")), Open: func(context.Context) ([]byte, error) { return testwasm.Module("no_run"), nil }}},
 			want:    `engine digits: it exports no function "run"; export it: Go //go:wasmexport run, Rust #[no_mangle] pub extern "C" fn run() -> i32, C __attribute__((export_name("run")))`,
 		},
 		{
 			name: "engine that cannot be read", ref: abi.EngineRef{Name: "digits", Digest: own},
-			engines: []runtime.Engine{{Name: "digits", Digest: own, Open: func() ([]byte, error) { return nil, errors.New("damaged") }}},
+			engines: []runtime.Engine{{Name: "digits", Digest: own, Open: func(context.Context) ([]byte, error) { return nil, errors.New("damaged") }}},
 			want:    "engine digits: damaged",
 		},
 	} {
@@ -231,6 +231,57 @@ func TestEngineRefused(t *testing.T) {
 				t.Errorf("error\n got %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// An engine that is none of the program's is asked for when a module names it, held
+// against its digest, and shared as the program's are.
+func TestOtherEngine(t *testing.T) {
+	wasm := testwasm.Module("engine")
+	var gives []byte
+	fails, opened := runtime.ErrNoEngine, 0
+	r := newRuntime(t, runtime.Config{
+		Engines: []runtime.Engine{{Name: "digits", Digest: strings.Repeat("5", 64), Open: func(context.Context) ([]byte, error) { return nil, errors.New("not asked for") }}},
+		OtherEngine: func(ref abi.EngineRef) runtime.Engine {
+			return runtime.Engine{Name: ref.Name, Digest: ref.Digest, Open: func(context.Context) ([]byte, error) {
+				opened++
+				return gives, fails
+			}}
+		},
+	})
+	refused := func(want string) error {
+		t.Helper()
+		_, err := r.Admit(t.Context(), "two.wasm", scriptModule(t, "2"))
+		if err == nil || err.Error() != want {
+			t.Errorf("error\n got %v\nwant %s", err, want)
+		}
+		return err
+	}
+	err := refused("two.wasm: it is a script for the engine digits sha256:" + digest(wasm) + ", which is not here; this program has digits sha256:" + strings.Repeat("5", 64) +
+		"; build it again for that one: wasakari task build takes its source, or the module itself")
+	if _, ok := errors.AsType[*runtime.AdmissionError](err); !ok {
+		t.Errorf("error %T, want an admission error", err)
+	}
+	fails = errors.New("away")
+	if err := refused("engine digits: away"); !errors.Is(err, fails) {
+		t.Errorf("error = %v, want that of who opens it", err)
+	}
+	gives, fails = testwasm.Module("noop"), nil
+	if err := refused("engine digits: its digest is sha256:" + digest(gives) + ", not sha256:" + digest(wasm)); errors.Is(err, runtime.ErrNoEngine) {
+		t.Errorf("error = %v, want one that tells of other bytes", err)
+	}
+	gives, opened = wasm, 0
+	for range 2 {
+		m, err := r.Admit(t.Context(), "two.wasm", scriptModule(t, "2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := m.Run(t.Context(), runtime.Call{Key: "task", Host: scripted(m)}); err != nil || res.Exit != abi.ExitNothingToDo {
+			t.Errorf("run = %d, %v, want 2", res.Exit, err)
+		}
+	}
+	if opened != 1 {
+		t.Errorf("opened %d times, want once", opened)
 	}
 }
 
@@ -258,7 +309,7 @@ func TestEngineStack(t *testing.T) {
 	}
 	for stack, want := range map[int64]bool{0: false, 4 << 20: true} {
 		r := newRuntime(t, runtime.Config{Engines: []runtime.Engine{
-			{Name: "deep", Digest: digest(deep), Stack: stack, Open: func() ([]byte, error) { return deep, nil }},
+			{Name: "deep", Digest: digest(deep), Stack: stack, Open: func(context.Context) ([]byte, error) { return deep, nil }},
 		}})
 		m, err := r.Admit(t.Context(), "deep.wasm", wasm)
 		if err != nil {

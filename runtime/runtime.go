@@ -98,6 +98,10 @@ type Config struct {
 	// Engines are what runs script modules. None is looked at before a module
 	// needs it. Defaults to none.
 	Engines []Engine
+
+	// OtherEngine says how to open an engine that is none of Engines, such as one
+	// of another release. Nil: there are no others.
+	OtherEngine func(abi.EngineRef) Engine
 }
 
 // Host answers what a task asks for. There is one for each sandbox. Do may be
@@ -134,12 +138,15 @@ type Runtime struct {
 	compilers chan struct{} // holds a token for each compiler at work
 	engines   []*engine
 
+	otherEngine func(abi.EngineRef) Engine // nil: there are no others
+
 	memory       atomic.Int64 // linear memory of all sandboxes, in bytes
 	hits, misses atomic.Int64 // modules that the cache had, and had not
 
 	mu      sync.Mutex
 	closed  bool
 	modules map[*Module]struct{}
+	others  map[string]*engine // that are not of Config.Engines, by digest
 }
 
 // New makes a Runtime. The caller closes it.
@@ -164,6 +171,9 @@ func New(cfg Config) (*Runtime, error) {
 		queue:     newQueue(cmp.Or(cfg.Sandboxes, DefaultSandboxes), cfg.TenantSandboxes, cmp.Or(cfg.AllSandboxes, DefaultAllSandboxes)),
 		compilers: make(chan struct{}, maxCompilers),
 		modules:   map[*Module]struct{}{},
+		others:    map[string]*engine{},
+
+		otherEngine: cfg.OtherEngine,
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()
@@ -187,7 +197,7 @@ func New(cfg Config) (*Runtime, error) {
 	}
 	r.job.Cache = r.cache.dir
 	for _, e := range cfg.Engines {
-		r.engines = append(r.engines, &engine{Engine: e, turn: make(chan struct{}, 1)})
+		r.engines = append(r.engines, newEngine(e))
 	}
 	return r, nil
 }

@@ -44,6 +44,7 @@
 //	d/chunk/DIGEST/NUMBER                512 KiB of a module
 //	d/upload/DIGEST/ID                   an upload that has not ended
 //	d/kept/DIGEST/TENANT                 a module of a task folder, kept for the runs that begin with it
+//	d/kept/DIGEST/engine/                an engine, kept for the modules that name it
 //	d/tx/NODE/PROCESS/NUMBER             last transaction of one writer: tells whether one without an answer was made
 //
 // A record is a line of JSON with the number of its format, and the document. What

@@ -63,7 +63,15 @@ func ReadBackup(r io.Reader) (n int, err error) {
 // AgeKept makes a kept module one that nobody was seen to need for longer than it
 // is kept. It reports whether it was marked as such at all.
 func (s *Store) AgeKept(ctx context.Context, digest, tenant string) (marked bool, err error) {
-	key := s.key.keptBy(digest, tenant)
+	return s.ageKept(ctx, s.key.keptBy(digest, tenant))
+}
+
+// AgeEngine does so with an engine.
+func (s *Store) AgeEngine(ctx context.Context, digest string) (marked bool, err error) {
+	return s.ageKept(ctx, s.key.keptEngine(digest))
+}
+
+func (s *Store) ageKept(ctx context.Context, key string) (marked bool, err error) {
 	resp, err := s.get(ctx, key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return false, err
@@ -72,8 +80,7 @@ func (s *Store) AgeKept(ctx context.Context, digest, tenant string) (marked bool
 	if err := decode(resp.Kvs[0].Value, &m); err != nil || m.Unused.IsZero() {
 		return false, err
 	}
-	m.Unused = now().Add(-keptUnused)
-	return s.markKept(ctx, key, resp.Kvs[0].ModRevision, m)
+	return s.markKept(ctx, key, resp.Kvs[0].ModRevision, m, now().Add(-keptUnused))
 }
 
 // Latest puts records with these ids and times of creation into a table of

@@ -26,9 +26,14 @@ const (
 	keptUnused = time.Hour
 )
 
-// keptModule tells that the bytes of a module of a task folder are there.
+// keptModule tells that the bytes of a module of a task folder, or of an engine,
+// are there.
 type keptModule struct {
 	Size int64 `json:"size"`
+	// Engine is the digest of the engine that the module names.
+	Engine string `json:"engine,omitempty"`
+	// Name is that of an engine.
+	Name string `json:"name,omitempty"`
 	// Unused is since when nobody was seen to need it; zero: somebody was.
 	Unused time.Time `json:"unused,omitzero"`
 }
@@ -40,48 +45,35 @@ func (k keys) keptBy(digest, tenant string) string { return k.keptOf(digest) + e
 // unless they are there: another node can then go on with a run that began with
 // it. They are kept while a run pins them that has not ended, or a node says that
 // its runs may (see SetKept), and an hour more. tenant is that of the folder,
-// empty for the operator's.
+// empty for the operator's; engine is the digest of the engine that the module
+// names, empty when it names none.
 //
 // The error matches recovery.ErrInvalid when size or digest are not those of the
 // bytes, recovery.ErrTooLarge, and recovery.ErrQuota when there are 512 MiB of
 // such modules, or no room.
-func (s *Store) KeepModule(ctx context.Context, tenant, digest string, size int64, r io.Reader) error {
-	if err := s.keepModule(ctx, tenant, digest, size, r); err != nil {
+func (s *Store) KeepModule(ctx context.Context, tenant, digest, engine string, size int64, r io.Reader) error {
+	if err := s.keepModule(ctx, tenant, digest, engine, size, r); err != nil {
 		return fmt.Errorf("module %.80s: %w", digest, err)
 	}
 	return nil
 }
 
-func (s *Store) keepModule(ctx context.Context, tenant, digest string, size int64, r io.Reader) error {
+func (s *Store) keepModule(ctx context.Context, tenant, digest, engine string, size int64, r io.Reader) error {
 	m := recovery.ModuleVersion{Digest: digest, Tenant: tenant, Size: size, Library: "-"}
 	if err := checkModule(m); err != nil {
 		return err
 	}
 	key := s.key.keptBy(digest, tenant)
-	for {
-		resp, err := s.get(ctx, key)
-		if err != nil {
-			return err
-		}
-		if len(resp.Kvs) == 0 {
-			break
-		}
-		var there keptModule
-		if err := decode(resp.Kvs[0].Value, &there); err != nil {
-			return err
-		}
-		if there.Unused.IsZero() {
-			return nil
-		}
-		if ok, err := s.markKept(ctx, key, resp.Kvs[0].ModRevision, keptModule{Size: there.Size}); err != nil || ok {
-			return err
-		}
+	if ok, err := s.stillKept(ctx, key); err != nil || ok {
+		return err
 	}
 	total := size
 	if _, err := s.rangeAll(ctx, s.key.kept, 0, func(_ string, _, _ int64, value []byte) error {
 		var one keptModule
 		err := decode(value, &one)
-		total += one.Size
+		if one.Name == "" {
+			total += one.Size
+		}
 		return err
 	}); err != nil {
 		return err
@@ -89,9 +81,34 @@ func (s *Store) keepModule(ctx context.Context, tenant, digest string, size int6
 	if total > maxKept {
 		return fmt.Errorf("%w: modules of task folders would take %d bytes, at most %d are kept", recovery.ErrQuota, total, maxKept)
 	}
+	return s.keepBytes(ctx, m, key, keptModule{Size: size, Engine: engine}, r)
+}
+
+// stillKept reports whether a record is there; it is needed from now on.
+func (s *Store) stillKept(ctx context.Context, key string) (bool, error) {
+	for {
+		resp, err := s.get(ctx, key)
+		if err != nil || len(resp.Kvs) == 0 {
+			return false, err
+		}
+		var there keptModule
+		if err := decode(resp.Kvs[0].Value, &there); err != nil {
+			return false, err
+		}
+		if there.Unused.IsZero() {
+			return true, nil
+		}
+		if ok, err := s.markKept(ctx, key, resp.Kvs[0].ModRevision, there, time.Time{}); err != nil || ok {
+			return ok, err
+		}
+	}
+}
+
+// keepBytes writes bytes, and then the record that says that they are there.
+func (s *Store) keepBytes(ctx context.Context, m recovery.ModuleVersion, key string, record keptModule, r io.Reader) error {
 	return s.upload(ctx, m, r, func(upload string) error {
 		t := (&txn{name: "module.keep"}).when(present(upload)).do(clientv3.OpDelete(upload))
-		if err := t.docs(doc{key, keptModule{Size: size}}); err != nil {
+		if err := t.docs(doc{key, record}); err != nil {
 			return err
 		}
 		res, err := s.commit(ctx, t)
@@ -126,7 +143,9 @@ func (s *Store) upload(ctx context.Context, m recovery.ModuleVersion, r io.Reade
 	return err
 }
 
-func (s *Store) markKept(ctx context.Context, key string, mod int64, m keptModule) (bool, error) {
+// markKept says since when nobody was seen to need what is kept.
+func (s *Store) markKept(ctx context.Context, key string, mod int64, m keptModule, unused time.Time) (bool, error) {
+	m.Unused = unused
 	t := (&txn{name: "module.mark"}).when(unchanged(key, mod))
 	if err := t.docs(doc{key, m}); err != nil {
 		return false, err
@@ -141,6 +160,9 @@ func (s *Store) KeptModule(ctx context.Context, digest string) (tenants []string
 	m := recovery.ModuleVersion{Digest: digest}
 	prefix := s.key.keptOf(digest)
 	_, err = s.rangeAll(ctx, prefix, 0, func(key string, _, _ int64, value []byte) error {
+		if key == s.key.keptEngine(digest) {
+			return nil // an engine is no module
+		}
 		var one keptModule
 		err := decode(value, &one)
 		tenants, m.Size = append(tenants, unesc(key[len(prefix):])), one.Size
@@ -156,15 +178,15 @@ func (s *Store) KeptModule(ctx context.Context, digest string) (tenants []string
 }
 
 // SetKept says which modules of task folders the runs of this node may begin
-// with, by their digests. It is told with the next SetCompiled.
+// with, and which engines its modules name, by their digests. It is told with the next SetCompiled.
 func (s *Store) SetKept(digests []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keeps = slices.Clone(digests[:min(len(digests), maxKeeps)])
 }
 
-// sweepKept removes the bytes of modules of task folders that nobody needs any
-// more.
+// sweepKept removes the bytes of modules of task folders, and of engines, that
+// nobody needs any more.
 func (s *Store) sweepKept(ctx context.Context) error {
 	type candidate struct {
 		keptModule
@@ -180,12 +202,20 @@ func (s *Store) sweepKept(ctx context.Context) error {
 	}); err != nil || len(all) == 0 {
 		return err
 	}
-	told := map[string]bool{} // by nodes
+	told := map[string]bool{} // by nodes, and of engines by modules
+	for _, c := range all {
+		told[c.Engine] = true
+	}
 	var open []string
 	if err := s.view(ctx, func(x *index) error {
 		for _, n := range x.nodes.rows {
 			for _, digest := range n.doc.Keeps {
 				told[digest] = true
+			}
+		}
+		for _, m := range x.modules.order {
+			if !m.dead && m.doc.Engine != nil {
+				told[m.doc.Engine.Digest] = true
 			}
 		}
 		for id, r := range x.runs.rows {
@@ -208,10 +238,10 @@ func (s *Store) sweepKept(ctx context.Context) error {
 		switch {
 		case told[c.digest]:
 			if !c.Unused.IsZero() {
-				_, err = s.markKept(ctx, c.key, c.mod, keptModule{Size: c.Size})
+				_, err = s.markKept(ctx, c.key, c.mod, c.keptModule, time.Time{})
 			}
 		case c.Unused.IsZero():
-			_, err = s.markKept(ctx, c.key, c.mod, keptModule{Size: c.Size, Unused: now()})
+			_, err = s.markKept(ctx, c.key, c.mod, c.keptModule, now())
 		case time.Since(c.Unused) < keptUnused:
 		default:
 			if pinned == nil {
@@ -220,7 +250,7 @@ func (s *Store) sweepKept(ctx context.Context) error {
 				}
 			}
 			if pinned[c.digest] {
-				_, err = s.markKept(ctx, c.key, c.mod, keptModule{Size: c.Size, Unused: now()})
+				_, err = s.markKept(ctx, c.key, c.mod, c.keptModule, now())
 			} else {
 				err = s.dropKept(ctx, c.digest, c.key, c.mod)
 			}

@@ -28,7 +28,7 @@ func TestKeptModules(t *testing.T) {
 	}
 	keep := func(tenant string) {
 		t.Helper()
-		fatal(s.KeepModule(ctx, tenant, sum, int64(len(data)), bytes.NewReader(data)))
+		fatal(s.KeepModule(ctx, tenant, sum, "", int64(len(data)), bytes.NewReader(data)))
 	}
 	there := func(want ...string) {
 		t.Helper()
@@ -57,17 +57,17 @@ func TestKeptModules(t *testing.T) {
 		fatal(s.Sweep(ctx))
 	}
 	there()
-	if err := s.KeepModule(ctx, "", sum, int64(len(data)), bytes.NewReader(data[1:])); !errors.Is(err, recovery.ErrInvalid) {
+	if err := s.KeepModule(ctx, "", sum, "", int64(len(data)), bytes.NewReader(data[1:])); !errors.Is(err, recovery.ErrInvalid) {
 		t.Errorf("other bytes: %v", err)
 	}
-	if err := s.KeepModule(ctx, "", "x", 1, nil); !errors.Is(err, recovery.ErrInvalid) {
+	if err := s.KeepModule(ctx, "", "x", "", 1, nil); !errors.Is(err, recovery.ErrInvalid) {
 		t.Errorf("no digest: %v", err)
 	}
 	there()
 	keep("")
 	keep("p1")
 	there("", "p1")
-	fatal(s.KeepModule(ctx, "", sum, int64(len(data)), unreadable{})) // it is there: nothing is read
+	fatal(s.KeepModule(ctx, "", sum, "", int64(len(data)), unreadable{})) // it is there: nothing is read
 
 	s.SetKept([]string{sum})
 	fatal(s.SetCompiled(ctx, 0))
@@ -115,7 +115,7 @@ func TestKeptModules(t *testing.T) {
 	there("")
 	s.Fill(99)
 	other := append(slices.Clone(data), 1)
-	if err := s.KeepModule(ctx, "", digest(other), int64(len(other)), bytes.NewReader(other)); !errors.Is(err, recovery.ErrQuota) {
+	if err := s.KeepModule(ctx, "", digest(other), "", int64(len(other)), bytes.NewReader(other)); !errors.Is(err, recovery.ErrQuota) {
 		t.Errorf("full database: %v", err)
 	}
 }

@@ -109,11 +109,28 @@ func (a activeSet) told(m recovery.ModuleVersion) recovery.ModuleVersion {
 	return m
 }
 
+// checkDigest wants a sha256.
+func checkDigest(digest string) error {
+	sum, err := hex.DecodeString(digest)
+	if err != nil || len(sum) != sha256.Size || strings.ToLower(digest) != digest {
+		return fmt.Errorf("%w: digest %.80q: want a sha256 in small hex letters", recovery.ErrInvalid, digest)
+	}
+	return nil
+}
+
 func checkModule(m recovery.ModuleVersion) error {
-	sum, err := hex.DecodeString(m.Digest)
+	if err := checkDigest(m.Digest); err != nil {
+		return err
+	}
+	if e := m.Engine; e != nil {
+		if e.Name == "" || len(e.Name) > maxOwner {
+			return fmt.Errorf("%w: the name of an engine that is missing or too long", recovery.ErrInvalid)
+		}
+		if err := checkDigest(e.Digest); err != nil {
+			return err
+		}
+	}
 	switch {
-	case err != nil || len(sum) != sha256.Size || strings.ToLower(m.Digest) != m.Digest:
-		return fmt.Errorf("%w: digest %.80q: want a sha256 in small hex letters", recovery.ErrInvalid, m.Digest)
 	case m.Library == "" || len(m.Library) > maxOwner || len(m.Tenant) > maxOwner || len(m.Version) > maxOwner:
 		return fmt.Errorf("%w: names of a library, a tenant or a version that are missing or too long", recovery.ErrInvalid)
 	case m.Size < 0 || m.Size > maxModule:
@@ -129,8 +146,9 @@ func checkModule(m recovery.ModuleVersion) error {
 // never changes: one that is there with the same bytes is given back as it is,
 // with other bytes the error matches recovery.ErrExists. It matches
 // recovery.ErrConflict, and names both, when the active version of another
-// library has one of its keys, and recovery.ErrInvalid when size or digest are
-// not those of the bytes.
+// library has one of its keys, or when the engine that it names is not kept (see
+// KeepEngine), and recovery.ErrInvalid when size or digest are not those of the
+// bytes.
 func (s *Store) PutModule(ctx context.Context, m recovery.ModuleVersion, r io.Reader) (recovery.ModuleVersion, error) {
 	out, err := s.putModule(ctx, m, r)
 	if err != nil {
@@ -144,6 +162,9 @@ func (s *Store) putModule(ctx context.Context, m recovery.ModuleVersion, r io.Re
 		return m, err
 	}
 	m.Uploaded, m.Active, m.Pinned = now(), false, false
+	if m.Engine != nil {
+		m.Engine = &recovery.ModuleEngine{Name: m.Engine.Name, Digest: m.Engine.Digest}
+	}
 	if old, ok, err := s.sameVersion(ctx, m); err != nil || ok {
 		return old, err
 	}
@@ -234,6 +255,10 @@ func (s *Store) finishUpload(ctx context.Context, m recovery.ModuleVersion, uplo
 			when(absent(key), absent(s.key.version(m)), present(upload), unchanged(s.key.modulesRev, mod)).
 			do(put(s.key.version(m), []byte(m.Digest)), clientv3.OpDelete(upload)).
 			otherwise(clientv3.OpGet(upload))
+		if m.Engine != nil {
+			engine := s.key.keptEngine(m.Engine.Digest)
+			t.when(present(engine)).otherwise(clientv3.OpGet(engine))
+		}
 		if !set.Active[slot0(m.Tenant, m.Library)].Pinned {
 			if err := set.take(m, false); err != nil {
 				return m, err
@@ -253,6 +278,8 @@ func (s *Store) finishUpload(ctx context.Context, m recovery.ModuleVersion, uplo
 			return set.told(m), nil
 		case len(res.reads[0].GetKvs()) == 0:
 			return m, fmt.Errorf("%w: the upload took too long", recovery.ErrConflict)
+		case m.Engine != nil && len(res.reads[1].GetKvs()) == 0:
+			return m, fmt.Errorf("%w: its engine %s sha256:%s is not kept", recovery.ErrConflict, m.Engine.Name, m.Engine.Digest)
 		}
 		if old, ok, err := s.sameVersion(ctx, m); err != nil || ok {
 			if ok {

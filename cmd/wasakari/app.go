@@ -14,6 +14,7 @@ import (
 
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // Exit codes, the same for every command.
@@ -32,7 +33,8 @@ type world struct {
 	root           string // put before /etc where configuration is looked for
 	// hangups gives the SIGHUPs that ask for a reload; nil: none.
 	hangups  <-chan os.Signal
-	compiler string // the program that compiles modules; empty: this one
+	compiler string           // the program that compiles modules; empty: this one
+	engines  []runtime.Engine // that the program carries; nil: those of this one
 }
 
 func (w world) env(name string) string {

@@ -563,7 +563,7 @@ func ownOptions(t recovery.Task) error {
 	}
 	var errs []error
 	for _, o := range t.Options {
-		if config.Reserved(o.Group) {
+		if config.Reserved(o.Group) && !o.Shared {
 			errs = append(errs, fmt.Errorf("%s: task %s asks for option [%s] %s: that section belongs to Wasakari, Masakari or an OpenStack library; "+
 				"give its options a section of their own in task.yaml, such as [%s]", t.Source, t.Key, o.Group, o.Name, sectionName(t.Library)))
 		}
@@ -599,6 +599,7 @@ func taskOf(m *abi.Manifest, mt abi.ManifestTask, source string, standard bool) 
 		t.Options = append(t.Options, recovery.OptionSpec{
 			Group: o.Group, Name: o.Name, Type: recovery.OptionType(o.Type), Default: o.Default,
 			Help: o.Help, Choices: o.Choices, Min: o.Min, Max: o.Max, Required: o.Required, Secret: o.Secret,
+			Shared: o.Masakaris(),
 		})
 	}
 	return t

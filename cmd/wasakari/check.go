@@ -68,11 +68,13 @@ type checkDoc struct {
 	Flows  map[recovery.FlowKind]map[recovery.Phase][]string `json:"flows"`
 	Grants []taskGrants                                      `json:"grants"`
 	Limits []taskLimits                                      `json:"limits"`
+	// Engines are those that script modules name.
+	Engines []recovery.ModuleEngine `json:"engines"`
 }
 
 func (l *loaded) checkDocument(good bool) checkDoc {
 	doc := checkDoc{
-		Good: good, Files: append([]string{}, l.cfg.Files()...), Grants: []taskGrants{}, Limits: l.shownLimits(),
+		Good: good, Files: append([]string{}, l.cfg.Files()...), Grants: []taskGrants{}, Limits: l.shownLimits(), Engines: l.engines(),
 		Flows: map[recovery.FlowKind]map[recovery.Phase][]string{},
 	}
 	for kind, f := range l.cfg.Flows {
@@ -128,8 +130,23 @@ func printCheck(out io.Writer, l *loaded) error {
 	grants, _ := l.grantsText()
 	b.WriteString(grants)
 	b.WriteString(l.limitsText())
+	if list := l.engines(); len(list) > 0 {
+		b.WriteString("\nengines of scripts\n")
+		for _, e := range list {
+			fmt.Fprintf(&b, "  %s\n", engineNote(&e))
+		}
+	}
 	b.WriteString("\nall flows are good\n")
 	return printLines(out, b.String())
+}
+
+// engines lists those that modules name, and where they are.
+func (l *loaded) engines() []recovery.ModuleEngine {
+	list := append([]recovery.ModuleEngine{}, l.catalog.engines()...)
+	for i, e := range list {
+		list[i].State = l.stock.state(e, nil)
+	}
+	return list
 }
 
 // inUse reports whether something may run flows of a kind by itself.

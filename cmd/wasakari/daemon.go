@@ -46,6 +46,7 @@ type daemon struct {
 	cloud     *cloud
 	store     *store.Store
 	rt        *runtime.Runtime
+	stock     *stock
 	snapshots *snapshots
 	engine    *engine.Engine
 	audit     *audit.Log
@@ -113,7 +114,9 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 	defer func() { err = errors.Join(err, sv.store.Close()) }()
 	debug.FreeOSMemory() // reading a large store leaves more behind than it keeps
 
-	if sv.rt, err = newRuntime(cfg, sv.w, sv.log); err != nil {
+	sv.stock = newStock(sv.w, cfg.Wasakari.StateDir, sv.log)
+	sv.stock.store = sv.store
+	if sv.rt, err = newRuntime(cfg, sv.w, sv.stock, sv.log); err != nil {
 		return err
 	}
 	defer func() {
@@ -122,7 +125,7 @@ func (sv *daemon) run(ctx context.Context, cfg *config.Config) (err error) {
 		err = errors.Join(err, sv.rt.Close(end))
 	}()
 	sv.snapshots = &snapshots{
-		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(sv.rt, sv.log.Named("runtime")), uploads: uploadStore{sv.store}, tel: sv.tel,
+		w: sv.w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(sv.rt, sv.log.Named("runtime")), uploads: uploadStore{sv.store, sv.stock}, stock: sv.stock, tel: sv.tel,
 	}
 	if err := sv.load(ctx, cfg); err != nil {
 		return err
@@ -312,7 +315,7 @@ func (sv *daemon) load(ctx context.Context, cfg *config.Config) error {
 	for _, problem := range unjoined(snap.checkAll()) {
 		sv.log.Error("flow cannot run", zap.Error(problem))
 	}
-	var kept []string
+	kept := slices.Clone(snap.engines)
 	for _, m := range snap.kept {
 		kept = append(kept, m.digest)
 	}

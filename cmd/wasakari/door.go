@@ -65,7 +65,7 @@ func (sv *daemon) door(cfg *config.Config) (_ *door, err error) {
 	sv.events = d.events
 	who := sv.callers
 	if d.own, err = wasakariv1.New(wasakariv1.Config{
-		Caller: who.of, Store: ownStore{sv.store}, Modules: uploadStore{sv.store}, Admit: admission{sv.snapshots},
+		Caller: who.of, Store: ownStore{sv.store}, Modules: uploadStore{sv.store, sv.stock}, Admit: admission{sv.snapshots},
 		Flows: flowList{sv.snapshots}, Operation: operation{sv.store, sv.cloud, sv.audit}, Servers: serverTenants{sv.cloud}, Events: d.events,
 		MaxModule: int64(cfg.Wasakari.ModuleMiB) << 20, Node: sv.node, Logger: sv.log,
 	}); err != nil {

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -627,6 +629,8 @@ func TestSign(t *testing.T) {
 	plain := packed(t, guest("noop"), abi.ManifestTask{Key: "x", Uses: []string{"kv.get", "kv.put"}})
 	p := newPlace(t, map[string]string{
 		"key.pem": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "tasks/x.wasm": string(plain),
+		"two.pem":  strings.Repeat(string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 2),
+		"enc.pem":  string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der})),
 		"raw.wasm": string(guest("no_manifest")), "no.pem": "secret words", "short.pem": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 	})
 	key := config.PublicKey(signer(1).Public().(ed25519.PublicKey))
@@ -676,6 +680,8 @@ func TestSign(t *testing.T) {
 		"task sign DIR/tasks/x.wasm":                       "name the key to sign with: --key key.pem",
 		"task sign DIR/tasks/x.wasm --key DIR/nope":        "DIR/nope: no such file or directory",
 		"task sign DIR/tasks/x.wasm --key DIR/no.pem":      "DIR/no.pem: want an Ed25519 private key in PEM; make one with openssl genpkey -algorithm ed25519 -out key.pem",
+		"task sign DIR/tasks/x.wasm --key DIR/two.pem":     "DIR/two.pem: it holds several keys; name a file with the one to sign with",
+		"task sign DIR/tasks/x.wasm --key DIR/enc.pem":     "DIR/enc.pem: the key is encrypted; write it in the clear where only you can read it: openssl pkey -in DIR/enc.pem -out key.pem",
 		"task sign DIR/tasks/x.wasm --key DIR/short.pem":   "DIR/short.pem: want an Ed25519 private key in PEM; make one with openssl genpkey -algorithm ed25519 -out key.pem",
 		"task sign DIR/key.pem --key DIR/key.pem":          "DIR/key.pem: not a WebAssembly module: it does not begin with 00 61 73 6d",
 		"task sign DIR/raw.wasm --key DIR/key.pem":         "DIR/raw.wasm: no manifest: the module has no custom section wasakari.task; add one with wasakari task pack task.yaml module.wasm -o out.wasm",
@@ -685,6 +691,14 @@ func TestSign(t *testing.T) {
 		if r := p.run(t.Context(), t, strings.Fields(args)...); r.code != exitUsage || r.stderr != "wasakari: "+want+"\n" {
 			t.Errorf("%s: exit code %d, %s\nwant %s", args, r.code, r.stderr, want)
 		}
+	}
+	file := filepath.Join(p.dir, "key.pem")
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r = p.run(t.Context(), t, strings.Fields("task sign DIR/tasks/x.wasm --key DIR/key.pem")...)
+	if want := "note: DIR/key.pem is not yours alone: who reads it signs in your name; chmod 600 DIR/key.pem\n"; r.code != exitOK || r.stderr != want {
+		t.Errorf("exit code %d, %s\nwant %s", r.code, r.stderr, want)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/wasakari/wasakari/internal/runstate"
 	"github.com/wasakari/wasakari/internal/testwasm"
 	"github.com/wasakari/wasakari/novasim"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // testdata holds guests; their sources are beside them, in the text format,
@@ -48,8 +49,9 @@ func packed(t *testing.T, module []byte, tasks ...abi.ManifestTask) []byte {
 type place struct {
 	dir     string
 	environ []string
-	stdout  func([]byte) // gets what is printed, as it is printed; may be nil
-	asked   bool         // wasakari run is not told --yes
+	stdout  func([]byte)     // gets what is printed, as it is printed; may be nil
+	asked   bool             // wasakari run is not told --yes
+	engines []runtime.Engine // that the program carries; nil: its own
 }
 
 // newPlace makes the files, each with its folder.
@@ -89,8 +91,8 @@ func (p *place) run(ctx context.Context, t *testing.T, args ...string) result {
 	}
 	w := world{
 		stdout: tee{&stdout, p.stdout}, stderr: &stderr, home: filepath.Join(p.dir, "home"), root: filepath.Join(p.dir, "root"),
-		compiler: compiler,
-		environ:  append(slices.Clone(p.environ), "XDG_CACHE_HOME="+sharedCache()),
+		compiler: compiler, engines: p.engines,
+		environ: append(slices.Clone(p.environ), "XDG_CACHE_HOME="+sharedCache()),
 	}
 	for i := range w.environ {
 		w.environ[i] = strings.ReplaceAll(w.environ[i], "DIR", p.dir)

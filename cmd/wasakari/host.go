@@ -35,8 +35,10 @@ func newHostRepaired(w world) *cobra.Command {
 taken again, takes back that it was forced down, and enables its nova-compute
 service. What was well already is left as it is, and what was done is told.
 
-It is refused while Nova sees the service down: start the host and nova-compute
-first; and while a recovery in the host's segment has not ended.`,
+It is refused while Nova sees the service down, and, of a host that was forced
+down, while nova-compute has not cleaned up after the servers that were moved
+away: start the host and nova-compute first. And it is refused while a recovery
+in the host's segment has not ended.`,
 		Example: `  wasakari host repaired compute-1
   wasakari host repaired compute-1 --server http://controller-2:15868 --os-cloud mycloud`,
 		Args: cobra.ExactArgs(1),
@@ -75,6 +77,20 @@ func (o operation) HostRepaired(ctx context.Context, name string) (done []string
 			return nil, &wasakariv1.Refusal{
 				Code: http.StatusConflict, Err: recovery.ErrConflict,
 				Message: fmt.Sprintf("Nova sees nova-compute on %s down", name), Hint: "start the host and nova-compute on it, and try again when openstack compute service list shows it up",
+			}
+		}
+		if !s.ForcedDown {
+			continue
+		}
+		// While there are such records Nova refuses to take that back.
+		moves, err := o.cloud.Migrations(ctx, recovery.MigrationFilter{SourceCompute: name, Type: "evacuation", Status: "done"})
+		if err != nil {
+			return nil, err
+		}
+		if len(moves) > 0 {
+			return nil, &wasakariv1.Refusal{
+				Code: http.StatusConflict, Err: recovery.ErrConflict,
+				Message: fmt.Sprintf("nova-compute on %s has not cleaned up after servers that were moved away (%d)", name, len(moves)), Hint: "start the host and nova-compute on it, and try again",
 			}
 		}
 	}

@@ -27,7 +27,6 @@ host_auto_failure_recovery_tasks = pre:['disable_compute_service_task','first'],
 // although it has them in no folder.
 func TestTakeOverWithoutTheFolder(t *testing.T) {
 	t.Parallel()
-	t.Cleanup(storetest.RemoveEtcd)
 	etcd := storetest.NewEtcd(t, 1)
 	sim, environ := startCloud(t, quickCloud, novasim.Options{ManualTime: true}) // no evacuation ends before time goes on
 	node := func(name string, args ...string) serving {

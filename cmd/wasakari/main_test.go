@@ -16,6 +16,7 @@ import (
 
 	"github.com/wasakari/wasakari/internal/testcompiler"
 	"github.com/wasakari/wasakari/runtime"
+	"github.com/wasakari/wasakari/store/storetest"
 )
 
 // asProgram makes the test binary run as the program: tests that kill it need
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(scratch) //nolint:errcheck // among the temporary files
+		defer storetest.RemoveEtcd()
 		compiler = file
 		// Half of what these tests do is to wait. -parallel overrides it.
 		if err := flag.Set("test.parallel", strconv.Itoa(2*goruntime.GOMAXPROCS(0))); err != nil {

@@ -230,8 +230,8 @@ DIR/two.wasm: acme 1.1.0, tasks a_task, sha256:%.12s: active, compiled on every 
 	if string(s.bytes[d1]) != one || string(s.bytes[d2]) != two {
 		t.Error("other bytes were uploaded")
 	}
-	says(t, p.run(t.Context(), t, "task", "list"), exitOK, fmt.Sprintf(`LIBRARY  TENANT  VERSION  DIGEST        VERSIONS  TASKS
-acme             1.1.0    %.12s  2         a_task
+	says(t, p.run(t.Context(), t, "task", "list"), exitOK, fmt.Sprintf(`LIBRARY  TENANT  VERSION  DIGEST        VERSIONS  ENGINE  TASKS
+acme             1.1.0    %.12s  2                 a_task
 `, d2), "")
 	says(t, p.run(t.Context(), t, "task", "pin", "a_task", "1.0.0"), exitOK, fmt.Sprintf("acme 1.0.0, tasks a_task, sha256:%.12s: active, compiled on every node; pinned\n", d1), "")
 	r = p.run(t.Context(), t, "task", "versions", "a_task")

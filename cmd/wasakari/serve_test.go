@@ -345,6 +345,14 @@ func TestHostRepairFlow(t *testing.T) {
 	if err := sim.ForceDown("compute-1", true); err != nil {
 		t.Fatal(err)
 	}
+	stdout := p.stdout
+	p.stdout = nil
+	says(t, p.run(t.Context(), t, "host", "repaired", "compute-1", "--server", s.url), exitFailed, "",
+		"wasakari: nova-compute on compute-1 has not cleaned up after servers that were moved away (8); start the host and nova-compute on it, and try again\n")
+	p.stdout = stdout
+	if !s.onMaintenance(t, "compute-1") {
+		t.Error("a host that was not taken back is not on maintenance any more")
+	}
 	var back notificationDoc
 	s.ask(t, "POST", "/v1/notifications", hostBack("compute-1"), nil, &back)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

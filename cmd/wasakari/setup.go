@@ -19,7 +19,6 @@ import (
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
 	"github.com/wasakari/wasakari/internal/audit"
-	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
@@ -53,6 +52,7 @@ type loaded struct {
 	cfg      *config.Config
 	log      *zap.Logger
 	rt       *runtime.Runtime
+	stock    *stock
 	catalog  *catalog
 	secrets  map[string]recovery.Secret // of all tasks, by group.option
 	outside  outside
@@ -129,7 +129,8 @@ func (s *settings) load(ctx context.Context, w world, flows func(*config.Config)
 	if err != nil {
 		return nil, err
 	}
-	if l.rt, err = newRuntime(cfg, w, log); err != nil {
+	l.stock = newStock(w, cfg.Wasakari.StateDir, log)
+	if l.rt, err = newRuntime(cfg, w, l.stock, log); err != nil {
 		return nil, err
 	}
 	folders, err := s.folders(cfg)
@@ -209,8 +210,8 @@ func cacheFolder(configured string, w world, log *zap.Logger) (string, error) {
 }
 
 // newRuntime opens the cache of compiled modules.
-func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime, error) {
-	rc := runtimeConfig(cfg, log)
+func newRuntime(cfg *config.Config, w world, st *stock, log *zap.Logger) (*runtime.Runtime, error) {
+	rc := runtimeConfig(cfg, st, log)
 	var err error
 	if rc.CacheDir, err = cacheFolder(cfg.Wasakari.CacheDir, w, log); err != nil {
 		return nil, usagef("cache folder: %w; name another with --cache-dir", err)
@@ -224,7 +225,7 @@ func newRuntime(cfg *config.Config, w world, log *zap.Logger) (*runtime.Runtime,
 }
 
 // runtimeConfig is what the configuration says, but for the folder of the cache.
-func runtimeConfig(cfg *config.Config, log *zap.Logger) runtime.Config {
+func runtimeConfig(cfg *config.Config, st *stock, log *zap.Logger) runtime.Config {
 	o := cfg.Wasakari
 	limits, ceilings := sandboxLimits(cfg)
 	return runtime.Config{
@@ -238,7 +239,8 @@ func runtimeConfig(cfg *config.Config, log *zap.Logger) runtime.Config {
 		MaxModuleBytes:  max(o.ModuleMiB<<20, len(standardtasks.Module())), // the operator's bound is for his own modules
 		Limits:          limits,
 		Ceilings:        ceilings,
-		Engines:         engines.All(),
+		Engines:         st.carried,
+		OtherEngine:     st.other,
 	}
 }
 

@@ -39,6 +39,10 @@ The line to register the library by is printed.`,
 			if err != nil {
 				return err
 			}
+			const others = 0o077
+			if info, err := os.Stat(keyFile); err == nil && info.Mode()&others != 0 {
+				fmt.Fprintf(w.stderr, "note: %s is not yours alone: who reads it signs in your name; chmod 600 %s\n", keyFile, quoteArg(keyFile))
+			}
 			wasm, err := readFile(args[0], maxModuleRead)
 			if err != nil {
 				return err
@@ -74,9 +78,15 @@ func readKey(file string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text)
+	block, rest := pem.Decode(text)
+	if block != nil && block.Type == "ENCRYPTED PRIVATE KEY" {
+		return nil, usagef("%s: the key is encrypted; write it in the clear where only you can read it: openssl pkey -in %s -out key.pem", file, quoteArg(file))
+	}
 	if block == nil || block.Type != "PRIVATE KEY" {
 		return nil, usagef("%s: %s", file, want)
+	}
+	if next, _ := pem.Decode(rest); next != nil {
+		return nil, usagef("%s: it holds several keys; name a file with the one to sign with", file)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {

@@ -33,6 +33,8 @@ type snapshot struct {
 	// kept are the modules that were put into the store for the runs that begin with
 	// them.
 	kept []keptModule
+	// engines are the digests of those that its modules name.
+	engines []string
 	// remote are the modules from registries, until they are kept.
 	remote []moduleFile
 
@@ -82,7 +84,7 @@ type uploads interface {
 	ModuleBytes(ctx context.Context, digest string) ([]byte, error)
 	// KeepModule and KeptModule keep and give modules of task folders, for the runs
 	// that began with them; KeptModule tells of which tenants they are.
-	KeepModule(ctx context.Context, tenant, digest string, size int64, r io.Reader) error
+	KeepModule(ctx context.Context, tenant, digest, engine string, size int64, r io.Reader) error
 	KeptModule(ctx context.Context, digest string) (tenants []string, wasm []byte, err error)
 }
 
@@ -94,6 +96,7 @@ type snapshots struct {
 	log     *zap.Logger
 	shelf   *shelf
 	uploads uploads
+	stock   *stock
 	tel     *telemetry.Telemetry
 
 	mu      sync.Mutex
@@ -143,6 +146,9 @@ func (s *snapshots) make(ctx context.Context, cfg *config.Config, former *snapsh
 	catalog, err := loadCatalog(ctx, snap, cfg, list, files, nil)
 	if catalog == nil {
 		return nil, err
+	}
+	if unread := unreadEngine(append(unjoined(err), catalog.refused...)); unread != nil {
+		return nil, unread
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -219,9 +225,17 @@ func (s *snapshots) ofRun(ctx context.Context, snap, former *snapshot, wanted ma
 
 // keep puts into the store what runs may begin with and other nodes may not have:
 // the modules of task folders and registries that flows name, but for those that
-// former, which may be nil, has kept. What cannot be kept is told, and keeps nothing
-// from running.
+// former, which may be nil, has kept, and the engines that modules name, for which
+// there is the state folder too. What cannot be kept is told, and keeps nothing from
+// running.
 func (s *snapshots) keep(ctx context.Context, snap, former *snapshot) {
+	s.stock.keepInFolderAll(ctx, snap.catalog)
+	for _, e := range snap.catalog.engines() {
+		if err := s.stock.keepInStore(ctx, e); err != nil {
+			s.log.Error("engine not kept: programs of other releases cannot run the modules that name it", zap.String("engine", e.Name), zap.String("digest", e.Digest), zap.Error(err))
+		}
+		snap.engines = append(snap.engines, e.Digest)
+	}
 	for _, key := range snap.namedKeys() {
 		task, ok := snap.catalog.Task(key)
 		module := keptModule{task.Tenant, task.Digest}
@@ -238,7 +252,11 @@ func (s *snapshots) keep(ctx context.Context, snap, former *snapshot) {
 		}
 		wasm, err := file.read(int64(snap.cfg.Wasakari.ModuleMiB) << 20)
 		if err == nil {
-			err = s.uploads.KeepModule(ctx, task.Tenant, task.Digest, int64(len(wasm)), bytes.NewReader(wasm))
+			engine := ""
+			if ref := snap.catalog.modules[key].Info().Engine; ref != nil {
+				engine = ref.Digest
+			}
+			err = s.uploads.KeepModule(ctx, task.Tenant, task.Digest, engine, int64(len(wasm)), bytes.NewReader(wasm))
 		}
 		if err != nil {
 			s.log.Error("module not kept: only nodes that have it can go on with its runs", zap.String("module", task.Source), zap.Error(err))

@@ -38,13 +38,15 @@ func moduleNode(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	w := world{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer), home: t.TempDir(), compiler: compiler, environ: []string{"XDG_CACHE_HOME=" + sharedCache()}}
-	rt, err := newRuntime(cfg, w, zap.NewNop())
+	stock := newStock(w, "", zap.NewNop())
+	stock.store = st
+	rt, err := newRuntime(cfg, w, stock, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = rt.Close(context.Background()) })
 	sv := &daemon{w: w, flags: &serveFlags{}, log: zap.NewNop(), store: st, rt: rt, node: "n1", cloud: &cloud{}}
-	sv.snapshots = &snapshots{w: w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(rt, sv.log), uploads: uploadStore{st}}
+	sv.snapshots = &snapshots{w: w, flags: &sv.flags.settings, log: sv.log, shelf: newShelf(rt, sv.log), uploads: uploadStore{st, stock}, stock: stock}
 	if err := sv.load(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func put(t *testing.T, s *store.Store, tenant, library, version string, keys ...
 	}
 	wasm := wasmOf(t, library, version, tasks...)
 	sum := sha256.Sum256([]byte(wasm))
-	v, _, err := uploadStore{s}.PutModule(t.Context(), recovery.ModuleVersion{
+	v, _, err := uploadStore{Store: s}.PutModule(t.Context(), recovery.ModuleVersion{
 		Digest: hex.EncodeToString(sum[:]), Library: library, Tenant: tenant, Version: version, Keys: keys, Size: int64(len(wasm)),
 	}, strings.NewReader(wasm))
 	if err != nil {
@@ -117,9 +119,9 @@ type counted struct {
 	read, kept []string
 }
 
-func (c *counted) KeepModule(ctx context.Context, tenant, digest string, size int64, r io.Reader) error {
+func (c *counted) KeepModule(ctx context.Context, tenant, digest, engine string, size int64, r io.Reader) error {
 	c.kept = append(c.kept, digest)
-	return c.uploads.KeepModule(ctx, tenant, digest, size, r)
+	return c.uploads.KeepModule(ctx, tenant, digest, engine, size, r)
 }
 
 func (c *counted) ModuleBytes(ctx context.Context, digest string) ([]byte, error) {
@@ -214,7 +216,7 @@ func TestPinBeforeTenants(t *testing.T) {
 	both := put(t, s, "", "acme", "1.0.0", "a_task", "b_task")
 	put(t, s, "", "acme", "1.1.0", "a_task")
 	put(t, s, "p1", "theirs", "1.0.0", "b_task")
-	if _, err := (uploadStore{s}).PinModule(t.Context(), "", "acme", both.Digest); err != nil {
+	if _, err := (uploadStore{Store: s}).PinModule(t.Context(), "", "acme", both.Digest); err != nil {
 		t.Fatal(err)
 	}
 	versions, err := s.Modules(t.Context())

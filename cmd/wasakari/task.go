@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/config"
-	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/safeyaml"
 	"github.com/wasakari/wasakari/internal/standardtasks"
+	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -45,6 +46,8 @@ type inspection struct {
 	// is wrong with one that is not.
 	SignedBy         string `json:"signed_by,omitempty"`
 	SignatureProblem string `json:"signature_problem,omitempty"`
+	// EngineState says where the engine of a script module is.
+	EngineState recovery.EngineState `json:"engine_state,omitempty"`
 
 	// Limits are those that hold for each task, with a configuration as it says.
 	Limits []taskLimits `json:"limits,omitempty"`
@@ -105,6 +108,9 @@ which limits hold for it and where they come from ([limits]).`,
 			if err != nil {
 				return err
 			}
+			if e := in.engine(); e != nil {
+				in.EngineState = newStock(w, cfg.Wasakari.StateDir, zap.NewNop()).state(*e, nil)
+			}
 			in.Limits = effectiveLimits(info.Manifest, cfg, tenant)
 			if held {
 				in.hold(cfg, moduleFile{path: args[0], tenant: tenant}, wasm)
@@ -121,6 +127,15 @@ which limits hold for it and where they come from ([limits]).`,
 	f.StringArrayVar(&s.configDirs, "config-dir", nil, "`folder` of which *.conf is read after the files; repeatable")
 	f.StringVar(&tenant, "tenant", "", "`PROJECT` that the module is of, by its id (default: the operator)")
 	return cmd
+}
+
+// engine tells of the engine of a script module; nil: it is none.
+func (in *inspection) engine() *recovery.ModuleEngine {
+	e := engineOf(in.Engine)
+	if e != nil {
+		e.State = in.EngineState
+	}
+	return e
 }
 
 // hold compares the module with what the operator wrote.
@@ -164,7 +179,7 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	}
 	fmt.Fprintf(&b, "  digest   sha256:%s\n  size     %s\n", info.Digest, size(info.Bytes))
 	for _, l := range []struct{ name, text string }{
-		{"engine", engineNote(info.Engine)}, {"script", strings.Join(info.Script, ", ")}, {"signed", info.SignedBy}, {"problem", info.SignatureProblem}, {"line", info.Registration}, {"refused", info.Refused},
+		{"engine", engineNote(info.engine())}, {"script", strings.Join(info.Script, ", ")}, {"signed", info.SignedBy}, {"problem", info.SignatureProblem}, {"line", info.Registration}, {"refused", info.Refused},
 	} {
 		if l.text != "" {
 			fmt.Fprintf(&b, "  %-8s %s\n", l.name, l.text)
@@ -233,20 +248,6 @@ func printInfo(out io.Writer, file string, info inspection) error {
 	// Names and texts are a stranger's: a module that is only looked at may be
 	// hostile.
 	return printLines(out, b.String())
-}
-
-// engineNote says what runs a script, and whether this program has it.
-func engineNote(ref *abi.EngineRef) string {
-	if ref == nil {
-		return ""
-	}
-	switch e, ok := engines.Find(ref.Name); {
-	case !ok:
-		return ref.String() + ", which this program does not have"
-	case e.Digest != ref.Digest:
-		return fmt.Sprintf("%s; this program has sha256:%s: build the module again", ref, e.Digest)
-	}
-	return ref.String()
 }
 
 // limitNotes says what a task asks for.

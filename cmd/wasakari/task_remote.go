@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -242,11 +243,11 @@ func newTaskList(w world) *cobra.Command {
 					_, err := fmt.Fprintln(out, "nothing was uploaded; begin with wasakari task push FILE")
 					return err
 				}
-				rows := [][]string{{"LIBRARY", "TENANT", "VERSION", "DIGEST", "VERSIONS", "TASKS"}}
+				rows := [][]string{{"LIBRARY", "TENANT", "VERSION", "DIGEST", "VERSIONS", "ENGINE", "TASKS"}}
 				for _, m := range doc.Modules {
-					row := []string{m.Library, m.Tenant, "(none)", "", strconv.Itoa(m.Count), strings.Join(m.Keys, ", ")}
+					row := []string{m.Library, m.Tenant, "(none)", "", strconv.Itoa(m.Count), "", strings.Join(m.Keys, ", ")}
 					if m.Active != nil {
-						row[2], row[3] = m.Active.Version, brief(m.Active.Digest)
+						row[2], row[3], row[5] = m.Active.Version, brief(m.Active.Digest), briefEngine(m.Active.Engine)
 					}
 					if m.Pinned {
 						row[2] += " (pinned)"
@@ -278,7 +279,7 @@ func newTaskShow(w world) *cobra.Command {
 						pinned = " (pinned: uploads do not replace it)"
 					}
 					rows = append(rows, []string{"version", v.Version + pinned}, []string{"digest", "sha256:" + v.Digest}, []string{"size", size(int(v.Size))},
-						[]string{"tasks", strings.Join(v.Keys, ", ")}, []string{"uploaded", moment(v.Uploaded) + by(v.By)})
+						[]string{"tasks", strings.Join(v.Keys, ", ")}, []string{"engine", cmp.Or(engineNote(v.Engine), "(none: it is no script)")}, []string{"uploaded", moment(v.Uploaded) + by(v.By)})
 				}
 				return printTable(out, append(rows, []string{"versions", strconv.Itoa(m.Count)}))
 			})
@@ -286,6 +287,20 @@ func newTaskShow(w world) *cobra.Command {
 	}
 	f.flags(cmd)
 	return cmd
+}
+
+// briefEngine names an engine in a table.
+func briefEngine(e *recovery.ModuleEngine) string {
+	if e == nil {
+		return ""
+	}
+	if e.State == recovery.EngineKept {
+		return fmt.Sprintf("%s %s (of another release)", e.Name, brief(e.Digest))
+	}
+	if e.State == recovery.EngineMissing {
+		return fmt.Sprintf("%s %s (missing)", e.Name, brief(e.Digest))
+	}
+	return e.Name + " " + brief(e.Digest)
 }
 
 func orOperator(tenant string) string {
@@ -311,7 +326,7 @@ func newTaskVersions(w world) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return show(cmd.Context(), &f.remoteFlags, w, http.MethodGet, path("modules", args[0], "versions"), f.query(), nil, func(out io.Writer, doc wasakariv1.VersionList) error {
-				rows := [][]string{{"VERSION", "DIGEST", "SIZE", "UPLOADED", "BY", ""}}
+				rows := [][]string{{"VERSION", "DIGEST", "SIZE", "ENGINE", "UPLOADED", "BY", ""}}
 				for _, v := range doc.Versions {
 					state := ""
 					switch {
@@ -320,7 +335,7 @@ func newTaskVersions(w world) *cobra.Command {
 					case v.Active:
 						state = "active"
 					}
-					rows = append(rows, []string{v.Version, brief(v.Digest), size(int(v.Size)), moment(v.Uploaded), v.By, state})
+					rows = append(rows, []string{v.Version, brief(v.Digest), size(int(v.Size)), briefEngine(v.Engine), moment(v.Uploaded), v.By, state})
 				}
 				return printTable(out, rows)
 			})

@@ -49,7 +49,8 @@ type bench struct {
 
 // newBench admits a module.
 func newBench(ctx context.Context, w world, cfg *config.Config, b builtTask) (*bench, error) {
-	rt, err := authorRuntime(runtimeConfig(cfg, zap.NewNop()), cfg.Wasakari.CacheDir, w)
+	st := newStock(w, cfg.Wasakari.StateDir, zap.NewNop())
+	rt, err := authorRuntime(runtimeConfig(cfg, st, zap.NewNop()), cfg.Wasakari.CacheDir, w)
 	if err != nil {
 		return nil, &usageError{err}
 	}
@@ -335,11 +336,32 @@ type spy struct {
 	*witness
 	sleep, keepAnswers bool
 
-	mu      sync.Mutex
-	ops     []tasktest.SeenOp
-	answers []tasktest.Answer
-	logs    []tasktest.Log
-	steps   []string
+	mu       sync.Mutex
+	ops      []tasktest.SeenOp
+	answers  []tasktest.Answer
+	logs     []tasktest.Log
+	steps    []string
+	bytes    int // of requests and answers that are noted
+	problems []string
+}
+
+// Bounds on what is noted of one task: the module may be a stranger's.
+const (
+	maxNoted      = 10_000   // ops, and steps
+	maxNotedBytes = 64 << 20 // of requests and answers
+)
+
+// full refuses an op that there is no more room to note, and keeps the test from
+// passing; s.mu is held.
+func (s *spy) full(op *abi.Op, size int) error {
+	if len(s.ops) < maxNoted && s.bytes+size <= maxNotedBytes {
+		s.bytes += size
+		return nil
+	}
+	if len(s.problems) == 0 {
+		s.problems = []string{fmt.Sprintf("the task asks for more than a test notes: %d ops, or %d MiB of requests and answers", maxNoted, maxNotedBytes>>20)}
+	}
+	return abi.Errorf(abi.ErrnoQuota, "%s: a test notes at most %d ops, and %d MiB of requests and answers", op.Name, maxNoted, maxNotedBytes>>20)
 }
 
 // Do notes ops that reach beyond the sandbox.
@@ -355,6 +377,10 @@ func (s *spy) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 		return s.witness.Do(ctx, op, req)
 	}
 	s.mu.Lock()
+	if err := s.full(op, len(req)); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
 	n := len(s.ops)
 	s.ops = append(s.ops, tasktest.SeenOp{Op: op.Name, Request: requestOf(req)})
 	s.mu.Unlock()
@@ -371,6 +397,7 @@ func (s *spy) Do(ctx context.Context, op *abi.Op, req []byte) ([]byte, error) {
 			a.Error = &tasktest.OpError{Code: refused.Code.String(), Message: refused.Message, Status: refused.Status, RequestID: refused.RequestID}
 		} else {
 			a.Answer = json.RawMessage(answer)
+			s.bytes += len(answer)
 		}
 		s.answers = append(s.answers, a)
 	}
@@ -396,7 +423,9 @@ func (s *spy) Log(level abi.Level, msg string) {
 // Progress notes a step.
 func (s *spy) Progress(permille int, msg string) {
 	s.mu.Lock()
-	s.steps = append(s.steps, msg)
+	if len(s.steps) < maxNoted {
+		s.steps = append(s.steps, msg)
+	}
 	s.mu.Unlock()
 	s.witness.Progress(permille, msg)
 }
@@ -506,6 +535,7 @@ func (b *bench) run(ctx context.Context, s *setting) (_ execution, err error) {
 	if r, ok := s.http.(replayed); ok {
 		e.seen.Problems = r.Problems()
 	}
+	e.seen.Problems = append(e.seen.Problems, host.problems...)
 	if s.sim != nil {
 		for _, v := range s.sim.Servers() {
 			e.seen.Names[v.ID] = v.Name

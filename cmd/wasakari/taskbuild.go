@@ -16,6 +16,7 @@ import (
 	"github.com/wasakari/wasakari/internal/scripts"
 	"github.com/wasakari/wasakari/internal/toolchain"
 	"github.com/wasakari/wasakari/recovery"
+	"github.com/wasakari/wasakari/runtime"
 )
 
 // scriptSuffixes are those of languages that need no tools.
@@ -137,6 +138,26 @@ func (s taskSource) build(ctx context.Context, w world, manifestFile string) (bu
 	return builtTask{source: s.file, wasm: wasm, manifest: m, notes: notes, took: time.Since(started)}, err
 }
 
+// rebuild makes a script module anew for the engine of this program.
+func (s taskSource) rebuild(ctx context.Context, w world, manifestFile string) (builtTask, error) {
+	if manifestFile != "" {
+		return builtTask{}, usagef("%s has a manifest; wasakari task pack puts another one in", s.file)
+	}
+	wasm, err := readFile(s.file, maxModuleRead)
+	if err != nil {
+		return builtTask{}, err
+	}
+	b := builtTask{source: s.file}
+	err = withRuntime(ctx, w, func(rt *runtime.Runtime) error {
+		b.wasm, b.manifest, b.notes, err = scripts.Rebuild(ctx, rt, s.file, wasm)
+		return err
+	})
+	if errors.Is(err, scripts.ErrSource) || errors.As(err, new(*runtime.AdmissionError)) {
+		err = &usageError{located(s.file, err)}
+	}
+	return b, err
+}
+
 func (s taskSource) compile(ctx context.Context, w world, manifestFile string) (builtTask, error) {
 	// What is wrong with the manifest is told before a compiler takes its time.
 	if _, err := readManifest(manifestFile); err != nil {
@@ -179,6 +200,9 @@ func newTaskBuild(w world) *cobra.Command {
 		Long: `Builds the task in the folder PATH, by default the one you are in, with the tools
 of its language: go.mod is Go, Cargo.toml Rust, asconfig.json AssemblyScript, *.c C.
 A Python or JavaScript file needs no tools: name it, or the folder it lies in.
+A module that was made of one is made anew for the engine of this program: its
+script, its tasks and their options stay, its version gets a part that names the
+engine, and a signature is lost.
 
 task.yaml is put into the module, which is then admitted as check and run will do:
 what they would refuse, build refuses. The module is written as KEY.wasm, KEY being
@@ -188,7 +212,8 @@ Exit codes: 0 built, 1 a compiler refused the sources, 2 wrong use, a tool is
 missing (what to install is said), or the module is refused.`,
 		Example: `  wasakari task build
   wasakari task build tasks/ticket -o /etc/masakari/tasks/ticket.wasm
-  wasakari task build noop.py`,
+  wasakari task build noop.py
+  wasakari task build /etc/masakari/tasks/noop.wasm`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "."
@@ -199,10 +224,11 @@ missing (what to install is said), or the module is refused.`,
 			if err != nil {
 				return err
 			}
+			build := s.build
 			if s.file != "" && filepath.Ext(s.file) == ".wasm" {
-				return usagef("%s is a module already; wasakari task pack puts a manifest in", s.file)
+				build = s.rebuild
 			}
-			b, err := s.build(cmd.Context(), w, manifest)
+			b, err := build(cmd.Context(), w, manifest)
 			if err != nil {
 				return err
 			}

@@ -62,7 +62,7 @@ Languages: ` + languages + `.`,
 			}
 			files, err := scaffold.Files(lang, names)
 			if err != nil {
-				return err
+				return &usageError{err}
 			}
 			if dir == "" {
 				dir = key

@@ -112,7 +112,7 @@ func TestTaskBuildRefusals(t *testing.T) {
 		{"two languages", []string{"DIR/two"}, "wasakari: DIR/two: several languages: go, c; choose one with --lang\n"},
 		{"two scripts", []string{"DIR/scripts"}, "wasakari: DIR/scripts holds several scripts: a.py, b.js; name one\n"},
 		{"a file of another kind", []string{"DIR/a.txt"}, "wasakari: DIR/a.txt: want a folder, a .wasm module, or a script (.py, .js, .mjs, .ts)\n"},
-		{"a module", []string{"DIR/m.wasm"}, "wasakari: DIR/m.wasm is a module already; wasakari task pack puts a manifest in\n"},
+		{"a module", []string{"DIR/m.wasm"}, "wasakari: DIR/m.wasm: it is a module already, and of no script; wasakari task pack puts a manifest in\n"},
 		{"no manifest", []string{"DIR/bare"}, "wasakari: DIR/bare/task.yaml: no such file or directory; a project in go needs one, see wasakari task new --help\n"},
 		{"bad manifest", []string{"DIR/wrong"}, "wasakari: DIR/wrong/task.yaml: manifest: abi: this host does not speak ABI 2; write 1\n"},
 		{"no tool", []string{"DIR/go"}, "wasakari: go is missing, which builds tasks in go; install it: Go 1.24 or later from https://go.dev/dl, or apt install golang-go where it is new enough\n"},

@@ -8,7 +8,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
-	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/internal/scripts"
 	"github.com/wasakari/wasakari/runtime"
 )
@@ -54,7 +53,8 @@ func buildScript(ctx context.Context, w world, file, manifestFile string) (wasm 
 
 // withRuntime gives work a Runtime whose cache is the user's.
 func withRuntime(ctx context.Context, w world, work func(*runtime.Runtime) error) error {
-	rt, err := authorRuntime(runtime.Config{MaxModuleBytes: maxModuleRead, Engines: engines.All()}, "", w)
+	st := newStock(w, "", zap.NewNop())
+	rt, err := authorRuntime(runtime.Config{MaxModuleBytes: maxModuleRead, Engines: st.carried, OtherEngine: st.other}, "", w)
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,11 @@ import (
 	"github.com/wasakari/wasakari/runtime"
 )
 
-// maxTraced bounds the calls that a trace keeps.
-const maxTraced = 10_000
+// Bounds on what a trace keeps.
+const (
+	maxTraced      = 10_000   // calls
+	maxTracedBytes = 64 << 20 // of requests, answers and messages
+)
 
 func newTaskTrace(w world) *cobra.Command {
 	var f testFlags
@@ -117,6 +120,7 @@ type tracer struct {
 	mu      sync.Mutex
 	started time.Time
 	events  []traced
+	bytes   int
 	dropped int
 }
 
@@ -126,10 +130,12 @@ func (t *tracer) add(e traced) {
 	e.AtMS = milliseconds(e.at)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.events) >= maxTraced {
+	size := len(e.Request) + len(e.Answer) + len(e.Message)
+	if len(t.events) >= maxTraced || t.bytes+size > maxTracedBytes {
 		t.dropped++
 		return
 	}
+	t.bytes += size
 	t.events = append(t.events, e)
 }
 
@@ -266,7 +272,8 @@ func (t traceReport) text(out io.Writer, most int) error {
 	if t.Dropped > 0 {
 		fmt.Fprintf(&b, "… and %d more\n", t.Dropped)
 	}
-	fmt.Fprintf(&b, "\n%s%s\n%d calls of the host, %d units, %s of memory, %.3f ms\n", t.Outcome, because(t.Reason),
+	// The lines of a reason do not look like those of the trace.
+	fmt.Fprintf(&b, "\n%s%s\n%d calls of the host, %d units, %s of memory, %.3f ms\n", t.Outcome, because(strings.ReplaceAll(t.Reason, "\n", "\n  | ")),
 		t.HostCalls, t.CPU, size(int(t.MemoryBytes)), t.TookMS)
 	return printLines(out, b.String())
 }

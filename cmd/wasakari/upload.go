@@ -42,6 +42,7 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runt
 	}
 	v := recovery.ModuleVersion{
 		Digest: m.Digest(), Library: manifest.Library, Tenant: tenant, Version: manifest.Version, Size: int64(len(wasm)),
+		Engine: engineOf(m.Info().Engine),
 	}
 	var errs []error
 	for _, mt := range manifest.Tasks {
@@ -63,6 +64,9 @@ func (l *loaded) admitUpload(ctx context.Context, a admitter, release func(*runt
 func refusedUpload(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if unread := unreadEngine([]error{err}); unread != nil {
+		return unread
 	}
 	r := &wasakariv1.Refusal{Code: http.StatusUnprocessableEntity, Err: recovery.ErrInvalid}
 	if a, ok := errors.AsType[*runtime.AdmissionError](err); ok {

@@ -29,7 +29,33 @@ func isUploaded(t recovery.Task) bool {
 }
 
 // uploadStore is the store as the API and the snapshots want it.
-type uploadStore struct{ *store.Store }
+type uploadStore struct {
+	*store.Store
+	stock *stock
+}
+
+// Modules lists all versions, and where their engines are.
+func (s uploadStore) Modules(ctx context.Context) ([]recovery.ModuleVersion, error) {
+	versions, err := s.Store.Modules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var kept []recovery.ModuleEngine // not looked for yet
+	for i, v := range versions {
+		if v.Engine == nil {
+			continue
+		}
+		e := *v.Engine
+		if _, ok := s.stock.own(e.Digest); !ok && kept == nil {
+			if kept, err = s.KeptEngines(ctx); err != nil {
+				return nil, err
+			}
+		}
+		e.State = s.stock.state(e, kept)
+		versions[i].Engine = &e
+	}
+	return versions, nil
+}
 
 // ModuleBytes reads a module.
 func (s uploadStore) ModuleBytes(ctx context.Context, digest string) (_ []byte, err error) {
@@ -68,6 +94,11 @@ func (s uploadStore) PutModule(ctx context.Context, v recovery.ModuleVersion, wa
 	pinned := slices.ContainsFunc(versions, func(o recovery.ModuleVersion) bool {
 		return o.Pinned && o.Library == v.Library && o.Tenant == v.Tenant
 	})
+	if v.Engine != nil { // before the module is acknowledged
+		if err := s.stock.keepInStore(ctx, *v.Engine); err != nil {
+			return v, 0, err
+		}
+	}
 	back, err := s.makeWay(ctx, versions, v)
 	if err != nil {
 		return v, 0, err

@@ -35,7 +35,7 @@ var may = map[string][]string{
 	"internal/abigen":        {},
 	"internal/docgen":        {"api", "config"},
 	"internal/engines":       {"runtime"},
-	"internal/scripts":       {"abi", "runtime", "internal/engines"},
+	"internal/scripts":       {"abi", "runtime"},
 	"internal/testwasm":      {"abi"},
 	"internal/testcompiler":  {"runtime"},
 	"internal/safeyaml":      {},
@@ -55,7 +55,7 @@ var may = map[string][]string{
 		"abi", "recovery", "runtime", "hostfuncs", "egress", "flow", "engine", "store", "openstack", "novasim", "config", "api",
 		"internal/runstate", "internal/safeyaml", "internal/standardtasks", "internal/telemetry", "internal/audit",
 		"internal/lifecycle", "internal/reload", "internal/scaffold", "internal/toolchain", "internal/tasktest", "internal/oci",
-		"internal/engines", "internal/scripts",
+		"internal/engines", "internal/folder", "internal/scripts",
 	},
 }
 

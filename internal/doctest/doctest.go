@@ -16,6 +16,8 @@
 // it out, "needs TOOL ..." leaves it out where one of the programs, or of the files (a
 // pattern of whole paths), is not there,
 // "any output" lets a command print what it likes where the block shows nothing.
+// "skip all REASON" holds for all blocks after it that would be refused: for pages
+// that are made of sources.
 // A comment that begins with a line <!-- doctest: run and ends with a line --> is a
 // block of console that readers do not see: what has to be there before, and
 // checks of what the document shows.
@@ -85,11 +87,16 @@ func Parse(text string) ([]Step, error) {
 	}
 	var next Step // what a comment says of the next block
 	remarked := 0 // its line
+	all := ""     // why all that would be refused is left out
 	lines := strings.Split(text, "\n")
 	for i := 0; i < len(lines); i++ {
 		first := i + 1
 		if m := remark.FindStringSubmatch(lines[i]); m != nil {
 			word, rest, _ := strings.Cut(m[1], " ")
+			if reason, is := strings.CutPrefix(m[1], "skip all "); is {
+				all = reason
+				continue
+			}
 			switch {
 			case word == "skip" && rest != "":
 				next.Skip = rest
@@ -154,6 +161,9 @@ func Parse(text string) ([]Step, error) {
 			}
 			steps = append(steps, commands...)
 		case this.Skip != "":
+			steps = append(steps, this)
+		case language != "text" && all != "":
+			this.Skip = all
 			steps = append(steps, this)
 		case language != "text":
 			refuse(first, "a block of %q is neither run (console), nor written (file=PATH), nor left out for a reason (skip REASON)", m[3])

@@ -70,6 +70,16 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestParseSkipAll(t *testing.T) {
+	steps, err := doctest.Parse("```text\n```\n<!-- doctest: skip all they are made of sources -->\n```c\nint f(void);\n```\n```console\n$ true\n```\n```go\n```\n")
+	if err != nil || len(steps) != 3 || steps[0].Skip != "they are made of sources" || steps[1].Skip != "" || steps[2].Skip == "" {
+		t.Errorf("%+v, error %v", steps, err)
+	}
+	if _, err := doctest.Parse("```c\n```\n<!-- doctest: skip all they are made of sources -->\n"); err == nil {
+		t.Error("a block before the remark is not refused")
+	}
+}
+
 // What has to be there is made where readers do not see it.
 func TestRunHidden(t *testing.T) {
 	steps, err := doctest.Parse("<!-- doctest: run\n$ echo there > file\n-->\n```console\n$ cat file\nthere\n```\n<!-- doctest: run\n$ cat file\nanother\n-->\n")

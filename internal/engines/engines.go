@@ -6,6 +6,7 @@ package engines
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"embed"
 	"fmt"
 	"io"
@@ -17,9 +18,9 @@ import (
 // maxEngine bounds an engine, in bytes.
 const maxEngine = 64 << 20
 
-// stack is the call stack that engines get at least, in bytes: with less, a
+// Stack is the call stack that engines get at least, in bytes: with less, a
 // recursion without end would trap before the interpreter sees it.
-const stack = 8 << 20
+const Stack = 8 << 20
 
 // built holds, for each engine, NAME.wasm.gz, and the digests of what is in
 // them, as sha256sum writes them.
@@ -37,19 +38,9 @@ func All() []runtime.Engine {
 	for line := range strings.Lines(string(sums)) {
 		digest, file, _ := strings.Cut(strings.TrimSpace(line), "  ")
 		name := strings.TrimSuffix(file, ".wasm")
-		list = append(list, runtime.Engine{Name: name, Digest: digest, Stack: stack, Open: func() ([]byte, error) { return open(name) }})
+		list = append(list, runtime.Engine{Name: name, Digest: digest, Stack: Stack, Open: func(context.Context) ([]byte, error) { return open(name) }})
 	}
 	return list
-}
-
-// Find gives the engine of a language.
-func Find(name string) (runtime.Engine, bool) {
-	for _, e := range All() {
-		if e.Name == name {
-			return e, true
-		}
-	}
-	return runtime.Engine{}, false
 }
 
 // open gives an engine's module.

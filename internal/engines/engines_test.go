@@ -12,7 +12,7 @@ import (
 // Each engine is what its digest says.
 func TestEngines(t *testing.T) {
 	for _, e := range engines.All() {
-		wasm, err := e.Open()
+		wasm, err := e.Open(t.Context())
 		if err != nil {
 			t.Error(err)
 			continue
@@ -24,11 +24,5 @@ func TestEngines(t *testing.T) {
 		if _, err := abi.CustomSections(wasm); err != nil {
 			t.Errorf("%s: %v", e.Name, err)
 		}
-		if found, ok := engines.Find(e.Name); !ok || found.Digest != e.Digest {
-			t.Errorf("find %s = %s, %t", e.Name, found.Digest, ok)
-		}
-	}
-	if _, ok := engines.Find("cobol"); ok {
-		t.Error("found an engine that is not there")
 	}
 }

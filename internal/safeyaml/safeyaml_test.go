@@ -23,6 +23,8 @@ func TestCheck(t *testing.T) {
 		{name: "brackets", text: strings.Repeat("[", 33), want: "1:33: nested too deep"},
 		{name: "braces", text: strings.Repeat("{a: ", 33), want: "1:129: nested too deep"},
 		{name: "dashes", text: strings.Repeat("- ", 33) + "x", want: "1:65: nested too deep"},
+		{name: "documents without end", text: strings.Repeat("a: 1\n---\n", 9), want: "18:1: more than 8 documents", hint: "write one"},
+		{name: "values without end", text: strings.Repeat("- 1\n", 1<<17) + "- 1", want: "131073:1: more than 262144 names, values and signs", hint: "split it"},
 		{name: "as deep as may be", text: strings.Repeat("[", 32) + strings.Repeat("]", 32)},
 	}
 	for _, tt := range tests {

@@ -105,17 +105,40 @@ func NamesOf(key string, reserved func(group string) bool) (Names, error) {
 	if n.Library == "" {
 		n.Library = "task"
 	}
+	// In Python a section is an attribute.
 	n.Group = n.Ident
-	if reserved(n.Group) {
+	if reserved(n.Group) || slices.Contains(keywords, n.Group) {
 		n.Group += "_task"
 	}
+	if slices.Contains(keywords, n.Class) {
+		n.Class += "Task"
+	}
 	return n, nil
+}
+
+// keywords are those of Python, which names no class or attribute like them.
+var keywords = strings.Fields("False None True and as assert async await break class continue def del elif else except finally for from global if import in is lambda nonlocal not or pass raise return try while with yield")
+
+// checkFile tells when no file can be called like the key, as a script is.
+func checkFile(lang, key string) error {
+	switch {
+	case lang != "python" && lang != "javascript":
+		return nil
+	case strings.HasPrefix(key, "_"):
+		return fmt.Errorf("key %q: a script is called like its task, and what begins with _ is a part of another: want a letter first", key)
+	case lang == "python" && strings.Contains(key, "."):
+		return fmt.Errorf("key %q: a script is called like its task, and Python imports no file with a dot in its name: want %s", key, strings.ReplaceAll(key, ".", "_"))
+	}
+	return nil
 }
 
 // Files makes the files of a project, sorted by path.
 func Files(lang string, names Names) ([]File, error) {
 	if !slices.Contains(Languages(), lang) {
 		return nil, fmt.Errorf("language %q: want one of %s", lang, strings.Join(Languages(), ", "))
+	}
+	if err := checkFile(lang, names.Key); err != nil {
+		return nil, err
 	}
 	root := path.Join("templates", lang)
 	var files []File

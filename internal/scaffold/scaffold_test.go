@@ -27,6 +27,8 @@ func TestNames(t *testing.T) {
 		{"_9", scaffold.Names{Key: "_9", Ident: "_9", Class: "Task9", Library: "9", Group: "_9"}},
 		{"_", scaffold.Names{Key: "_", Ident: "_", Class: "Task", Library: "task", Group: "_"}},
 		{"nova", scaffold.Names{Key: "nova", Ident: "nova", Class: "Nova", Library: "nova", Group: "nova_task"}},
+		{"class", scaffold.Names{Key: "class", Ident: "class", Class: "Class", Library: "class", Group: "class_task"}},
+		{"true", scaffold.Names{Key: "true", Ident: "true", Class: "TrueTask", Library: "true", Group: "true"}},
 	}
 	for _, tt := range tests {
 		got, err := scaffold.NamesOf(tt.key, taken)
@@ -45,7 +47,11 @@ func TestNames(t *testing.T) {
 func TestFiles(t *testing.T) {
 	for _, lang := range scaffold.Languages() {
 		t.Run(lang, func(t *testing.T) {
-			names, err := scaffold.NamesOf("Fence.rack-2", nothingReserved)
+			key := "Fence.rack-2"
+			if lang == "python" {
+				key = "Fence-rack-2"
+			}
+			names, err := scaffold.NamesOf(key, nothingReserved)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,6 +87,29 @@ func TestFiles(t *testing.T) {
 	}
 	if _, err := scaffold.Files("cobol", scaffold.Names{}); err == nil {
 		t.Error("files for a language without templates")
+	}
+}
+
+// A script is called like its task, so it has to be a name that can be built.
+func TestScriptNames(t *testing.T) {
+	for _, tt := range []struct {
+		lang, key string
+		ok        bool
+	}{
+		{"python", "_a", false},
+		{"python", "a.b", false},
+		{"python", "a-b", true},
+		{"javascript", "_a", false},
+		{"javascript", "a.b", true},
+		{"go", "_a", true},
+	} {
+		names, err := scaffold.NamesOf(tt.key, nothingReserved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files, err := scaffold.Files(tt.lang, names); (err == nil) != tt.ok || tt.ok == (len(files) == 0) {
+			t.Errorf("%s in %s: %d files, %v", tt.key, tt.lang, len(files), err)
+		}
 	}
 }
 

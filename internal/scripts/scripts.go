@@ -20,7 +20,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/wasakari/wasakari/abi"
-	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/runtime"
 )
 
@@ -64,6 +63,9 @@ type description struct {
 	Tasks []map[string]any `json:"tasks"`
 	// Notes are remarks for the author.
 	Notes []string `json:"notes"`
+
+	// shared are options of Masakari itself that its tasks may read.
+	shared []abi.ManifestOption
 }
 
 // place is a line of TasksFile.
@@ -76,11 +78,17 @@ type place struct {
 // limits bound the description of a script.
 var limits = runtime.Limits{Timeout: time.Minute, RequestBytes: 1 << 20, AnswerBytes: 4 << 20, MemoryBytes: 256 << 20, LogLines: 100}
 
+// Bounds on what a script says to its author.
+const (
+	maxNotes = 100
+	maxNote  = 1000 // bytes
+)
+
 // Build makes a script module of a source. rt has the engines. notes are remarks
 // for the author. Errors about the source match ErrSource; those about its
 // manifest are abi.ManifestErrors as well.
 func Build(ctx context.Context, rt *runtime.Runtime, src Source) (wasm []byte, m *abi.Manifest, notes []string, err error) {
-	ref, err := engineFor(src)
+	ref, err := engineFor(rt, src)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -105,7 +113,10 @@ func Build(ctx context.Context, rt *runtime.Runtime, src Source) (wasm []byte, m
 	if ref.Name == javascriptEngine {
 		useJavaScript(d.Tasks, uses)
 	}
-	m, places, reverts, err := d.merge(src)
+	if ref.Name == pythonEngine {
+		d.shared = mentioned(src.Files)
+	}
+	m, places, reverts, err := d.merge(src, ref)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -132,7 +143,7 @@ func (e *sourceError) Error() string        { return e.text }
 func (e *sourceError) Is(target error) bool { return target == ErrSource }
 
 // engineFor finds the engine for the files, which are of one language.
-func engineFor(src Source) (abi.EngineRef, error) {
+func engineFor(rt *runtime.Runtime, src Source) (abi.EngineRef, error) {
 	name, first := "", ""
 	for _, f := range src.Files {
 		switch l := Language(f.Name); {
@@ -146,11 +157,16 @@ func engineFor(src Source) (abi.EngineRef, error) {
 	if name == "" {
 		return abi.EngineRef{}, source("%s: no file ends in .py, .js, .mjs or .ts", src.Path)
 	}
-	e, ok := engines.Find(name)
+	return own(rt, name)
+}
+
+// own gives the engine that the program carries for a language.
+func own(rt *runtime.Runtime, name string) (abi.EngineRef, error) {
+	ref, ok := rt.Engine(name)
 	if !ok {
-		return abi.EngineRef{}, fmt.Errorf("this program has no engine for %s", name)
+		return ref, source("this program has no engine for %s", name)
 	}
-	return abi.EngineRef{Name: e.Name, Digest: e.Digest}, nil
+	return ref, nil
 }
 
 // describe lets the engine say what is in a source.
@@ -179,6 +195,10 @@ func describe(ctx context.Context, rt *runtime.Runtime, src Source, ref abi.Engi
 	dec.UseNumber()
 	if err := dec.Decode(d); err != nil {
 		return nil, fmt.Errorf("%s: what its engine says about it: %w", src.Path, err)
+	}
+	d.Notes = d.Notes[:min(len(d.Notes), maxNotes)]
+	for i, n := range d.Notes {
+		d.Notes[i] = cut(n)
 	}
 	if len(d.Tasks) == 0 {
 		return nil, source("%s: there is no task in it", src.Path)
@@ -209,15 +229,28 @@ func (h *describing) said() error {
 	if len(h.lines) == 0 {
 		return nil
 	}
-	return errors.New(strings.Join(h.lines, "\n"))
+	const most = 20 // lines, the last ones
+	lines := h.lines[max(0, len(h.lines)-most):]
+	for i, l := range lines {
+		lines[i] = cut(l)
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+// cut leaves out what is too much for one note.
+func cut(s string) string {
+	if len(s) <= maxNote {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxNote], "") + "…"
 }
 
 // merge makes the manifest of what the source says and of what task.yaml says.
-func (d *description) merge(src Source) (m *abi.Manifest, places []place, reverts []string, err error) {
+func (d *description) merge(src Source, ref abi.EngineRef) (m *abi.Manifest, places []place, reverts []string, err error) {
 	doc := map[string]any{
 		"abi":     abi.Version,
 		"library": cmp.Or(d.Library, libraryName(src.Path)),
-		"version": cmp.Or(d.Version, contentVersion(src.Files)),
+		"version": cmp.Or(d.Version, contentVersion(src.Files, ref)),
 	}
 	if d.Summary != "" {
 		doc["summary"] = d.Summary
@@ -258,6 +291,7 @@ func (d *description) merge(src Source) (m *abi.Manifest, places []place, revert
 		if written != nil {
 			maps.Copy(task, written[i])
 		}
+		share(task, d.shared)
 		p.Key = text(task["key"])
 		if places = append(places, p); revert {
 			reverts = append(reverts, p.Key)
@@ -331,11 +365,12 @@ func libraryName(file string) string {
 }
 
 // contentVersion is the version of a module whose author gives none: another for
-// each content, since a version never changes.
-func contentVersion(files []abi.ScriptFile) string {
+// each content and each engine, since a version never changes.
+func contentVersion(files []abi.ScriptFile, ref abi.EngineRef) string {
 	h := sha256.New()
+	_, _ = fmt.Fprintln(h, ref.Digest) // a hash takes everything
 	for _, f := range files {
-		_, _ = fmt.Fprintf(h, "%q %q\n", f.Name, f.Text) // a hash takes everything
+		_, _ = fmt.Fprintf(h, "%q %q\n", f.Name, f.Text)
 	}
 	return "0.0.0+" + hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -530,3 +530,34 @@ func BenchmarkPythonResident(b *testing.B) {
 		done.Wait()
 	}
 }
+
+// What files in Python mention of Masakari's own options their tasks may read,
+// whatever task.yaml says of others.
+func TestMasakariOptions(t *testing.T) {
+	t.Parallel()
+	src := scripts.Source{
+		Path: "dir/a.py",
+		Files: []abi.ScriptFile{
+			{Name: "a.py", Text: header + "from masakari import conf\nclass A(task.Task):\n    def execute(self):\n        conf.CONF.host_failure.evacuate_all_instances\n        conf.CONF.verify_interval\n" +
+				"class B(task.Task):\n    def execute(self):\n        process_all_instances = ha_enabled_instance_metadata_key = 1\n"},
+			{Name: "setup.cfg", Text: "[metadata]\nsummary = wait_period_after_power_on\n"},
+		},
+		Manifest: []byte(`{"library":"mine","version":"2.0.0","tasks":[{"key":"a_task","class":"A","options":[{"group":"mine","name":"x","type":"int"},{"group":"DEFAULT","name":"verify_interval","type":"seconds"}]},{"key":"b_task","class":"B"}]}`),
+	}
+	_, m, _, err := scripts.Build(t.Context(), rt, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"a_task": "mine.x DEFAULT.verify_interval host_failure.evacuate_all_instances host_failure.ha_enabled_instance_metadata_key",
+		"b_task": "DEFAULT.verify_interval host_failure.evacuate_all_instances host_failure.ha_enabled_instance_metadata_key",
+	} {
+		var got []string
+		for _, o := range m.Task(key).Options {
+			got = append(got, o.Group+"."+o.Name)
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s may read %s, want %s", key, got, want)
+		}
+	}
+}

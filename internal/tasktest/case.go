@@ -26,6 +26,7 @@ import (
 const (
 	MaxBytes   = 8 << 20
 	maxEntries = 10_000
+	maxPattern = 1000 // bytes: what is repeated in it costs memory many times over
 )
 
 // Outcomes of a task.
@@ -460,9 +461,18 @@ func checkOp(where, name string, bad func(where, format string, args ...any)) {
 // pattern checks text that may be a /pattern/.
 func pattern(text, where string, bad func(where, format string, args ...any)) {
 	if p, ok := slashed(text); ok {
-		if _, err := regexp.Compile(p); err != nil {
-			bad(where, "%v", err)
-		}
+		compiles(p, where, bad)
+	}
+}
+
+// compiles checks a pattern.
+func compiles(p, where string, bad func(where, format string, args ...any)) {
+	if len(p) > maxPattern {
+		bad(where, "a pattern of %d bytes, at most %d", len(p), maxPattern)
+		return
+	}
+	if _, err := regexp.Compile(p); err != nil {
+		bad(where, "%v", err)
 	}
 }
 

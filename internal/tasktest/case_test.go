@@ -71,6 +71,8 @@ func TestParseMistakes(t *testing.T) {
 		{"op", "expect:\n  ops: [nova.server_lst]\n", `tests/a.yaml:2:9: expect.ops[0]: "nova.server_lst" is no op of the groups nova, ha and http; did you mean nova.server_list?`},
 		{"op of another group", "expect:\n  ops: [kv.put]\n", `tests/a.yaml:2:9: expect.ops[0]: "kv.put" is no op of the groups nova, ha and http`},
 		{"pattern", "expect:\n  reason: /(/\n", "tests/a.yaml:2:11: expect.reason: error parsing regexp: missing closing ): `(`"},
+		{"pattern without end", "expect:\n  reason: /" + strings.Repeat("a*", 501) + "/\n", "tests/a.yaml:2:11: expect.reason: a pattern of 1002 bytes, at most 1000"},
+		{"pattern without end in a value", "expect:\n  provides: {a: $match " + strings.Repeat("a*", 501) + "}\n", "tests/a.yaml:2:14: expect.provides: a pattern of 1002 bytes, at most 1000"},
 		{"pattern in a value", "expect:\n  provides: {a: $match (}\n", "tests/a.yaml:2:14: expect.provides: error parsing regexp: missing closing ): `(`"},
 		{"cloud", "task: a\ncloud:\n  hosts:\n    - {name: compute-1, state: gone}\n", `tests/a.yaml:4:32: hosts[0].state: "gone" is not one of up, down, hung`},
 		{"cloud in a line", "cloud: {hosts: [{nam: x}]}\n", `tests/a.yaml:1:18: unknown field "nam"`},

@@ -356,9 +356,7 @@ func matchers(v any, where string, bad func(where, format string, args ...any)) 
 	switch v := v.(type) {
 	case string:
 		if p, ok := strings.CutPrefix(v, matchPrefix); ok {
-			if _, err := regexp.Compile(p); err != nil {
-				bad(where, "%v", err)
-			}
+			compiles(p, where, bad)
 		}
 	case []any:
 		for _, x := range v {

@@ -17,7 +17,7 @@ import (
 // digit of the script.
 func engines() []runtime.Engine {
 	wasm := testwasm.Module("engine")
-	return []runtime.Engine{{Name: "digits", Digest: digestOf(wasm), Open: func() ([]byte, error) { return wasm, nil }}}
+	return []runtime.Engine{{Name: "digits", Digest: digestOf(wasm), Open: func(context.Context) ([]byte, error) { return wasm, nil }}}
 }
 
 func digestOf(wasm []byte) string {
@@ -55,7 +55,8 @@ func scripts() []attack {
 	const again = "; build it again with wasakari task build"
 	beside := "names an engine that runs its script instead of it" + again
 	of := func(digest string) string {
-		return "it is built for the engine digits sha256:" + digest + "; this program has digits sha256:" + own + again
+		return "it is a script for the engine digits sha256:" + digest + ", which is not here; this program has digits sha256:" + own +
+			"; build it again for that one: wasakari task build takes its source, or the module itself"
 	}
 	strange, guestDigest := strings.Repeat("0", 64), digestOf(testwasm.Module("noop"))
 	return []attack{

@@ -511,9 +511,9 @@ func TestHostile(t *testing.T) {
 
 func javascriptEngine(t testing.TB) abi.EngineRef {
 	t.Helper()
-	e, ok := engines.Find("javascript")
+	e, ok := rt.Engine("javascript")
 	if !ok {
 		t.Fatal("no engine for javascript")
 	}
-	return abi.EngineRef{Name: e.Name, Digest: e.Digest}
+	return e
 }

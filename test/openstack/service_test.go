@@ -363,6 +363,12 @@ func TestHostRepair(t *testing.T) {
 	l.maintenance(t, n, segment, failed)
 	l.refused(t, n, died(failed), http.StatusConflict, "maintenance")
 
+	err := l.ask(t, n, admin, "POST", "/wasakari/v1/hosts/"+failed+"/repaired", nil, nil)
+	if statusOf(err) != http.StatusConflict || !strings.Contains(err.Error(), "has not cleaned up after servers that were moved away (3)") {
+		t.Errorf("taken back by hand before nova-compute is started: %v, want 409", err)
+	}
+	l.maintenance(t, n, segment, failed)
+
 	// The monitor is quicker than nova-compute, and than Nova, which takes the host
 	// back only when nova-compute has cleaned up after the servers that left.
 	back := l.accepted(t, n, cameBack(failed))

@@ -53,6 +53,26 @@ func read(t *testing.T, pattern string) string {
 	return all.String()
 }
 
+// modules gives the names of the Python files below a folder, and what is in
+// them.
+func modules(t *testing.T, folder string) string {
+	t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(filepath.Join(top, folder), func(name string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(name) != ".py" {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		all.WriteString("\n" + filepath.ToSlash(name) + "\n")
+		all.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
+}
+
 // opsOf gives the kinds of the ops of the schema by their names, in order.
 func opsOf(t *testing.T) (names []string, kinds map[string]string) {
 	t.Helper()
@@ -134,7 +154,8 @@ func TestReferencePages(t *testing.T) {
 			}
 
 			if language == "python" {
-				source += read(t, "abi/schema.json") // keys of answers, which are dicts
+				// Keys of answers, which are dicts; and modules, which are files.
+				source += read(t, "abi/schema.json") + modules(t, "sdk/python/lib")
 			}
 			words := wordsOf(source)
 			for _, cells := range [][][]string{firstCell.FindAllStringSubmatch(page, -1), codeCell.FindAllStringSubmatch(page, -1)} {
@@ -149,7 +170,10 @@ func TestReferencePages(t *testing.T) {
 					if !have[m[1]] {
 						t.Errorf("the page has no heading for %s", m[1])
 					}
-				} else if _, err := os.Stat(filepath.Join(top, "docs", "sdk", filepath.FromSlash(m[1]))); err != nil {
+					continue
+				}
+				file, _, _ := strings.Cut(m[1], "#") // headings of other pages test/docs looks for
+				if _, err := os.Stat(filepath.Join(top, "docs", "sdk", filepath.FromSlash(file))); err != nil {
 					t.Error(err)
 				}
 			}

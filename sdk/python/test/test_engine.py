@@ -141,6 +141,13 @@ class Descriptions(Case):
                 self.assertEqual((doc["library"], doc["version"], doc["summary"]), ("acme", "1.2", "Tasks"))
                 self.assertEqual([(t["key"], t["class"], t["file"]) for t in doc["tasks"]], [("first", "A", "src/acme/tasks.py")])
 
+    def test_names_that_no_file_may_have(self):
+        for name, want in [
+            ("json.py", "json.py: Python has a module json of its own, which hides it: call it json_task.py"),
+            ("lib/a.b.py", "lib/a.b.py: Python imports no file with a dot in its name: call it a_b.py"),
+        ]:
+            self.assertEqual(self.describe(files={name: HEADER + "class A(task.Task):\n    def execute(self): pass\n"}), want)
+
     def test_wrong_entry_points(self):
         point = "[entry_points]\nmasakari.task_flow.tasks =\n    k = acme:%s\n"
         for files, want in [

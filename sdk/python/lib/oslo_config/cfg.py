@@ -158,7 +158,7 @@ class GroupAttr:
 
 class ConfigOpts:
     """The options that tasks register, and those that Masakari has itself, which
-    have their defaults."""
+    are masakari.conf's."""
 
     def __init__(self):
         self._registered = {}  # by group

@@ -68,13 +68,19 @@ def _where(e, files):
 
 def _load(file, files):
     """Imports a file. What is wrong with it is told with file and line."""
+    name = file.removesuffix(".py").split("/")[-1]
+    if "." in name:
+        raise _engine.Described("%s: Python imports no file with a dot in its name: call it %s.py" % (file, name.replace(".", "_")))
     try:
-        return _engine.load(file)
+        module = _engine.load(file)
     except SyntaxError as e:
         text = (e.text or "").strip()
         raise _engine.Described("%s:%d: %s%s" % (e.filename or file, e.lineno or 1, e.msg, ": " + text if text else "")) from None
     except Exception as e:
         raise _engine.Described("%s: %s: %s" % (_where(e, files) or file, type(e).__name__, e)) from None
+    if module.__spec__ is None or module.__spec__.loader_state != file:
+        raise _engine.Described("%s: Python has a module %s of its own, which hides it: call it %s_task.py" % (file, module.__name__, name))
+    return module
 
 
 def _is_task(value, module):

@@ -1,5 +1,5 @@
-"""A stand-in for masakari.conf. Options of Masakari itself have their defaults:
-what the operator's files say of them is for the standard tasks."""
+"""A stand-in for masakari.conf. Options of Masakari itself are what the operator's
+files say of those which the module asks for; else the defaults."""
 
 from oslo_config import cfg
 
