@@ -120,6 +120,7 @@ func TestHostileRegistry(t *testing.T) {
 		_ = z.Close()
 		return b.Bytes()
 	}
+	bomb := compressed(100 << 20) // before any client waits for it
 	for _, tt := range []struct {
 		name   string
 		does   string
@@ -223,7 +224,7 @@ func TestHostileRegistry(t *testing.T) {
 				return false
 			}
 			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(compressed(100 << 20))
+			_, _ = w.Write(bomb)
 			return true
 		}},
 		{name: "manifest without a length", does: "gives a manifest of unknown length", is: recovery.ErrUnavailable, answer: func(_ *hostile, w http.ResponseWriter, r *http.Request) bool {
