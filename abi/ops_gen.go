@@ -64,7 +64,8 @@ const (
 	// with canceled. Needs no grant.
 	OpTaskCancel = "task.cancel"
 	// OpKVGet: Reads a value. In scope run: what the manifest requires or lists
-	// as optional, what this task put, and keys under scratch/ of its own.
+	// as optional, what this task put or had provided, and keys under scratch/
+	// of its own.
 	OpKVGet = "kv.get"
 	// OpKVPut: Writes a value. In scope run: a name that the manifest provides
 	// (staged, visible to later tasks when this one succeeds), or a key under

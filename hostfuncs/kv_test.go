@@ -292,6 +292,25 @@ func TestInputOfARevert(t *testing.T) {
 	want(t, got, err, "", "not_found: task.script: the module carries no script")
 }
 
+func TestARevertReadsWhatTheTaskProvided(t *testing.T) {
+	b := setup(t, newNova())
+	revert := func(c *hostfuncs.TaskCall) {
+		c.Reverting, c.Task.Provides = true, []string{"stopped", "late"}
+		c.Values["stopped"] = json.RawMessage(`["a"]`)
+	}
+	task := b.task(revert)
+	got, err := do(t.Context(), task, abi.OpKVGet, `{"name":"stopped"}`)
+	want(t, got, err, `{"value":["a"],"version":1}`, "")
+	got, err = do(t.Context(), task, abi.OpKVList, `{}`)
+	want(t, got, err, `{"entries":[{"name":"host_name","version":1,"size":11},{"name":"stopped","version":1,"size":5}]}`, "")
+	got, err = do(t.Context(), task, abi.OpKVGet, `{"name":"late"}`) // it had failed before
+	want(t, got, err, "", `not_found: kv.get: "late"`)
+	got, err = do(t.Context(), task, abi.OpKVGet, `{"name":"another"}`)
+	want(t, got, err, "", `not_granted: kv.get: "another" is neither required, optional nor provided in the manifest of task custom_task, nor under scratch/`)
+	got, err = do(t.Context(), b.task(revert, func(c *hostfuncs.TaskCall) { c.Reverting = false }), abi.OpKVGet, `{"name":"stopped"}`)
+	want(t, got, err, "", `not_found: kv.get: "stopped"`)
+}
+
 func TestLogAndProgress(t *testing.T) {
 	b := setup(t, newNova())
 	task := b.task(func(c *hostfuncs.TaskCall) { c.Seq, c.Index, c.ReservedHost = 4, 2, "compute-4" })

@@ -320,7 +320,8 @@ const instanceName = "instance_uuid"
 // value gives a value of the run, as far as the task may read it. The names
 // that it may read were found by readable.
 func (t *TaskHost) value(ctx context.Context, name string) (v json.RawMessage, ok bool, err error) {
-	if !t.reads[name] {
+	own := t.call.Reverting && t.writes[name] && !t.call.withheld(name)
+	if !t.reads[name] && !own {
 		return nil, false, nil
 	}
 	if v, ok = t.call.Values[name]; !ok || t.tenant() == "" || name != instanceName {

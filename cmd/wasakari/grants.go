@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -48,6 +49,7 @@ func (l *loaded) grantHint(task recovery.Task, lacks []string) string {
 			}
 		}
 	}
+	slices.Sort(all)
 	return grantLine(l.cfg, task, all)
 }
 
@@ -200,11 +202,32 @@ func (t taskGrants) rows() [][2]string {
 	return rows
 }
 
+// inFlow reports whether a flow has the task.
+func (l *loaded) inFlow(key string) bool {
+	for _, kind := range recovery.FlowKinds() {
+		f, err := l.cfg.Flow(kind)
+		if err == nil && slices.ContainsFunc(recovery.Phases(), func(phase recovery.Phase) bool {
+			return slices.ContainsFunc(f.Tasks(phase), func(ref recovery.TaskRef) bool { return ref.Key == key })
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// wantedLine is a line of [grants] to be written.
+type wantedLine struct {
+	task   recovery.Task // one of those that it is for
+	keys   []string
+	things []string
+}
+
 // grantsText is a table of what the tasks that are not standard ask for;
 // lacking is true when something of it is missing.
 func (l *loaded) grantsText() (text string, lacking bool) {
 	table := [][]string{{"task", "library", "asks for", ""}}
 	var hints []string
+	lines := map[string]*wantedLine{} // by name: a line is for all tasks of a library
 	for _, key := range l.catalog.Keys() {
 		task, _ := l.catalog.Task(key)
 		if task.Standard {
@@ -223,8 +246,21 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 		case t.NoFlow != "":
 			hints = append(hints, key+": "+noFlowMay+t.NoFlow)
 		case t.Write != "":
-			hints = append(hints, key+": "+t.Write)
+			if !l.inFlow(key) { // not to be granted along with the others
+				hints = append(hints, key+": "+t.Write)
+				break
+			}
+			if lines[t.Line] == nil {
+				lines[t.Line] = &wantedLine{task: task}
+			}
+			lines[t.Line].keys = append(lines[t.Line].keys, key)
+			lines[t.Line].things = append(lines[t.Line].things, t.Missing...)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(lines)) {
+		line := lines[name]
+		slices.Sort(line.things)
+		hints = append(hints, strings.Join(line.keys, ", ")+": "+grantLine(l.cfg, line.task, line.things))
 	}
 	if len(table) == 1 {
 		return "", false

@@ -99,7 +99,7 @@ func TestGrants(t *testing.T) {
 		},
 		{
 			"op without the requests", requests, "acme = http.*, net:10.0.0.0/8", "http:POST:https://t.example.com/v1/*, http:GET:https://t.example.com/status",
-			"write instead of the line at DIR/conf:4:1: acme = http.*, net:10.0.0.0/8, http:POST:https://t.example.com/v1/*, http:GET:https://t.example.com/status",
+			"write instead of the line at DIR/conf:4:1: acme = http.*, net:10.0.0.0/8, http:GET:https://t.example.com/status, http:POST:https://t.example.com/v1/*",
 		},
 	}
 	for _, tt := range tests {
@@ -146,9 +146,13 @@ func TestGrantsOfTwoTasks(t *testing.T) {
 	p := newPlace(t, map[string]string{"tasks/x.wasm": string(module), "conf": flowConf("pre:['x'],main:['y'],post:[]")})
 	r := p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks")
 	want := "wasakari: DIR/conf:2:41: flow host-auto: pre: task \"x\" asks for kv.get, which library acme is not granted; write below [grants]: acme = kv.get, kv.put\n" +
-		"wasakari: DIR/conf:2:52: flow host-auto: main: task \"y\" asks for kv.put, which library acme is not granted; write below [grants]: acme = kv.put, kv.get\n"
+		"wasakari: DIR/conf:2:52: flow host-auto: main: task \"y\" asks for kv.put, which library acme is not granted; write below [grants]: acme = kv.get, kv.put\n"
 	if r.code != exitUsage || r.stderr != want {
 		t.Errorf("exit code %d\n%s\nwant\n%s", r.code, r.stderr, want)
+	}
+	// Below the table too, and nothing in it for a task that is in no flow.
+	if want := "\n  unused: write below [grants]: acme = nova.*\n  x, y: write below [grants]: acme = kv.get, kv.put\n"; !strings.HasSuffix(r.stdout, want) {
+		t.Errorf("standard output =\n%s\nwant at its end%s", r.stdout, want)
 	}
 	p.write(t, "more", "[grants]\nacme = kv.get\n")
 	r = p.run(t.Context(), t, "check", "--config-file", "DIR/conf", "--config-file", "DIR/more", "--task-dir", "DIR/tasks", "--output", "json")

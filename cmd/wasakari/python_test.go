@@ -210,3 +210,48 @@ func TestPythonMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A revert gets as result what the task returned, in a run and in a scenario.
+func TestPythonRevertResult(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, map[string]string{
+		"tasks/stops.py": "import wasakari\nfrom taskflow import task\n\n\nclass Stops(task.Task):\n    default_provides = 'stopped'\n\n" +
+			"    def execute(self, host_name):\n        return [host_name]\n\n" +
+			"    def revert(self, result, **kwargs):\n        wasakari.log.info('start again: %s', result)\n",
+		"tasks/breaks.py":       "import wasakari\n\n\n@wasakari.task\ndef breaks(stopped):\n    wasakari.fail('no')\n",
+		"tasks/tests/undo.yaml": "revert: true\ninputs: {host_name: compute-1, stopped: [compute-7]}\nexpect: {logs: ['start again: [''compute-7'']']}\n",
+		"conf": "[taskflow_driver_recovery_flows]\nhost_auto_failure_recovery_tasks = pre:['stops','breaks'],main:['disable_compute_service_task'],post:[]\n" +
+			"[grants]\nstops = kv.get, kv.put\n",
+	})
+	for _, task := range []string{"stops", "breaks"} {
+		if r := p.run(t.Context(), t, "task", "build", "DIR/tasks/"+task+".py"); r.code != exitOK {
+			t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	}
+	r := p.run(t.Context(), t, "run", "host-auto", "--simulate", "--config-file", "DIR/conf", "--task-dir", "DIR/tasks", "--input", "host_name=compute-1")
+	if want := "start again: ['compute-1']"; r.code != exitFailed || !strings.Contains(r.stdout, want) {
+		t.Errorf("exit code %d, want %d and %s\n%s%s", r.code, exitFailed, want, r.stdout, r.stderr)
+	}
+	if r := p.run(t.Context(), t, "task", "test", "DIR/tasks/stops.py"); r.code != exitOK {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// A scenario without a required option is told what to write into it.
+func TestScenarioWithoutARequiredOption(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, map[string]string{
+		"site.py": "import wasakari\nfrom oslo_config import cfg\ncfg.CONF.register_opts([cfg.StrOpt('name', required=True)], group='site')\n\n\n" +
+			"@wasakari.task\ndef site():\n    wasakari.log.info(cfg.CONF.site.name)\n",
+		"tests/a.yaml": "inputs: {host_name: compute-1}\n",
+	})
+	r := p.run(t.Context(), t, "task", "test", "DIR/site.py")
+	const want = "wasakari: DIR/tests/a.yaml:1:1: options: option [site] name is required; write options: {site: {name: …}}\n"
+	if r.code != exitUsage || r.stderr != want {
+		t.Errorf("exit code %d\n%s%s\nwant\n%s", r.code, r.stdout, r.stderr, want)
+	}
+	p.write(t, "tests/a.yaml", "options: {SITE: {name: north}}\nexpect: {logs: [north]}\n")
+	if r := p.run(t.Context(), t, "task", "test", "DIR/site.py"); r.code != exitOK {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}

@@ -165,7 +165,7 @@ func newPull(w world) *cobra.Command {
 serve, or of an artifact in an OCI registry. What came is held against its digest
 and looked at as inspect does; it is neither compiled nor run.`,
 		Example: `  wasakari task pull custom_pre_task
-  wasakari task pull custom_pre_task --version 1.2.0 -o before.wasm
+  wasakari task pull custom_pre_task --version 1.2.0 --file before.wasm
   wasakari task pull oci://registry.example.com/acme/recovery:1.4.0`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

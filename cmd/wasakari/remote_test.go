@@ -661,3 +661,14 @@ func TestServeWatch(t *testing.T) {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }
+
+// A reference without its scheme is no file: push says so before it asks a server.
+func TestPushForgottenScheme(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, map[string]string{"one.wasm": string(packed(t, guest("noop"), abi.ManifestTask{Key: "one"}))})
+	r := p.run(t.Context(), t, "task", "push", "DIR/one.wasm", "registry.example.com/acme/recovery:1.4.0")
+	const want = "wasakari: registry.example.com/acme/recovery:1.4.0: no such file; if it is an artifact of a registry, write oci://registry.example.com/acme/recovery:1.4.0\n"
+	if r.code != exitUsage || r.stderr != want {
+		t.Errorf("exit code %d\n%s%s\nwant\n%s", r.code, r.stdout, r.stderr, want)
+	}
+}

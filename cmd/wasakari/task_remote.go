@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -58,6 +59,13 @@ there is printed. The login is that of Docker's clients.`,
 					return usagef("want one file and one reference, such as custom_pre_task.wasm %s", to)
 				}
 				return reg.push(cmd.Context(), w, args[0], to, f.output == "json")
+			}
+			for _, file := range args {
+				if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(file, ".:") {
+					if ref, err := oci.ParseReference(oci.Scheme + file); err == nil {
+						return usagef("%s: no such file; if it is an artifact of a registry, write %s", file, ref)
+					}
+				}
 			}
 			c, err := f.connect(cmd.Context(), w)
 			if err != nil {

@@ -187,6 +187,9 @@ func (s *setting) configure() error {
 	}
 	for _, o := range s.task.Options {
 		if !o.Secret {
+			if o.Required && o.Default == nil && !slices.ContainsFunc(src.Flags, func(f config.Flag) bool { return strings.EqualFold(f.Group, o.Group) && f.Name == o.Name }) {
+				errs = append(errs, scenarioError(c, "options", "option [%s] %s is required; write options: {%s: {%s: …}}", o.Group, o.Name, o.Group, o.Name))
+			}
 			continue
 		}
 		value, given := c.Secrets[o.Group+"."+o.Name]

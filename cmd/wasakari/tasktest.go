@@ -192,7 +192,8 @@ func (f *testFlags) cases() (_ []*tasktest.Case, texts [][]byte, err error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, nil, usagef("%s: no scenarios there; see wasakari task test --help", filepath.Join(f.dir, "*.yaml"))
+		return nil, nil, usagef("%s: no scenarios there; write one, such as %s with inputs: {host_name: compute-1}; wasakari task test --help shows what it can say",
+			filepath.Join(f.dir, "*.yaml"), filepath.Join(f.dir, "first.yaml"))
 	}
 	if len(names) > maxScenarios {
 		return nil, nil, usagef("%s: %d scenarios, at most %d", f.dir, len(names), maxScenarios)

@@ -207,7 +207,7 @@ func TestTaskTestRefusals(t *testing.T) {
 		args           []string
 		want           string
 	}{
-		{"no scenarios", "", nil, "wasakari: DIR/tests/*.yaml: no scenarios there; see wasakari task test --help\n"},
+		{"no scenarios", "", nil, "wasakari: DIR/tests/*.yaml: no scenarios there; write one, such as DIR/tests/first.yaml with inputs: {host_name: compute-1}; wasakari task test --help shows what it can say\n"},
 		{"mistake", "expct: {}", nil, "wasakari: DIR/tests/a.yaml:1:1: unknown field \"expct\"\n"},
 		{"no such scenario", aDayScenario, []string{"--run", "^b"}, "wasakari: --run ^b: no scenario is called so; there are a.yaml\n"},
 		{"bad pattern", aDayScenario, []string{"--run", "("}, "wasakari: --run (: error parsing regexp: missing closing ): `(`\n"},

@@ -286,7 +286,7 @@ func (c *Client) failed(ctx context.Context, r Reference, err error) error {
 	case errors.Is(err, auth.ErrBasicCredentialNotFound):
 		kind, hint = recovery.ErrForbidden, "; log in with docker login or the like, or name a file of credentials"
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		hint = "; it speaks without TLS: name it as a registry for plain HTTP, when that is meant"
+		hint = "; it speaks without TLS: when that is meant, give --plain-http, or write below [registries]: plain_http = " + r.Registry()
 	}
 	return fmt.Errorf("%s: %w: %w%s", r, kind, err, hint)
 }

@@ -339,3 +339,17 @@ func TestCache(t *testing.T) {
 	}
 	pull(true)
 }
+
+// A registry without TLS, which nobody named as one: what to write is said.
+func TestRegistryWithoutTLS(t *testing.T) {
+	reg := newRegistry(t)
+	c, err := oci.New(oci.Config{MaxModule: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	_, err = c.Pull(t.Context(), reference(t, "oci://"+reg.host()+"/acme/x:1"))
+	if want := "give --plain-http, or write below [registries]: plain_http = " + reg.host(); err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("error = %v, want at its end %s", err, want)
+	}
+}

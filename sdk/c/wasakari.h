@@ -3244,8 +3244,8 @@ static inline wsk_code wsk_parallel(wsk_task *t, wsk_item *items, size_t n, size
 
 /* generated:ops */
 
-/* Does kv.get. Reads a value. In scope run: what the manifest requires or lists as optional, what this task put, and keys under scratch/
- * of its own. Errors: invalid, not_found, not_granted. */
+/* Does kv.get. Reads a value. In scope run: what the manifest requires or lists as optional, what this task put or had provided, and keys
+ * under scratch/ of its own. Errors: invalid, not_found, not_granted. */
 static inline wsk_code wsk__do_kv_get(wsk_task *t, const wsk_kv_get_request *r, wsk_kv_get_answer *a) {
     wsk_out o = wsk_write(t);
     wsk__put_kv_get_request(&o, r);

@@ -354,8 +354,8 @@ type TaskCancelRequest struct {
 type TaskCancelAnswer struct{}
 
 // KVGetRequest is the request of kv.get: Reads a value. In scope run: what
-// the manifest requires or lists as optional, what this task put, and keys
-// under scratch/ of its own.
+// the manifest requires or lists as optional, what this task put or had
+// provided, and keys under scratch/ of its own.
 type KVGetRequest struct {
 	// run (default): of this run, how outputs pass from task to task. library:
 	// of the tenant and library, outlives the run.

@@ -128,6 +128,42 @@ function describeError(err) {
 
 const camel = (name) => name.replace(/_([a-z])/g, (_, c) => c.toUpperCase());
 
+// nearest gives the name that was probably meant: the one with the fewest letters
+// to change, at most a third of them, or one that has the same words.
+function nearest(name, names) {
+  const words = (n) => n.split(/(?=[A-Z])|_/).map((w) => w.toLowerCase()).sort().join();
+  const distance = (a, b) => {
+    let row = [...Array(b.length + 1).keys()];
+    for (let i = 0; i < a.length; i++) {
+      const next = [i + 1];
+      for (let j = 0; j < b.length; j++) next.push(Math.min(next[j] + 1, row[j + 1] + 1, row[j] + (a[i] === b[j] ? 0 : 1)));
+      row = next;
+    }
+    return row[b.length];
+  };
+  const few = Math.max(1, Math.floor(name.length / 3));
+  let best, least = few + 1;
+  for (const n of name.length > 40 ? [] : names) {
+    const d = words(n) === words(name) ? 0 : distance(name, n);
+    if (d < least) [best, least] = [n, d];
+  }
+  return best;
+}
+
+// strict refuses to read what an object does not have: a misspelt name is told
+// where it stands, and is not undefined. What the language asks of any object is
+// answered.
+const asked = new Set(["then", "toJSON", "constructor", "valueOf", "toString", "inspect", "nodeType"]);
+const strict = (what, object) =>
+  new Proxy(object, {
+    get(of, name, receiver) {
+      if (typeof name !== "string" || name in of || asked.has(name)) return Reflect.get(of, name, receiver);
+      const names = Object.keys(of);
+      const meant = nearest(name, names);
+      throw new TypeError(`${what} has no ${name.slice(0, 80)}${meant ? `; did you mean ${meant}?` : names.length <= 12 ? `, but ${names.join(", ") || "nothing"}` : ""}`);
+    },
+  });
+
 // create makes the lib on a host. load imports a module of the script by its
 // name.
 export function create(host, load) {
@@ -297,19 +333,20 @@ export function create(host, load) {
   };
 
   // Ops by group, from the schema.
-  const group = (name) =>
-    Object.fromEntries(
-      Object.entries(groups[name]).map(([verb, kind]) => {
-        const op = `${name}.${verb}`;
-        return [camel(verb), kind === "local" ? async (req) => callNow(op, req) : async (req, how) => submit(op, req, how)];
-      }),
-    );
+  const group = (name, more = {}) =>
+    strict(name, {
+      ...Object.fromEntries(
+        Object.entries(groups[name]).map(([verb, kind]) => {
+          const op = `${name}.${verb}`;
+          return [camel(verb), kind === "local" ? async (req) => callNow(op, req) : async (req, how) => submit(op, req, how)];
+        }),
+      ),
+      ...more,
+    });
   const nova = group("nova");
   const ha = group("ha");
-  const http = group("http");
-  for (const method of ["get", "head", "post", "put", "patch", "delete"]) {
-    http[method] = (url, more, how) => http.request({ method: method.toUpperCase(), url, ...more }, how);
-  }
+  const http = group("http", Object.fromEntries(["get", "head", "post", "put", "patch", "delete"].map((method) =>
+    [method, (url, more, how) => http.request({ method: method.toUpperCase(), url, ...more }, how)])));
 
   // call does any op by its name.
   const call = async (op, req, how) => {
@@ -514,7 +551,8 @@ export function create(host, load) {
     const doc = callNow("task.input");
     for (const [k, v] of Object.entries(doc.inputs ?? {})) inputs[k] = v;
     for (const [name, set] of Object.entries(doc.options ?? {})) {
-      const of = (options[name] = Object.create(null));
+      const of = Object.create(null);
+      options[name] = strict(`options.${name}`, of);
       for (const [k, v] of Object.entries(set)) {
         of[k] = v !== null && typeof v === "object" && typeof v.$secret === "string" ? new Secret(v.$secret, v.prefix) : v;
       }
@@ -562,6 +600,11 @@ export function create(host, load) {
     const tasks = [];
     for (const [key, t] of tasksOf(await load(entry))) {
       const d = { key };
+      for (const k of Object.keys(t)) {
+        const known = typeof t[k] === "function" ? ["run", "revert"] : [...fromManifest, "key"]; // of its own it may have others
+        const meant = known.includes(k) ? undefined : nearest(k, known.filter((n) => !(n in t)));
+        if (meant) throw new TypeError(`${entry}: task ${key} has ${k}, which means nothing; did you mean ${meant}?`);
+      }
       for (const k of fromManifest) if (t[k] !== undefined && (k !== "class" || typeof t !== "function")) d[k] = t[k];
       d.revert = typeof t.revert === "function";
       tasks.push(d);

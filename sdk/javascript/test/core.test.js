@@ -245,3 +245,32 @@ test("inspect", () => {
     [Array.from({ length: 102 }, () => 1), `[${"1, ".repeat(100)}… 2 more]`],
   ]) assert.equal(inspect(value), want);
 });
+
+test("misspelt names are told", async () => {
+  const acme = { input: { options: { acme: { max_servers: 3, queue: null } } } };
+  for (const [f, reason] of [
+    [({ nova }) => nova.stopServer({ id: "a" }), "nova has no stopServer; did you mean serverStop?"],
+    [({ http }) => http.fetch("https://x/"), "http has no fetch, but request, get, head, post, put, patch, delete"],
+    [({ options }) => options.acme.max_server, "options.acme has no max_server; did you mean max_servers?"],
+    [({ options }) => options.acme.colour, "options.acme has no colour, but max_servers, queue"],
+  ]) {
+    const r = await run(task(async (ctx) => void (await f(ctx))), acme);
+    assert.equal(r.exit, 1);
+    assert.match(r.reason, new RegExp(`^TypeError: ${reason.replace(/[.?]/g, "\\$&")}( |$)`));
+  }
+  const r = await run(task(async ({ nova, options, log }) => {
+    await nova;
+    log(JSON.stringify(options), "colour" in options.acme, `${Object.keys(options.acme)}`, options.acme);
+  }), acme);
+  assert.deepEqual([r.exit, r.reason], [0, ""]);
+  for (const [more, reason] of [
+    [{ require: ["host_name"] }, "task t has require, which means nothing; did you mean requires?"],
+    [{ revet() {} }, "task t has revet, which means nothing; did you mean revert?"],
+    [{ requires: ["a"], require() {}, limit: 3, helpers: [] }, "task t has limit, which means nothing; did you mean limits?"],
+  ]) {
+    const r = await run(task(() => {}, more), { mode: 2 });
+    assert.equal(r.exit, 1);
+    assert.ok(r.reason.includes(reason), r.reason);
+  }
+  assert.equal((await run(task(() => {}, { requires: ["a"], require() {}, helpers: [], colours: {} }), { mode: 2 })).exit, 0);
+});

@@ -2,7 +2,7 @@
 
 import unittest
 
-from host import Case
+from host import After, Case
 
 
 class Config(Case):
@@ -287,7 +287,7 @@ class Eventlet(Case):
         with self.assertRaises(eventlet.Timeout) as caught:
             with eventlet.Timeout(1):
                 eventlet.sleep(2)
-        self.assertEqual(str(caught.exception), "1 seconds")
+        self.assertEqual(str(caught.exception), "1 second")
         with self.assertRaises(KeyError):
             with eventlet.Timeout(1, KeyError("late")):
                 eventlet.sleep(2)
@@ -297,6 +297,50 @@ class Eventlet(Case):
             eventlet.sleep(2)
             t.cancel()
             eventlet.sleep(9)
+
+    def test_timeout_cuts_short(self):
+        from eventlet import timeout as etimeout
+        from oslo_service import loopingcall
+        import wasakari
+
+        began = self.host.clock
+        timer = loopingcall.FixedIntervalLoopingCall(lambda: None)
+        timer.start(interval=2)
+        with self.assertRaises(etimeout.Timeout) as caught:
+            etimeout.with_timeout(5, timer.wait)
+        self.assertEqual((str(caught.exception), self.host.clock - began), ("5 seconds", 5.0))
+
+        began = self.host.clock
+        self.assertEqual(etimeout.with_timeout(3, timer.wait, timeout_value="late"), "late")
+        self.assertEqual(etimeout.with_timeout(3, max, 1, 2), 2)
+        with etimeout.Timeout(10), self.assertRaises(KeyError):
+            with etimeout.Timeout(4, KeyError("inner")):
+                timer.wait()
+        with etimeout.Timeout(2, False) as short:
+            timer.wait()
+        self.assertFalse(short.pending)
+        self.assertEqual(self.host.clock - began, 3 + 4 + 2)
+
+        began = self.host.clock
+        self.host.answers["nova.server_wait"] = After(60000)
+        with self.assertRaises(etimeout.Timeout):  # while an op that was begun is waited for
+            with etimeout.Timeout(7):
+                wasakari.nova.begin.server_wait("a", "moved").result()
+        self.assertEqual(self.host.clock - began, 7.0)
+        left = etimeout.Timeout(1)
+        self.host.clock += 2
+        with self.assertRaises(etimeout.Timeout):  # before an op
+            wasakari.nova.server_get("a")
+        wasakari.nova.server_get("a")
+        self.assertFalse(left.pending)
+
+        self.host.answers["task.sleep"] = {}  # as wasakari task test has it: sleeps return at once
+        began = self.host.clock
+        with self.assertRaises(etimeout.Timeout):
+            etimeout.with_timeout(5, timer.wait)
+        with self.assertRaisesRegex(loopingcall.LoopingCallTimeOut, "after 6.00 seconds"):
+            loopingcall.FixedIntervalWithTimeoutLoopingCall(lambda: None).start(interval=2, timeout=5).wait()
+        self.assertEqual(self.host.clock, began)
 
 
 if __name__ == "__main__":

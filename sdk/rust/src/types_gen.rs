@@ -985,7 +985,7 @@ impl FromJson for TaskCancelAnswer {
 }
 
 /// The request of kv.get: Reads a value. In scope run: what the manifest requires or lists as
-/// optional, what this task put, and keys under scratch/ of its own.
+/// optional, what this task put or had provided, and keys under scratch/ of its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KVGetRequest {
     /// run (default): of this run, how outputs pass from task to task. library: of the tenant and

@@ -6,9 +6,9 @@ import time
 from eventlet import greenpool, greenthread, timeout
 from eventlet.greenpool import GreenPile, GreenPool
 from eventlet.greenthread import spawn, spawn_after, spawn_n
-from eventlet.timeout import Timeout
+from eventlet.timeout import Timeout, with_timeout
 
-__all__ = ["GreenPile", "GreenPool", "Timeout", "greenpool", "greenthread", "monkey_patch", "sleep", "spawn", "spawn_after", "spawn_n", "timeout"]
+__all__ = ["GreenPile", "GreenPool", "Timeout", "greenpool", "greenthread", "monkey_patch", "sleep", "spawn", "spawn_after", "spawn_n", "timeout", "with_timeout"]
 
 
 def sleep(seconds=0):

@@ -14,7 +14,7 @@ message, status and request_id.
 import _wasakari
 from wasakari._host import (
     Canceled, Conflict, Document, Forbidden, GaveUp, Invalid, NotFound, NotGranted, Null as _Null, OpError, Pending, Quota, Timeout, TooLarge, Unavailable,
-    _wait, begin, do,
+    _wait, begin, do, sleep as _sleep, timeouts as _timeouts,
 )
 from wasakari._ops import HA, HTTP as _HTTP, Nova
 
@@ -207,8 +207,16 @@ def progress(permille, text="", *args):
 
 def sleep(seconds):
     """Sleeps, on the host's side."""
+    first = _timeouts[0] if _timeouts else None
+    if first and first.left() <= seconds:
+        seconds = first.left()
+    else:
+        first = None
     if seconds > 0:
-        do("task.sleep", {"ms": -int(-seconds * 1000 // 1)})
+        _sleep(seconds)
+    if first:
+        first.cancel()
+        raise first.error()
 
 
 def timer(seconds):

@@ -234,6 +234,7 @@ def _outcome(work):
             exit, reason = skip, str(e)
         else:
             reason = _explain(e)
+    _host.timeouts.clear()
     try:
         _host.drain()
     except BaseException as e:

@@ -133,8 +133,35 @@ def request(fields):
     return _encode({k: None if v is Null else v for k, v in fields.items() if v is not None})
 
 
+_ahead = 0.0  # what was slept away where sleeps return at once, as in wasakari task test
+
+
+def clock():
+    """Gives a time in seconds that also goes on by what was slept away."""
+    return time.monotonic() + _ahead
+
+
+def sleep(seconds):
+    """Sleeps, on the host's side."""
+    global _ahead
+    begun = time.monotonic()
+    do("task.sleep", {"ms": -int(-seconds * 1000 // 1)})
+    _ahead += max(0.0, seconds - (time.monotonic() - begun))
+
+
+timeouts = []  # those of eventlet that run, the next one first
+
+
+def check():
+    """Raises the error of a timeout whose time is over, once."""
+    if timeouts and timeouts[0].left() <= 0:
+        raise timeouts.pop(0).error()
+
+
 def do(op, fields=None):
     """Does an op and gives its answer. An error is an OpError."""
+    if timeouts:
+        check()
     errno, answer = _wasakari.call(op, request(fields) if fields else "{}")
     if errno:
         raise _refused(op, errno, answer)
@@ -205,6 +232,10 @@ def _wait(timeout_ms):
         left = max(0, -int(-(min(p._deadline for p in timed) - time.monotonic()) * 1000 // 1))
         left = min(left, 2**31 - 1)
         timeout_ms = left if timeout_ms < 0 else min(left, timeout_ms)
+    if timeouts:
+        check()
+        left = min(-int(-timeouts[0].left() * 1000 // 1), 2**31 - 1)
+        timeout_ms = max(0, left) if timeout_ms < 0 else max(0, min(left, timeout_ms))
     r = _wasakari.wait(timeout_ms)
     if isinstance(r, tuple):
         ticket, errno, answer = r
