@@ -43,17 +43,24 @@ type engine struct {
 	turn  chan struct{} // holds a token of who looks at the rest
 	guest *guest        // nil while there are no users
 	users int
+
+	wanted int // by its users and those who wait for it; of Runtime.mu
 }
 
 func newEngine(e Engine) *engine { return &engine{Engine: e, turn: make(chan struct{}, 1)} }
 
 // engineOf gives the code of the engine that a script module names, and counts
 // it as a user, to be released.
-func (r *Runtime) engineOf(ctx context.Context, source string, ref *abi.EngineRef) (*engine, *guest, error) {
+func (r *Runtime) engineOf(ctx context.Context, source string, ref *abi.EngineRef) (_ *engine, _ *guest, err error) {
 	e := r.findEngine(ref)
 	if e == nil {
 		return nil, nil, r.noEngine(source, ref)
 	}
+	defer func() {
+		if err != nil {
+			r.dropEngine(e)
+		}
+	}()
 	select {
 	case e.turn <- struct{}{}:
 		defer func() { <-e.turn }()
@@ -61,9 +68,7 @@ func (r *Runtime) engineOf(ctx context.Context, source string, ref *abi.EngineRe
 		return nil, nil, ctx.Err()
 	}
 	if e.guest == nil {
-		var err error
 		if e.guest, err = r.admitEngine(ctx, e.Engine); err != nil {
-			r.dropEngine(e)
 			if errors.Is(err, ErrNoEngine) {
 				err = r.noEngine(source, ref)
 			}
@@ -76,7 +81,7 @@ func (r *Runtime) engineOf(ctx context.Context, source string, ref *abi.EngineRe
 
 // findEngine finds the engine that a module was built for, and no other; nil:
 // there is none. Whether one that is not of Config.Engines is there is not known
-// before it is opened.
+// before it is opened. What is found is wanted until dropEngine.
 func (r *Runtime) findEngine(ref *abi.EngineRef) *engine {
 	for _, e := range r.engines {
 		if e.Digest == ref.Digest {
@@ -93,15 +98,19 @@ func (r *Runtime) findEngine(ref *abi.EngineRef) *engine {
 		e = newEngine(r.otherEngine(*ref))
 		r.others[ref.Digest] = e
 	}
+	e.wanted++
 	return e
 }
 
-// dropEngine forgets an engine that is not of Config.Engines: a module may name
-// what nobody has.
+// dropEngine forgets an engine that is not of Config.Engines, and that nobody
+// wants any more: a module may name what nobody has.
 func (r *Runtime) dropEngine(e *engine) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.others[e.Digest] == e {
+	if r.others[e.Digest] != e {
+		return
+	}
+	if e.wanted--; e.wanted == 0 {
 		delete(r.others, e.Digest)
 	}
 }
@@ -171,8 +180,9 @@ func (r *Runtime) admitEngine(ctx context.Context, e Engine) (*guest, error) {
 	return g, err
 }
 
-// release lets go of the engine, and frees its code with the last user.
-func (e *engine) release(ctx context.Context) error {
+// releaseEngine lets go of an engine, and frees its code with the last user.
+func (r *Runtime) releaseEngine(ctx context.Context, e *engine) error {
+	defer r.dropEngine(e)
 	e.turn <- struct{}{} // held while an engine is compiled, which has bounds of its own
 	defer func() { <-e.turn }()
 	if e.users--; e.users > 0 {

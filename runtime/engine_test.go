@@ -285,6 +285,56 @@ func TestOtherEngine(t *testing.T) {
 	}
 }
 
+// listened tells when somebody begins to wait for a context.
+type listened struct {
+	context.Context
+	waits chan struct{}
+	once  *sync.Once
+}
+
+func (l listened) Done() <-chan struct{} {
+	l.once.Do(func() { close(l.waits) })
+	return l.Context.Done()
+}
+
+// Who waited while another failed to admit an engine admits it for all that come
+// later: each copy of its code takes memory, and nothing bounds how many there are.
+func TestOtherEngineOnce(t *testing.T) {
+	opens, fails, opened := make(chan struct{}), make(chan error), 0
+	r := newRuntime(t, runtime.Config{OtherEngine: func(ref abi.EngineRef) runtime.Engine {
+		return runtime.Engine{Name: ref.Name, Digest: ref.Digest, Open: func(context.Context) ([]byte, error) {
+			if opened++; opened == 1 {
+				close(opens)
+				return nil, <-fails
+			}
+			return testwasm.Module("engine"), nil
+		}}
+	}})
+	wasm := scriptModule(t, "2")
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := r.Admit(t.Context(), "one.wasm", wasm); !errors.Is(err, context.Canceled) {
+			t.Errorf("error = %v, want that of who opens it", err)
+		}
+	})
+	<-opens
+	ctx := listened{t.Context(), make(chan struct{}), new(sync.Once)}
+	group.Go(func() {
+		if _, err := r.Admit(ctx, "two.wasm", wasm); err != nil {
+			t.Error(err)
+		}
+	})
+	<-ctx.waits
+	fails <- context.Canceled
+	group.Wait()
+	if _, err := r.Admit(t.Context(), "three.wasm", wasm); err != nil {
+		t.Fatal(err)
+	}
+	if opened != 2 {
+		t.Errorf("opened %d times, want twice", opened)
+	}
+}
+
 // What Inspect says of a script module needs no engine.
 func TestInspectScript(t *testing.T) {
 	info, err := runtime.Inspect("m.wasm", scriptModule(t, "0", "task"))

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"io/fs"
 	goruntime "runtime"
 	"testing"
 )
@@ -24,6 +25,16 @@ func (m *Module) AwaitQueued(n int) {
 
 // HasImage reports whether sandboxes share what their memory begins with.
 func (m *Module) HasImage() bool { return m.guest.image.file != nil }
+
+// ImageMode gives the rights of the file that sandboxes share.
+func (m *Module) ImageMode(t testing.TB) fs.FileMode {
+	t.Helper()
+	info, err := m.guest.image.file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode()
+}
 
 // CopyImage has each sandbox copy it, as where the system cannot map it. No task
 // may run.

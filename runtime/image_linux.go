@@ -12,7 +12,15 @@ import (
 
 // fileImage makes an image with a file, which nothing can change any more.
 func fileImage(from *meter.Image) (_ *image, err error) {
-	fd, err := unix.MemfdCreate("wasakari-image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	const (
+		name  = "wasakari-image"
+		flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	)
+	// Systems that are made strict, vm.memfd_noexec, have no other files.
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // Linux before 6.3
+		fd, err = unix.MemfdCreate(name, flags)
+	}
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}

@@ -143,7 +143,7 @@ func (m *Module) Close(ctx context.Context) error {
 	m.closed = true
 	m.runtime.forget(m)
 	if m.engine != nil {
-		return m.engine.release(ctx)
+		return m.runtime.releaseEngine(ctx, m.engine)
 	}
 	return m.guest.close(ctx)
 }

@@ -149,14 +149,17 @@ func (s *stock) own(digest string) (runtime.Engine, bool) {
 }
 
 // keepInFolder puts an engine that the program carries into the state folder,
-// where the next release finds it.
+// where the next release finds it, and notes that one which is there is used.
 func (s *stock) keepInFolder(ctx context.Context, e recovery.ModuleEngine) error {
-	own, ok := s.own(e.Digest)
-	if !ok || s.dir == "" {
+	if s.dir == "" {
 		return nil
 	}
 	file := filepath.Join(s.dir, e.Digest+engineSuffix)
 	if os.Chtimes(file, time.Time{}, time.Now()) == nil {
+		return nil
+	}
+	own, ok := s.own(e.Digest)
+	if !ok {
 		return nil
 	}
 	wasm, err := own.Open(ctx)

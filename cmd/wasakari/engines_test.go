@@ -12,10 +12,12 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/wasakari/wasakari/abi"
 	"github.com/wasakari/wasakari/internal/engines"
 	"github.com/wasakari/wasakari/novasim"
+	"github.com/wasakari/wasakari/recovery"
 	"github.com/wasakari/wasakari/runtime"
 	"github.com/wasakari/wasakari/store/storetest"
 )
@@ -221,6 +223,47 @@ func TestRollingUpgrade(t *testing.T) {
 	p.scriptOf(t, "up", `export default { run() { 1 } };`)
 	if r := p.run(t.Context(), t, "task", "push", "DIR/up.wasm"); r.code == exitOK || !strings.Contains(r.stderr, "what the store keeps of it is damaged") {
 		t.Errorf("push of what names a damaged engine: %+v", r)
+	}
+}
+
+// The state folder keeps an engine that modules still name, whoever carries it: what
+// goes first to make room was not used for the longest time.
+func TestEnginesInUseStay(t *testing.T) {
+	t.Parallel()
+	former, next := release(t, "former"), release(t, "next")
+	s := &stock{carried: former, dir: filepath.Join(t.TempDir(), "engines"), log: zap.NewNop()}
+	keep := func(e runtime.Engine) {
+		t.Helper()
+		if err := s.keepInFolder(t.Context(), recovery.ModuleEngine{Name: e.Name, Digest: e.Digest}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	aged := func(name string, year int) {
+		t.Helper()
+		if err := os.Chtimes(filepath.Join(s.dir, name+engineSuffix), time.Time{}, time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(former[0])
+	aged(former[0].Digest, 2001)
+	for i := range maxEngineFiles {
+		name := fmt.Sprint("other", i)
+		if err := os.WriteFile(filepath.Join(s.dir, name+engineSuffix), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		aged(name, 2002)
+	}
+	s.carried = next
+	keep(former[0])
+	keep(next[0])
+	files, err := os.ReadDir(s.dir)
+	if err != nil || len(files) != maxEngineFiles {
+		t.Errorf("%d files, %v, want %d", len(files), err, maxEngineFiles)
+	}
+	for _, e := range []runtime.Engine{former[0], next[0]} {
+		if _, err := s.inFolder(abi.EngineRef{Name: e.Name, Digest: e.Digest}); err != nil {
+			t.Errorf("an engine that is used is gone: %v", err)
+		}
 	}
 }
 

@@ -224,11 +224,12 @@ func (s *snapshots) ofRun(ctx context.Context, snap, former *snapshot, wanted ma
 }
 
 // keep puts into the store what runs may begin with and other nodes may not have:
-// the modules of task folders and registries that flows name, but for those that
-// former, which may be nil, has kept, and the engines that modules name, for which
-// there is the state folder too. What cannot be kept is told, and keeps nothing from
-// running.
-func (s *snapshots) keep(ctx context.Context, snap, former *snapshot) {
+// the modules of task folders and registries that flows name, and the engines that
+// modules name, for which there is the state folder too. What is there already is
+// not read; but it is asked for each time, as a store forgets what a node that it
+// has not heard of for an hour kept. What cannot be kept is told, and keeps nothing
+// from running.
+func (s *snapshots) keep(ctx context.Context, snap *snapshot) {
 	s.stock.keepInFolderAll(ctx, snap.catalog)
 	for _, e := range snap.catalog.engines() {
 		if err := s.stock.keepInStore(ctx, e); err != nil {
@@ -242,22 +243,15 @@ func (s *snapshots) keep(ctx context.Context, snap, former *snapshot) {
 		if !ok || task.Standard || isUploaded(task) || slices.Contains(snap.kept, module) {
 			continue
 		}
-		if former != nil && slices.Contains(former.kept, module) {
-			snap.kept = append(snap.kept, module)
-			continue
-		}
-		file := moduleFile{path: task.Source}
+		file := &lazyFile{file: moduleFile{path: task.Source}, most: int64(snap.cfg.Wasakari.ModuleMiB) << 20}
 		if i := slices.IndexFunc(snap.remote, func(f moduleFile) bool { return f.path == task.Source }); i >= 0 {
-			file = snap.remote[i]
+			file.file = snap.remote[i]
 		}
-		wasm, err := file.read(int64(snap.cfg.Wasakari.ModuleMiB) << 20)
-		if err == nil {
-			engine := ""
-			if ref := snap.catalog.modules[key].Info().Engine; ref != nil {
-				engine = ref.Digest
-			}
-			err = s.uploads.KeepModule(ctx, task.Tenant, task.Digest, engine, int64(len(wasm)), bytes.NewReader(wasm))
+		info, engine := snap.catalog.modules[key].Info(), ""
+		if info.Engine != nil {
+			engine = info.Engine.Digest
 		}
+		err := s.uploads.KeepModule(ctx, task.Tenant, task.Digest, engine, int64(info.Bytes), file)
 		if err != nil {
 			s.log.Error("module not kept: only nodes that have it can go on with its runs", zap.String("module", task.Source), zap.Error(err))
 			continue
@@ -265,6 +259,25 @@ func (s *snapshots) keep(ctx context.Context, snap, former *snapshot) {
 		snap.kept = append(snap.kept, module)
 	}
 	snap.remote = nil
+}
+
+// lazyFile reads a module when it is asked for its first byte.
+type lazyFile struct {
+	file moduleFile
+	most int64 // bytes
+	wasm *bytes.Reader
+}
+
+// Read implements io.Reader.
+func (l *lazyFile) Read(p []byte) (int, error) {
+	if l.wasm == nil {
+		wasm, err := l.file.read(l.most)
+		if err != nil {
+			return 0, err
+		}
+		l.wasm = bytes.NewReader(wasm)
+	}
+	return l.wasm.Read(p)
 }
 
 // namedKeys lists the keys of tasks that flows name: the four, those of segments,
@@ -318,11 +331,9 @@ func (s *snapshots) replace(ctx context.Context, cfg *config.Config) (*snapshot,
 	if err != nil {
 		return nil, err
 	}
+	s.keep(ctx, next) // before a run can begin with it
 	s.mu.Lock()
 	last := s.current
-	s.mu.Unlock()
-	s.keep(ctx, next, last) // before a run can begin with it
-	s.mu.Lock()
 	s.current = next
 	s.mu.Unlock()
 	if last != nil {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,14 +114,26 @@ func (d damaged) ModuleBytes(ctx context.Context, digest string) ([]byte, error)
 	return d.uploads.ModuleBytes(ctx, digest)
 }
 
-// counted counts the modules that are read, and those that are kept.
+// counted counts the uploads that are read, and what is read to be kept.
 type counted struct {
 	uploads
 	read, kept []string
 }
 
+// opened tells when it is read for the first time.
+type opened struct {
+	io.Reader
+	once *sync.Once
+	tell func()
+}
+
+func (o opened) Read(p []byte) (int, error) {
+	o.once.Do(o.tell)
+	return o.Reader.Read(p)
+}
+
 func (c *counted) KeepModule(ctx context.Context, tenant, digest, engine string, size int64, r io.Reader) error {
-	c.kept = append(c.kept, digest)
+	r = opened{r, new(sync.Once), func() { c.kept = append(c.kept, digest) }}
 	return c.uploads.KeepModule(ctx, tenant, digest, engine, size, r)
 }
 
@@ -153,8 +166,8 @@ func TestUploadsAreReadOnce(t *testing.T) {
 	}
 }
 
-// The store is asked once to keep a module of a task folder, and again when
-// another takes its place.
+// A module of a task folder is read once to be kept, and again when another takes
+// its place, or when the store has it no longer.
 func TestFoldersAreKeptOnce(t *testing.T) {
 	sv := moduleNode(t)
 	c := &counted{uploads: sv.snapshots.uploads}
@@ -169,10 +182,13 @@ func TestFoldersAreKeptOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []string
-	for i, version := range []string{"1.0.0", "1.0.0", "1.1.0", "1.1.0"} {
+	for i, version := range []string{"1.0.0", "1.0.0", "1.1.0", "1.1.0", "1.1.0", "1.1.0"} {
 		wasm := []byte(wasmOf(t, "acme", version, abi.ManifestTask{Key: "a_task"}))
 		if err := os.WriteFile(file, wasm, 0o600); err != nil {
 			t.Fatal(err)
+		}
+		if i == 4 {
+			c.uploads = moduleNode(t).snapshots.uploads // of a store that knows nothing
 		}
 		if err := sv.load(t.Context(), cfg); err != nil {
 			t.Fatal(err)
@@ -181,7 +197,7 @@ func TestFoldersAreKeptOnce(t *testing.T) {
 			want = append(want, digest)
 		}
 		if !slices.Equal(c.kept, want) {
-			t.Errorf("after %d times: asked to keep %q, want %q", i+1, c.kept, want)
+			t.Errorf("after %d times: %q was read, want %q", i+1, c.kept, want)
 		}
 		snap, release := sv.snapshots.newest()
 		if !slices.Equal(snap.kept, []keptModule{{digest: want[len(want)-1]}}) {

@@ -266,7 +266,7 @@ func writeModule(name string, wasm []byte) error {
 		return usagef("%s: %w", name, bare(err))
 	}
 	_, err = tmp.Write(wasm)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), name)
 	}
