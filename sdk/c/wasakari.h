@@ -4146,8 +4146,6 @@ static inline wsk_str wsk_plain(wsk_task *t, wsk_json v) {
     return s;
 }
 
-static inline wsk_str wsk_input_str(wsk_task *t, const char *name) { return wsk_plain(t, wsk_input(t, name)); }
-
 /* ---- Log, progress, outcomes ---- */
 
 static inline void wsk__log(wsk_task *t, int level, const char *format, va_list args) {
@@ -4234,6 +4232,20 @@ WSK_PRINTF(2, 3) static inline void wsk_panic(wsk_task *t, const char *format, .
     wsk_import_log(3, s.p, s.n);
     wsk__send_reason(t, s);
     WSK_TRAP();
+}
+
+/* An input as text: a string as it is, other values as JSON. One that is not there ends the task: an empty name of a host would mean all hosts. For inputs
+   that are optional there is wsk_input_str_or. */
+static inline wsk_str wsk_input_str(wsk_task *t, const char *name) {
+    wsk_json v = wsk_input(t, name);
+    if (!v.n) wsk_panic(t, "input %s is not there: a name that the manifest requires is always there", name);
+    return wsk_plain(t, v);
+}
+
+/* wsk_input_str for an input that may not be there. */
+static inline wsk_str wsk_input_str_or(wsk_task *t, const char *name, const char *otherwise) {
+    wsk_json v = wsk_input(t, name);
+    return v.n ? wsk_plain(t, v) : wsk_s(otherwise);
 }
 
 /* ---- Options ---- */

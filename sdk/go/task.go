@@ -98,9 +98,26 @@ func (t *Task) Input(name string, into any) error {
 	return nil
 }
 
-// InputString returns an input that is a string, the JSON of one that is not,
-// and "" when it is not there.
-func (t *Task) InputString(name string) string { return plain(t.in.Inputs[name]) }
+// InputString returns an input that is a string, the JSON of one that is not.
+//
+// It panics when it is not there, which fails the task with that reason: an
+// empty name of a host would mean all hosts. For inputs that are optional there
+// is InputStringOr.
+func (t *Task) InputString(name string) string {
+	raw, ok := t.in.Inputs[name]
+	if !ok {
+		panic(fmt.Errorf("input %s: %w: a name that the manifest requires is always there", name, ErrNotFound))
+	}
+	return plain(raw)
+}
+
+// InputStringOr is InputString for an input that may not be there.
+func (t *Task) InputStringOr(name, otherwise string) string {
+	if raw, ok := t.in.Inputs[name]; ok {
+		return plain(raw)
+	}
+	return otherwise
+}
 
 // Option decodes an option. One that is not set leaves into as it is; the
 // error matches ErrNotFound when the manifest does not list it.

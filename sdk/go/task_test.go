@@ -90,6 +90,17 @@ func TestHandleRefusesTheSameKeyTwice(t *testing.T) {
 	wasakari.Handle("current", func(*wasakari.Task) error { return nil })
 }
 
+// The name of a host that is not there would be all hosts.
+func TestAnInputThatIsNotThere(t *testing.T) {
+	r := run(t, &wasakaritest.Fake{Inputs: map[string]any{"host_name": "c1"}}, func(task *wasakari.Task) error {
+		task.InputString("hostname")
+		return nil
+	})
+	if want := "panic: input hostname: not found: a name that the manifest requires is always there"; r.Outcome != wasakaritest.Failed || r.Reason != want {
+		t.Errorf("outcome %s (%s), want failed (%s)", r.Outcome, r.Reason, want)
+	}
+}
+
 func TestWhatATaskIsGiven(t *testing.T) {
 	fake := &wasakaritest.Fake{
 		Flow: "host-rh", Phase: "post", Attempt: 2, Round: 3,
@@ -109,14 +120,14 @@ func TestWhatATaskIsGiven(t *testing.T) {
 		}
 		got := []any{
 			task.Key(), task.Flow(), task.Phase(), task.Attempt(), task.Round(), task.Reverting(),
-			task.InputString("host_name"), task.InputString("event"), task.InputString("nowhere"), hosts, task.Inputs(),
+			task.InputString("host_name"), task.InputString("event"), task.InputStringOr("nowhere", "-") + task.InputStringOr("event", "-"), hosts, task.Inputs(),
 			task.OptionString("acme", "queue"), task.OptionInt("acme", "retries"), task.OptionBool("acme", "dry"),
 			task.OptionList("acme", "hosts"), task.OptionDuration("acme", "pause"), task.OptionFloat("acme", "ratio"),
 			queue, task.HasOption("acme", "unset"), task.HasOption("acme", "queue"), task.OptionInt("acme", "unset"),
 			task.RunID(), task.NotificationUUID(), task.IdempotencyKey(),
 		}
 		want := []any{
-			"current", "host-rh", "post", 2, 3, false, "c1", "7", "",
+			"current", "host-rh", "post", 2, 3, false, "c1", "7", "-7",
 			[]string{"c4"},
 			[]string{"event", "host_name", "reserved_host_list"},
 			"ops", int64(3), true,

@@ -80,8 +80,16 @@ export class Inputs {
   constructor(private all: Json) {}
   /** Absent when it is not there. */
   get(name: string): Json { return this.all.get(name); }
-  /** A string as it is, other values as JSON, "" when it is not there. */
-  string(name: string): string { return this.get(name).plain(); }
+  /**
+   * A string as it is, other values as JSON. One that is not there is what `otherwise` says; without that it ends the task: an empty name of a host would
+   * mean all hosts.
+   */
+  string(name: string, otherwise: string | null = null): string {
+    const v = this.get(name);
+    if (!isAbsent(v)) return v.plain();
+    if (otherwise === null) throw new Error("input " + name + " is not there: a name that the manifest requires is always there");
+    return otherwise;
+  }
   has(name: string): bool { return !this.get(name).none; }
   /** Their names, sorted. */
   names(): string[] { return this.all.keys().sort(); }

@@ -80,7 +80,7 @@ handle("given", (t: Task): Outcome => {
   l.debug(t.input.key + " " + t.input.attempt.toString() + " " + t.input.round.toString() + " " + t.inputs.names().join(","));
   l.info(o.string("acme", "queue") + o.string("acme", "unset") + " " + o.int("acme", "max").toString() + " " + o.float("acme", "share").toString() + " " + o.bool("acme", "on").toString());
   l.warn(o.list("acme", "list").join(",") + " " + (secret === null ? "" : secret.name) + " " + (o.secret("acme", "unset") === null).toString());
-  l.error(o.has("acme", "unset").toString() + o.has("no", "x").toString() + o.int("acme", "unset").toString() + t.inputs.has("no").toString());
+  l.error(o.has("acme", "unset").toString() + o.has("no", "x").toString() + o.int("acme", "unset").toString() + t.inputs.has("no").toString() + t.inputs.string("no", "-"));
   t.progress(2000, "half of 2");
   return ignore("not ours");
 }, (t: Task): Outcome => {
@@ -92,6 +92,7 @@ handle("wrong", (t: Task): Outcome => {
   const what = t.inputs.string("what");
   if (what == "type") t.options.int("acme", "queue");
   if (what == "list") t.options.list("acme", "queue");
+  if (what == "input") t.inputs.string("hostname");
   if (what == "unlisted") t.options.bool("acme", "nowhere");
   if (what == "throw") throw new Error("the \"moon\" fell\n");
   if (what == "bounds") return fail([1][<i32>t.input.attempt + 5].toString());

@@ -167,7 +167,7 @@ const tests = {
     const h = new Host("given", {}, { inputs: { z: 1, host_name: "c1" }, options, since_tomorrow: { a: [1] } });
     assert.equal(h.run(), 3);
     assert.equal(h.reason, "not ours");
-    assert.deepEqual(h.logs, ["0 given 2 1 host_name,z", "1 ops 5 0.25 true", "2 a,b acme.token true", "3 falsefalse0false"]);
+    assert.deepEqual(h.logs, ["0 given 2 1 host_name,z", "1 ops 5 0.25 true", "2 a,b acme.token true", "3 falsefalse0false-"]);
     assert.deepEqual(h.progress, ["1000 half of 2"]);
   },
   "revert"() {
@@ -193,6 +193,7 @@ const tests = {
   "breaking down"() {
     const wants = {
       type: "panic: option [acme] queue: it has another type", list: "panic: option [acme] queue: it has another type", unlisted: "panic: option [acme] nowhere: not found: the manifest does not list it",
+      input: "panic: input hostname is not there: a name that the manifest requires is always there",
       throw: 'panic: the "moon" fell ', bounds: "panic: Index out of range",
     };
     for (const what in wants) {

@@ -298,7 +298,8 @@ static wsk_outcome asks_input(wsk_task *t) {
     WANT(t->in.attempt == 2 && !t->in.reverting);
     WANT_STR(wsk_input_str(t, "host_name"), "compute-1");
     WANT_STR(wsk_input_str(t, "count"), "9007199254740993");
-    WANT_STR(wsk_input_str(t, "absent"), "");
+    WANT_STR(wsk_input_str_or(t, "absent", "-"), "-");
+    WANT_STR(wsk_input_str_or(t, "count", "-"), "9007199254740993");
     WANT_STR(wsk_option_str(t, "acme", "queue"), "ops");
     WANT_STR(wsk_option_str(t, "acme", "unset"), "");
     WANT(wsk_option_i64(t, "acme", "max") == 5 && wsk_option_i64(t, "acme", "unset") == 0);
@@ -334,6 +335,10 @@ static wsk_outcome unlisted_option(wsk_task *t) {
     (void)wsk_option_bool(t, "acme", "nowhere");
     return wsk_succeed(t);
 }
+static wsk_outcome wrong_input(wsk_task *t) {
+    (void)wsk_input_str(t, "hostname");
+    return wsk_succeed(t);
+}
 
 static void test_contradictions(void) {
     mock_on("task.input", 0, INPUT("task", ",\"options\":{\"acme\":{\"queue\":\"ops\"}}"), 0);
@@ -341,6 +346,8 @@ static void test_contradictions(void) {
     WANT_TEXT(mock_request("task.reason", 0), "{\"reason\":\"option [acme] queue: it has another type\"}");
     WANT(run_with(unlisted_option) == -1);
     WANT_TEXT(mock_request("task.reason", 1), "{\"reason\":\"option [acme] nowhere: not found: the manifest does not list it\"}");
+    WANT(run_with(wrong_input) == -1);
+    WANT_TEXT(mock_request("task.reason", 2), "{\"reason\":\"input hostname is not there: a name that the manifest requires is always there\"}");
 }
 
 static wsk_outcome succeeds(wsk_task *t) {

@@ -210,6 +210,9 @@ export function create(host, load) {
     if (typeof req !== "object" || req === null || Array.isArray(req)) {
       throw new TypeError(`${op}: the request is ${inspect(req, 1)}, not an object`);
     }
+    // JSON would leave it out, and a host that is not named is all hosts.
+    const lost = Object.keys(req).find((k) => req[k] === undefined);
+    if (lost !== undefined) throw new TypeError(`${op}: ${lost} is undefined: give it a value, or leave it out`);
     return stringify(req);
   };
 

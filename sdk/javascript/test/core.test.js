@@ -250,6 +250,7 @@ test("misspelt names are told", async () => {
   const acme = { input: { options: { acme: { max_servers: 3, queue: null } } } };
   for (const [f, reason] of [
     [({ nova }) => nova.stopServer({ id: "a" }), "nova has no stopServer; did you mean serverStop?"],
+    [({ nova, inputs }) => nova.serverList({ host: inputs.hostname }), "nova.server_list: host is undefined: give it a value, or leave it out"],
     [({ http }) => http.fetch("https://x/"), "http has no fetch, but request, get, head, post, put, patch, delete"],
     [({ options }) => options.acme.max_server, "options.acme has no max_server; did you mean max_servers?"],
     [({ options }) => options.acme.colour, "options.acme has no colour, but max_servers, queue"],

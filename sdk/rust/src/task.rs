@@ -89,10 +89,24 @@ impl Task {
         }
     }
 
-    /// An input that is a string, the JSON of one that is not, empty when it is
-    /// not there.
+    /// An input that is a string, the JSON of one that is not.
+    ///
+    /// It panics when it is not there, which fails the task with that reason: an
+    /// empty name of a host would mean all hosts. For inputs that are optional
+    /// there is input_string_or.
     pub fn input_string(&self, name: &str) -> String {
-        plain(self.input.inputs.get(name))
+        match self.input.inputs.get(name) {
+            Some(v) => plain(Some(v)),
+            None => panic!("input {} is not there: a name that the manifest requires is always there", name),
+        }
+    }
+
+    /// input_string for an input that may not be there.
+    pub fn input_string_or(&self, name: &str, otherwise: &str) -> String {
+        match self.input.inputs.get(name) {
+            Some(v) => plain(Some(v)),
+            None => otherwise.to_string(),
+        }
     }
 
     fn raw_option(&self, group: &str, name: &str) -> Option<&Value> {

@@ -31,7 +31,7 @@ async fn given(t: Task) -> Result {
     t.log().debug("d");
     t.log().info(t.input_string("host_name"));
     t.log().warn(t.input_string("reserved_host_list"));
-    t.log().error(t.input_string("nowhere"));
+    t.log().error(t.input_string_or("nowhere", "-") + &t.input_string_or("host_name", "-"));
     assert_eq!(t.input::<String>("nowhere").unwrap_err().to_string(), "input nowhere: not found");
     assert_eq!(t.input::<i64>("host_name").unwrap_err().to_string(), "input host_name: want an integer, got a string");
     assert_eq!(t.option_string("acme", "queue"), "ops");
@@ -73,7 +73,7 @@ fn what_a_task_is_given() {
         .option("acme", "unset", Value::Null);
     let r = fake.run(&tasks(), "given");
     assert_eq!((r.outcome, r.reason.as_str()), (Outcome::Succeeded, ""));
-    assert_eq!(r.logs, ["debug d", "info c1", r#"warn ["c4","c5"]"#, "error "]);
+    assert_eq!(r.logs, ["debug d", "info c1", r#"warn ["c4","c5"]"#, "error -c1"]);
     assert_eq!(r.progress, [(1000, "half of 2".to_string())]);
     let r = fake.revert(&tasks(), "given");
     assert_eq!((r.outcome, r.logs), (Outcome::Succeeded, vec!["info true no host".to_string()]));

@@ -49,7 +49,7 @@ func Run(t *wasakari.Task) error {
 	e := &evacuation{
 		task: t, nova: t.Nova(), ha: t.HA(), log: t.Log(),
 		host:        t.InputString("host_name"),
-		reserved:    t.InputString("reserved_host"),
+		reserved:    t.InputStringOr("reserved_host", ""),
 		limit:       t.OptionInt("DEFAULT", "wait_period_after_evacuation"),
 		stopLimit:   t.OptionInt("DEFAULT", "wait_period_after_power_off"),
 		lockServers: t.OptionBool("host_failure", "lock_servers"),
