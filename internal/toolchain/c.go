@@ -21,7 +21,10 @@ var cLanguage = language{
 		}
 		slices.Sort(sources)
 		args := []string{
-			"--target=wasm32", "-Oz", "-nostdlib", "-ffreestanding", "-Wall", "-Wextra", "-Isdk", "-Wl,--no-entry,--stack-first,-z,stack-size=262144", "-o", out,
+			// For the compiler alone: clang itself would run wasm-opt where there is one,
+			// which takes the names of functions away, and makes other bytes.
+			"-Xclang", "-Oz",
+			"--target=wasm32", "-nostdlib", "-ffreestanding", "-Wall", "-Wextra", "-Isdk", "-Wl,--no-entry,--stack-first,-z,stack-size=262144", "-o", out,
 		}
 		for _, s := range sources {
 			args = append(args, filepath.Base(s))
