@@ -18,6 +18,7 @@ type image struct {
 	// a file these are whole pages of the system.
 	at, size int
 	content  []byte
+	warmth   warmth
 }
 
 // newImage keeps an image; from may be nil.
@@ -45,10 +46,22 @@ func (m *image) lay(memory []byte) error {
 	case m.at+m.size > len(memory):
 		return errImage
 	case m.file != nil:
-		return m.mapInto(memory[m.at:][:m.size])
+		if err := m.mapInto(memory[m.at:][:m.size]); err != nil {
+			return err
+		}
+		m.warmth.warm(memory)
+		return nil
 	}
 	copy(memory[m.at:], m.content)
 	return nil
+}
+
+// used tells how a memory was used at the end of a run; first is what it began
+// with.
+func (m *image) used(first []byte) {
+	if m.file != nil {
+		m.warmth.learn(first)
+	}
 }
 
 func (m *image) close() error {

@@ -30,6 +30,7 @@ type memory struct {
 	// never did.
 	refused int64
 	started bool   // it has its first size
+	first   int    // that size
 	bytes   []byte // all of it, as the guest sees it
 	area    area
 }
@@ -70,7 +71,7 @@ func (m *memory) Reallocate(newSize uint64) []byte {
 		if err := m.image.lay(buf); err != nil {
 			panic(fmt.Errorf("the memory's image: %w", err)) // recovered where the instance is made
 		}
-		m.started = true
+		m.started, m.first = true, int(n)
 		m.ledger.used.Add(n)
 	}
 	m.all.Add(n - m.counted)
@@ -81,6 +82,9 @@ func (m *memory) Reallocate(newSize uint64) []byte {
 // Free implements experimental.LinearMemory. It may be called again: wazero
 // forgets to when a guest traps after its time is up, so the sandbox does too.
 func (m *memory) Free() {
+	if m.bytes != nil {
+		m.image.used(m.bytes[:m.first])
+	}
 	m.bytes = nil
 	m.all.Add(-m.counted)
 	m.counted = 0
