@@ -100,6 +100,9 @@ func (h *history) read(ctx context.Context) {
 
 // complete waits until all is read that is there now.
 func (h *history) complete(ctx context.Context) error {
+	h.mu.Lock()
+	seen := h.rev // before etcd is asked: it goes on meanwhile
+	h.mu.Unlock()
 	resp, err := h.etcd.Get(ctx, h.root, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByModRevision, clientv3.SortDescend), clientv3.WithLimit(1))
 	if err != nil {
 		return err
@@ -109,8 +112,9 @@ func (h *history) complete(ctx context.Context) error {
 	if h.stopped != nil {
 		return h.stopped
 	}
-	if h.rev > resp.Header.Revision {
-		h.stopped = fmt.Errorf("revision %d was seen, and etcd is at %d", h.rev, resp.Header.Revision)
+	if seen > resp.Header.Revision {
+		h.stopped = fmt.Errorf("revision %d was seen, and etcd is at %d", seen, resp.Header.Revision)
+		return h.stopped
 	}
 	if len(resp.Kvs) > 0 && h.rev < resp.Kvs[0].ModRevision {
 		return fmt.Errorf("history read up to %d of %d", h.rev, resp.Kvs[0].ModRevision)
