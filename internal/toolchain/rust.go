@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,7 +42,8 @@ var rustLanguage = language{
 }
 
 // chooseRust takes the first compiler of PATH that has a standard library for the
-// target: that of rustup often has none where Debian's has.
+// target: that of rustup often has none where Debian's has. The cargo beside it is
+// taken too, where there is one.
 func (b *builder) chooseRust(ctx context.Context) error {
 	for _, path := range allInPath("rustc", b.environ) {
 		b.paths["rustc"] = path
@@ -52,9 +54,14 @@ func (b *builder) chooseRust(ctx context.Context) error {
 		if err != nil {
 			continue // such as the stand-in of a rustup that has no compiler
 		}
-		if _, err := os.Stat(strings.TrimSpace(folder)); err == nil {
-			return nil
+		if _, err := os.Stat(strings.TrimSpace(folder)); err != nil {
+			continue
 		}
+		// A cargo asks for what compilers much older than itself do not know.
+		if beside, err := exec.LookPath(filepath.Join(filepath.Dir(path), "cargo")); err == nil {
+			b.paths["cargo"] = beside
+		}
+		return nil
 	}
 	return &MissingToolError{
 		Language: "rust", Tool: "the standard library for " + rustTarget,

@@ -143,10 +143,13 @@ func TestBuildFails(t *testing.T) {
 	}
 }
 
-// Of several compilers the first that has what the target needs is taken, and
-// cargo is told so.
+// Of several compilers the first that has what the target needs is taken, with
+// the cargo beside it, which is told so.
 func TestBuildRustOfSeveral(t *testing.T) {
-	without := project(t, map[string]string{"rustc": "#!/bin/sh\ncase \"$*\" in *libdir*) echo /none;; *) echo rustc 2;; esac\n"})
+	without := project(t, map[string]string{
+		"rustc": "#!/bin/sh\ncase \"$*\" in *libdir*) echo /none;; *) echo rustc 2;; esac\n",
+		"cargo": "#!/bin/sh\nexit 1\n",
+	})
 	with := project(t, map[string]string{
 		"rustc": "#!/bin/sh\ncase \"$*\" in *libdir*) pwd;; *) echo rustc 1;; esac\n",
 		"cargo": "#!/bin/sh\nprintf '%s' \"$RUSTC\" > x.wasm\n" +
