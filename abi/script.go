@@ -59,28 +59,19 @@ var (
 // it is none that has an engine. Errors are those of CustomSections,
 // ErrBadEngine or ErrTwoEngines.
 func ReadEngine(wasm []byte) (*EngineRef, error) {
-	list, err := CustomSections(wasm)
-	if err != nil {
+	s, err := onlySection(wasm, EngineSection, ErrTwoEngines)
+	if s == nil || err != nil {
 		return nil, err
 	}
-	var ref *EngineRef
-	for _, s := range list {
-		if s.Name != EngineSection {
-			continue
-		}
-		if ref != nil {
-			return nil, fmt.Errorf("%w (the second at byte %d)", ErrTwoEngines, s.Offset)
-		}
-		ref = new(EngineRef)
-		if len(s.Data) > maxEngine {
-			return nil, fmt.Errorf("%w: it has %d bytes, at most %d are taken", ErrBadEngine, len(s.Data), maxEngine)
-		}
-		if ps := decode(s.Data, ref, 1); len(ps) > 0 {
-			return nil, fmt.Errorf("%w: %v", ErrBadEngine, ps[0])
-		}
-		if err := ref.check(); err != nil {
-			return nil, err
-		}
+	if len(s.Data) > maxEngine {
+		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are taken", ErrBadEngine, len(s.Data), maxEngine)
+	}
+	ref := new(EngineRef)
+	if ps := decode(s.Data, ref, 1); len(ps) > 0 {
+		return nil, fmt.Errorf("%w: %v", ErrBadEngine, ps[0])
+	}
+	if err := ref.check(); err != nil {
+		return nil, err
 	}
 	return ref, nil
 }
@@ -90,29 +81,15 @@ func ReadEngine(wasm []byte) (*EngineRef, error) {
 // or in another case. Errors are those of CustomSections, ErrBadScript or
 // ErrTwoScripts.
 func ReadScript(wasm []byte) ([]ScriptFile, error) {
-	list, err := CustomSections(wasm)
-	if err != nil {
+	s, err := onlySection(wasm, ScriptSection, ErrTwoScripts)
+	if s == nil || err != nil {
 		return nil, err
 	}
-	var data []byte
-	seen := false
-	for _, s := range list {
-		if s.Name != ScriptSection {
-			continue
-		}
-		if seen {
-			return nil, fmt.Errorf("%w (the second at byte %d)", ErrTwoScripts, s.Offset)
-		}
-		data, seen = s.Data, true
-	}
-	if !seen {
-		return nil, nil
-	}
-	if len(data) > MaxScript {
-		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are taken", ErrBadScript, len(data), MaxScript)
+	if len(s.Data) > MaxScript {
+		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are taken", ErrBadScript, len(s.Data), MaxScript)
 	}
 	var doc TaskScriptAnswer
-	if ps := decode(data, &doc, 1); len(ps) > 0 {
+	if ps := decode(s.Data, &doc, 1); len(ps) > 0 {
 		return nil, fmt.Errorf("%w: %v", ErrBadScript, ps[0])
 	}
 	if err := checkFiles(doc.Files); err != nil {

@@ -67,25 +67,34 @@ func CustomSections(wasm []byte) ([]Section, error) {
 // it. Errors are ErrNotWasm, ErrComponent, ErrTruncated, ErrNoManifest,
 // ErrTwoManifests, or those of ParseManifest.
 func ReadManifest(wasm []byte) (*Manifest, error) {
+	s, err := onlySection(wasm, ManifestSection, ErrTwoManifests)
+	switch {
+	case err != nil:
+		return nil, err
+	case s == nil:
+		return nil, ErrNoManifest
+	}
+	return ParseManifest(s.Data)
+}
+
+// onlySection finds the custom section of a name, nil when there is none; two are
+// what the error twice says.
+func onlySection(wasm []byte, name string, twice error) (*Section, error) {
 	list, err := CustomSections(wasm)
 	if err != nil {
 		return nil, err
 	}
-	var found []byte
-	seen := false
-	for _, s := range list {
-		if s.Name != ManifestSection {
+	var found *Section
+	for i, s := range list {
+		if s.Name != name {
 			continue
 		}
-		if seen {
-			return nil, fmt.Errorf("%w (the second at byte %d)", ErrTwoManifests, s.Offset)
+		if found != nil {
+			return nil, fmt.Errorf("%w (the second at byte %d)", twice, s.Offset)
 		}
-		found, seen = s.Data, true
+		found = &list[i]
 	}
-	if !seen {
-		return nil, ErrNoManifest
-	}
-	return ParseManifest(found)
+	return found, nil
 }
 
 // AppendManifest gives a copy of a module with the manifest as its last

@@ -39,28 +39,15 @@ func Sign(wasm []byte, key ed25519.PrivateKey) ([]byte, error) {
 // not signed. The signature fits the module, else the error is
 // ErrBadSignature.
 func ReadSignature(wasm []byte) (ed25519.PublicKey, error) {
-	list, err := CustomSections(wasm)
-	if err != nil {
+	found, err := onlySection(wasm, SignatureSection, ErrTwoSignatures)
+	if found == nil || err != nil {
 		return nil, err
-	}
-	var found *Section
-	for i, s := range list {
-		if s.Name != SignatureSection {
-			continue
-		}
-		if found != nil {
-			return nil, fmt.Errorf("%w (the second at byte %d)", ErrTwoSignatures, s.Offset)
-		}
-		found = &list[i]
-	}
-	if found == nil {
-		return nil, nil
 	}
 	if len(found.Data) != signatureBytes || found.Data[0] != signatureVersion {
 		return nil, fmt.Errorf("%w (the section at byte %d is no signature of version %d)", ErrBadSignature, found.Offset, signatureVersion)
 	}
 	key := ed25519.PublicKey(append([]byte(nil), found.Data[1:1+ed25519.PublicKeySize]...))
-	if !ed25519.Verify(key, without(wasm, list, SignatureSection), found.Data[1+ed25519.PublicKeySize:]) {
+	if !ed25519.Verify(key, without(wasm, []Section{*found}, SignatureSection), found.Data[1+ed25519.PublicKeySize:]) {
 		return nil, ErrBadSignature
 	}
 	return key, nil

@@ -48,27 +48,30 @@ func (w *warmth) warm(memory []byte) {
 // learn looks which pages a run has written to, at its end. first is the memory
 // that it began with.
 func (w *warmth) learn(first []byte) {
-	if w.known.Load() != nil {
+	if w.known.Load() != nil { // as nearly always: without waiting for others
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.known.Load() != nil {
+		return
+	}
 	page := os.Getpagesize()
 	own, err := ownPages(first, page)
 	if err != nil {
 		own = nil // then nothing is known
 	}
-	if w.runs++; w.wrote == nil && w.runs == 1 {
+	if w.runs++; w.runs == 1 {
 		w.wrote = own
 	}
 	w.wrote = w.wrote[:min(len(w.wrote), len(own))]
 	for i := range w.wrote {
 		w.wrote[i] = w.wrote[i] && own[i]
 	}
-	if w.runs < learnRuns || w.known.Load() != nil {
-		return
+	if w.runs == learnRuns {
+		w.known.Store(rows(w.wrote, page))
+		w.wrote = nil
 	}
-	w.known.Store(rows(w.wrote, page))
 }
 
 // rows gives the pages that are true, none when they are too many.
