@@ -32,6 +32,8 @@ const (
 	// maxEngineFile bounds one that is read from there, packed, in bytes.
 	maxEngineFile = 64 << 20
 	engineSuffix  = ".wasm.gz"
+
+	hintBuildAgain = "build the module again: wasakari task build takes its source, or the module itself"
 )
 
 // engineKeeper keeps engines for all nodes.
@@ -103,7 +105,7 @@ func (s *stock) kept(ctx context.Context, ref abi.EngineRef) ([]byte, error) {
 	case errors.Is(err, recovery.ErrNotFound):
 		return nil, runtime.ErrNoEngine
 	case errors.Is(err, store.ErrDamaged):
-		return nil, fmt.Errorf("what the store keeps of it is damaged: %w; build the module again: wasakari task build takes its source, or the module itself", err)
+		return nil, fmt.Errorf("what the store keeps of it is damaged: %w; %s", err, hintBuildAgain)
 	}
 	return nil, &unreadEngineError{err}
 }
@@ -120,23 +122,15 @@ func (s *stock) inFolder(ref abi.EngineRef) ([]byte, error) {
 	}
 	var wasm []byte
 	if err == nil {
-		wasm, err = unpack(packed)
+		wasm, err = engines.Unpack(packed)
 	}
 	if err == nil && digestOf(wasm) != ref.Digest {
 		err = fmt.Errorf("its digest is sha256:%s", digestOf(wasm))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("what %s keeps of it is damaged: %w; remove that file, and build the module again: wasakari task build takes its source, or the module itself", file, bare(err))
+		return nil, fmt.Errorf("what %s keeps of it is damaged: %w; remove that file, and %s", file, bare(err), hintBuildAgain)
 	}
 	return wasm, nil
-}
-
-func unpack(packed []byte) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(r, maxModuleRead+1))
 }
 
 // own gives an engine that the program carries.
@@ -180,10 +174,10 @@ func (s *stock) keepInFolder(ctx context.Context, e recovery.ModuleEngine) error
 	return s.prune()
 }
 
-// keepInFolderAll puts those there that the modules of a catalog name. What cannot
-// be kept is told, and keeps nothing from running.
-func (s *stock) keepInFolderAll(ctx context.Context, c *catalog) {
-	for _, e := range c.engines() {
+// keepInFolderAll puts engines there. What cannot be kept is told, and keeps nothing
+// from running.
+func (s *stock) keepInFolderAll(ctx context.Context, list []recovery.ModuleEngine) {
+	for _, e := range list {
 		if err := s.keepInFolder(ctx, e); err != nil {
 			s.log.Warn("engine not kept in the state folder", zap.String("engine", e.Name), zap.String("digest", e.Digest), zap.Error(err))
 		}

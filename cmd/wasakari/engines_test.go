@@ -136,27 +136,7 @@ func TestRollingUpgrade(t *testing.T) {
 		return p, s
 	}
 	_, one := node("one", former, "--task-dir", "DIR/tasks")
-	var seg struct{ Segment struct{ UUID string } }
-	one.ask(t, "POST", "/v1/segments", `{"segment": {"name": "a", "recovery_method": "auto", "service_type": "compute"}}`, nil, &seg)
-	for i := range 3 {
-		body := fmt.Sprintf(`{"host": {"name": "compute-%d", "type": "COMPUTE", "control_attributes": "SSH"}}`, i+1)
-		if r := one.ask(t, "POST", "/v1/segments/"+seg.Segment.UUID+"/hosts", body, nil, nil); r.StatusCode != 201 {
-			t.Fatal(r.Status)
-		}
-	}
-	var sent notificationDoc
-	one.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !slices.ContainsFunc(sim.Requests(), func(r novasim.Request) bool { return r.Action == "evacuate" }) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("no evacuation: %+v", one.final(t, sent.Notification.UUID))
-		}
-	}
+	sent := evacuating(t, one, sim)
 	// The node of the next release takes what is uploaded for its engine, and the
 	// former one compiles it as well: push returns when every node has.
 	place, two := node("two", next)
@@ -175,25 +155,7 @@ func TestRollingUpgrade(t *testing.T) {
 			t.Errorf("on the node of the former release: flow %s: %q", f.Kind, f.Problems)
 		}
 	}
-	one.stop()
-	go func() {
-		for {
-			select {
-			case <-tick.C:
-				sim.Advance(time.Second)
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	done := two.final(t, sent.Notification.UUID)
-	var names []string
-	for _, d := range done.Notification.Details {
-		names = append(names, d.Name+" "+d.State)
-	}
-	if n := done.Notification; n.Status != "finished" || len(names) == 0 || names[len(names)-1] != "later SUCCESS" {
-		t.Errorf("notification %s, %v, tasks %q, want it finished, and later at the end", n.Status, n.Message, names)
-	}
+	takesOver(t, one, two, sim, sent)
 	two.stop()
 
 	c := etcd.Client()

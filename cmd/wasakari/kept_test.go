@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,30 +40,57 @@ func TestTakeOverWithoutTheFolder(t *testing.T) {
 		return p.serve(t, append([]string{"--config-file", "DIR/conf", "--state-dir", "DIR/state", "--set", "store.endpoints=" + strings.Join(etcd.Endpoints(), ","), "--set", "engine.node=" + name}, args...)...)
 	}
 	one := node("one", "--task-dir", "DIR/tasks")
+	sent := evacuating(t, one, sim)
+	two := node("two")
+	takesOver(t, one, two, sim, sent)
+}
+
+// evacuating lets the first of three hosts fail, and gives the notification of that
+// when Nova has been asked for an evacuation.
+func evacuating(t *testing.T, s serving, sim *novasim.Cloud) (notification string) {
+	t.Helper()
 	var seg struct{ Segment struct{ UUID string } }
-	one.ask(t, "POST", "/v1/segments", `{"segment": {"name": "a", "recovery_method": "auto", "service_type": "compute"}}`, nil, &seg)
+	s.ask(t, "POST", "/v1/segments", `{"segment": {"name": "a", "recovery_method": "auto", "service_type": "compute"}}`, nil, &seg)
 	for i := range 3 {
 		body := fmt.Sprintf(`{"host": {"name": "compute-%d", "type": "COMPUTE", "control_attributes": "SSH"}}`, i+1)
-		if r := one.ask(t, "POST", "/v1/segments/"+seg.Segment.UUID+"/hosts", body, nil, nil); r.StatusCode != 201 {
+		if r := s.ask(t, "POST", "/v1/segments/"+seg.Segment.UUID+"/hosts", body, nil, nil); r.StatusCode != 201 {
 			t.Fatal(r.Status)
 		}
 	}
 	var sent notificationDoc
-	one.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent)
+	s.ask(t, "POST", "/v1/notifications", deadHost("compute-1"), nil, &sent)
+	awaitRequest(t, sim, "an evacuation", func(r novasim.Request) bool { return r.Action == "evacuate" })
+	return sent.Notification.UUID
+}
+
+// awaitRequest waits until Nova was asked for something.
+func awaitRequest(t *testing.T, sim *novasim.Cloud, what string, is func(novasim.Request) bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for !slices.ContainsFunc(sim.Requests(), func(r novasim.Request) bool { return r.Action == "evacuate" }) {
+	for !slices.ContainsFunc(sim.Requests(), is) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("no evacuation: %+v", one.final(t, sent.Notification.UUID))
+			t.Fatalf("nobody asked Nova for %s", what)
 		}
 	}
-	two := node("two")
+}
+
+// takesOver ends the node one, lets the cloud's time go on, and holds how two ends
+// the notification against keptConf.
+func takesOver(t *testing.T, one, two serving, sim *novasim.Cloud, notification string) {
+	t.Helper()
 	one.stop()
-	go func() {
+	ctx, cancel := context.WithCancel(t.Context())
+	var going sync.WaitGroup
+	defer going.Wait()
+	defer cancel()
+	going.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
@@ -71,8 +99,8 @@ func TestTakeOverWithoutTheFolder(t *testing.T) {
 				return
 			}
 		}
-	}()
-	done := two.final(t, sent.Notification.UUID)
+	})
+	done := two.final(t, notification)
 	var names []string
 	for _, d := range done.Notification.Details {
 		names = append(names, d.Name+" "+d.State)

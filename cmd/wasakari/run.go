@@ -275,7 +275,7 @@ func (f *runFlags) prepare(ctx context.Context, w world, kind recovery.FlowKind)
 	if err := l.checkFor(w, kinds); err != nil {
 		return refused(err)
 	}
-	l.stock.keepInFolderAll(ctx, l.catalog)
+	l.stock.keepInFolderAll(ctx, l.catalog.engines())
 	id, err := uuid.NewV7()
 	if err != nil {
 		return refused(err)

@@ -355,19 +355,9 @@ func TestHostRepairFlow(t *testing.T) {
 	}
 	var back notificationDoc
 	s.ask(t, "POST", "/v1/notifications", hostBack("compute-1"), nil, &back)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !slices.ContainsFunc(sim.Requests(), func(r novasim.Request) bool {
+	awaitRequest(t, sim, "the host to be taken back", func(r novasim.Request) bool {
 		return strings.Contains(r.Body, `"forced_down":false`) && r.Status == 400
-	}) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("nobody asked Nova to take the host back")
-		}
-	}
+	})
 	if err := sim.HealHost("compute-1"); err != nil {
 		t.Fatal(err)
 	}

@@ -230,8 +230,9 @@ func (s *snapshots) ofRun(ctx context.Context, snap, former *snapshot, wanted ma
 // has not heard of for an hour kept. What cannot be kept is told, and keeps nothing
 // from running.
 func (s *snapshots) keep(ctx context.Context, snap *snapshot) {
-	s.stock.keepInFolderAll(ctx, snap.catalog)
-	for _, e := range snap.catalog.engines() {
+	named := snap.catalog.engines()
+	s.stock.keepInFolderAll(ctx, named)
+	for _, e := range named {
 		if err := s.stock.keepInStore(ctx, e); err != nil {
 			s.log.Error("engine not kept: programs of other releases cannot run the modules that name it", zap.String("engine", e.Name), zap.String("digest", e.Digest), zap.Error(err))
 		}

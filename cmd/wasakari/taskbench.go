@@ -347,8 +347,8 @@ type spy struct {
 
 // Bounds on what is noted of one task: the module may be a stranger's.
 const (
-	maxNoted      = 10_000   // ops, and steps
-	maxNotedBytes = 64 << 20 // of requests and answers
+	maxNoted      = 10_000   // ops, steps, lines of a trace
+	maxNotedBytes = 64 << 20 // of requests, answers and messages
 )
 
 // full refuses an op that there is no more room to note, and keeps the test from

@@ -23,12 +23,6 @@ import (
 	"github.com/wasakari/wasakari/runtime"
 )
 
-// Bounds on what a trace keeps.
-const (
-	maxTraced      = 10_000   // calls
-	maxTracedBytes = 64 << 20 // of requests, answers and messages
-)
-
 func newTaskTrace(w world) *cobra.Command {
 	var f testFlags
 	var most int
@@ -131,7 +125,7 @@ func (t *tracer) add(e traced) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	size := len(e.Request) + len(e.Answer) + len(e.Message)
-	if len(t.events) >= maxTraced || t.bytes+size > maxTracedBytes {
+	if len(t.events) >= maxNoted || t.bytes+size > maxNotedBytes {
 		t.dropped++
 		return
 	}
@@ -162,21 +156,21 @@ func (t *tracer) observe(ev recovery.Event) {
 	}
 }
 
-// maxTracedJSON bounds a request or an answer in a trace.
-const maxTracedJSON = 64 << 10
+// maxNotedJSON bounds a request or an answer in a trace.
+const maxNotedJSON = 64 << 10
 
 // tracedJSON gives a document for a trace; what is none, or too long, as a text.
 func tracedJSON(raw []byte) json.RawMessage {
 	if len(raw) == 0 {
 		return nil
 	}
-	if len(raw) <= maxTracedJSON {
+	if len(raw) <= maxNotedJSON {
 		var compact bytes.Buffer
 		if json.Compact(&compact, raw) == nil {
 			return compact.Bytes()
 		}
 	}
-	b, err := json.Marshal(cutText(string(raw), maxTracedJSON))
+	b, err := json.Marshal(cutText(string(raw), maxNotedJSON))
 	if err != nil {
 		return nil
 	}

@@ -49,13 +49,19 @@ func open(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine %s: %w", name, err)
 	}
-	r, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, fmt.Errorf("engine %s: %w", name, err)
-	}
-	wasm, err := io.ReadAll(io.LimitReader(r, maxEngine))
+	wasm, err := Unpack(packed)
 	if err != nil {
 		return nil, fmt.Errorf("engine %s: %w", name, err)
 	}
 	return wasm, nil
+}
+
+// Unpack gives the module of an engine that was packed with gzip. Of one that is
+// too large it gives the beginning, whose digest is another.
+func Unpack(packed []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(r, maxEngine))
 }
