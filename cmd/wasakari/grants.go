@@ -202,19 +202,6 @@ func (t taskGrants) rows() [][2]string {
 	return rows
 }
 
-// inFlow reports whether a flow has the task.
-func (l *loaded) inFlow(key string) bool {
-	for _, kind := range recovery.FlowKinds() {
-		f, err := l.cfg.Flow(kind)
-		if err == nil && slices.ContainsFunc(recovery.Phases(), func(phase recovery.Phase) bool {
-			return slices.ContainsFunc(f.Tasks(phase), func(ref recovery.TaskRef) bool { return ref.Key == key })
-		}) {
-			return true
-		}
-	}
-	return false
-}
-
 // wantedLine is a line of [grants] to be written.
 type wantedLine struct {
 	task   recovery.Task // one of those that it is for
@@ -227,6 +214,7 @@ type wantedLine struct {
 func (l *loaded) grantsText() (text string, lacking bool) {
 	table := [][]string{{"task", "library", "asks for", ""}}
 	var hints []string
+	named := l.namedKeys()
 	lines := map[string]*wantedLine{} // by name: a line is for all tasks of a library
 	for _, key := range l.catalog.Keys() {
 		task, _ := l.catalog.Task(key)
@@ -246,7 +234,7 @@ func (l *loaded) grantsText() (text string, lacking bool) {
 		case t.NoFlow != "":
 			hints = append(hints, key+": "+noFlowMay+t.NoFlow)
 		case t.Write != "":
-			if !l.inFlow(key) { // not to be granted along with the others
+			if !slices.Contains(named, key) { // not to be granted along with the others
 				hints = append(hints, key+": "+t.Write)
 				break
 			}
