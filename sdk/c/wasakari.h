@@ -4238,7 +4238,7 @@ WSK_PRINTF(2, 3) static inline void wsk_panic(wsk_task *t, const char *format, .
    that are optional there is wsk_input_str_or. */
 static inline wsk_str wsk_input_str(wsk_task *t, const char *name) {
     wsk_json v = wsk_input(t, name);
-    if (!v.n) wsk_panic(t, "input %s is not there: a name that the manifest requires is always there", name);
+    if (!v.n) wsk_panic(t, "input %s is not there: a name that the manifest requires is always there; wsk_input_str_or is for an optional one", name);
     return wsk_plain(t, v);
 }
 

@@ -106,7 +106,7 @@ func (t *Task) Input(name string, into any) error {
 func (t *Task) InputString(name string) string {
 	raw, ok := t.in.Inputs[name]
 	if !ok {
-		panic(fmt.Errorf("input %s: %w: a name that the manifest requires is always there", name, ErrNotFound))
+		panic(fmt.Errorf("input %s: %w: a name that the manifest requires is always there; InputStringOr is for an optional one", name, ErrNotFound))
 	}
 	return plain(raw)
 }

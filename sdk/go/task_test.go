@@ -96,7 +96,7 @@ func TestAnInputThatIsNotThere(t *testing.T) {
 		task.InputString("hostname")
 		return nil
 	})
-	if want := "panic: input hostname: not found: a name that the manifest requires is always there"; r.Outcome != wasakaritest.Failed || r.Reason != want {
+	if want := "panic: input hostname: not found: a name that the manifest requires is always there; InputStringOr is for an optional one"; r.Outcome != wasakaritest.Failed || r.Reason != want {
 		t.Errorf("outcome %s (%s), want failed (%s)", r.Outcome, r.Reason, want)
 	}
 }

@@ -87,7 +87,7 @@ export class Inputs {
   string(name: string, otherwise: string | null = null): string {
     const v = this.get(name);
     if (!isAbsent(v)) return v.plain();
-    if (otherwise === null) throw new Error("input " + name + " is not there: a name that the manifest requires is always there");
+    if (otherwise === null) throw new Error("input " + name + " is not there: a name that the manifest requires is always there; string(name, otherwise) is for an optional one");
     return otherwise;
   }
   has(name: string): bool { return !this.get(name).none; }

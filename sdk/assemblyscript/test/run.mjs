@@ -193,7 +193,7 @@ const tests = {
   "breaking down"() {
     const wants = {
       type: "panic: option [acme] queue: it has another type", list: "panic: option [acme] queue: it has another type", unlisted: "panic: option [acme] nowhere: not found: the manifest does not list it",
-      input: "panic: input hostname is not there: a name that the manifest requires is always there",
+      input: "panic: input hostname is not there: a name that the manifest requires is always there; string(name, otherwise) is for an optional one",
       throw: 'panic: the "moon" fell ', bounds: "panic: Index out of range",
     };
     for (const what in wants) {

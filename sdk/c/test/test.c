@@ -347,7 +347,7 @@ static void test_contradictions(void) {
     WANT(run_with(unlisted_option) == -1);
     WANT_TEXT(mock_request("task.reason", 1), "{\"reason\":\"option [acme] nowhere: not found: the manifest does not list it\"}");
     WANT(run_with(wrong_input) == -1);
-    WANT_TEXT(mock_request("task.reason", 2), "{\"reason\":\"input hostname is not there: a name that the manifest requires is always there\"}");
+    WANT_TEXT(mock_request("task.reason", 2), "{\"reason\":\"input hostname is not there: a name that the manifest requires is always there; wsk_input_str_or is for an optional one\"}");
 }
 
 static wsk_outcome succeeds(wsk_task *t) {

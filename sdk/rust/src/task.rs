@@ -97,7 +97,7 @@ impl Task {
     pub fn input_string(&self, name: &str) -> String {
         match self.input.inputs.get(name) {
             Some(v) => plain(Some(v)),
-            None => panic!("input {} is not there: a name that the manifest requires is always there", name),
+            None => panic!("input {} is not there: a name that the manifest requires is always there; input_string_or is for an optional one", name),
         }
     }
 

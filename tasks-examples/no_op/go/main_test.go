@@ -21,16 +21,26 @@ func TestAtMost15Lines(t *testing.T) {
 	}
 }
 
+// A task that any flow may name gets a host in one flow, a server in another.
 func TestRun(t *testing.T) {
-	r := wasakaritest.Run(t, "my_noop_task", &wasakaritest.Fake{Inputs: map[string]any{"host_name": "compute-1"}})
-	if r.Outcome != wasakaritest.Succeeded {
-		t.Errorf("ended %s %q, want %s", r.Outcome, r.Reason, wasakaritest.Succeeded)
-	}
-	want := []wasakaritest.Log{{Level: "info", Message: "nothing to do on compute-1"}}
-	if !slices.Equal(r.Logs, want) {
-		t.Errorf("log %v, want %v", r.Logs, want)
-	}
-	if len(r.Calls) != 0 {
-		t.Errorf("calls %v, want none", r.Ops())
+	for _, tt := range []struct {
+		inputs map[string]any
+		want   string
+	}{
+		{map[string]any{"host_name": "compute-1", "process_name": "nova-compute"}, "nothing to do for compute-1"},
+		{map[string]any{"instance_uuid": "9d3c5a7e-0001"}, "nothing to do for 9d3c5a7e-0001"},
+		{nil, "nothing to do for this flow"},
+	} {
+		r := wasakaritest.Run(t, "my_noop_task", &wasakaritest.Fake{Inputs: tt.inputs})
+		if r.Outcome != wasakaritest.Succeeded {
+			t.Errorf("%v: ended %s %q, want %s", tt.inputs, r.Outcome, r.Reason, wasakaritest.Succeeded)
+		}
+		want := []wasakaritest.Log{{Level: "info", Message: tt.want}}
+		if !slices.Equal(r.Logs, want) {
+			t.Errorf("%v: log %v, want %v", tt.inputs, r.Logs, want)
+		}
+		if len(r.Calls) != 0 {
+			t.Errorf("%v: calls %v, want none", tt.inputs, r.Ops())
+		}
 	}
 }
