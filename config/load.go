@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/knadh/koanf/v2"
 
+	"github.com/wasakari/wasakari/internal/regular"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -155,30 +155,26 @@ func (l *loader) put(as []assignment) map[string]any {
 // fileSource is a koanf.Provider of one file.
 type fileSource string
 
-// ReadBytes reads the file, at most one byte more than is allowed.
+// ReadBytes reads the file.
 func (f fileSource) ReadBytes() ([]byte, error) {
 	unreadable := func(reason, hint string) error {
 		return &recovery.ConfigError{Pos: recovery.Position{File: string(f)}, Reason: reason, Hint: hint}
 	}
-	st, err := os.Stat(string(f))
+	b, err := regular.Read(string(f), maxFileBytes)
+	if err == nil {
+		return b, nil
+	}
+	if _, ok := errors.AsType[*regular.TooLargeError](err); ok {
+		return nil, unreadable(fmt.Sprintf("larger than %d bytes", maxFileBytes), "")
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, unreadable("no such file", "check --config-file")
-	case err != nil:
-		return nil, unreadable("cannot be read: "+bare(err), "let the user who runs this read it")
-	case !st.Mode().IsRegular(): // to open a pipe could block for ever
-		return nil, unreadable("not a regular file", "check --config-file; a folder goes with --config-dir")
-	}
-	file, err := os.Open(string(f))
-	if err != nil {
+	case errors.Is(err, regular.ErrNotRegular):
+		return nil, unreadable(bare(err), "check --config-file; a folder goes with --config-dir")
+	default:
 		return nil, unreadable("cannot be read: "+bare(err), "let the user who runs this read it")
 	}
-	defer func() { _ = file.Close() }() // only read from
-	b, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
-	if err != nil {
-		return nil, unreadable("cannot be read: "+bare(err), "let the user who runs this read it")
-	}
-	return b, nil
 }
 
 // bare gives the reason of a file error without the path.

@@ -168,11 +168,6 @@ type fileParser struct {
 // so that all are told at once.
 func parseFile(file string, data []byte) parsed {
 	p := &fileParser{file: file}
-	if len(data) > maxFileBytes {
-		p.line = 1
-		p.fail(1, fmt.Sprintf("the file is larger than %d bytes", maxFileBytes), "")
-		return p.out
-	}
 	s := string(data)
 	if strings.HasPrefix(s, "\ufeff") {
 		p.line = 1

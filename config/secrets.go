@@ -1,17 +1,16 @@
 package config
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"net/textproto"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/regular"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -111,21 +110,15 @@ func secretFile(path string) (value, reason string) {
 	if !filepath.IsAbs(path) {
 		return "", "is not named by an absolute path"
 	}
-	// To open a pipe would wait for whoever writes to it.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the file
-	if err != nil {
-		return "", "cannot be read: " + bare(err)
-	}
-	defer func() { _ = f.Close() }() // only read from
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return "", "is not a regular file"
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
+	b, err := regular.Read(path, maxSecretBytes)
+	_, large := errors.AsType[*regular.TooLargeError](err)
 	switch {
+	case large:
+		return "", fmt.Sprintf("has more than %d KiB", maxSecretBytes>>10)
+	case errors.Is(err, regular.ErrNotRegular):
+		return "", "is " + bare(err)
 	case err != nil:
 		return "", "cannot be read: " + bare(err)
-	case len(b) > maxSecretBytes:
-		return "", fmt.Sprintf("has more than %d KiB", maxSecretBytes>>10)
 	case invalidUTF8(string(b)) >= 0:
 		return "", "is not UTF-8 text"
 	}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/wasakari/wasakari/internal/regular"
 )
 
 // What lies in the cache folder:
@@ -158,7 +160,7 @@ func (c *cache) codeFile(digest string) string {
 // code gives the rewritten form of a module, nil when it is not there.
 func (c *cache) code(digest string) []byte {
 	name := c.codeFile(digest)
-	code, err := readBounded(name, maxCode)
+	code, err := regular.Read(name, maxCode)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			c.log.Warn("cached module cannot be read", zap.Error(err))
@@ -167,25 +169,6 @@ func (c *cache) code(digest string) []byte {
 	}
 	c.touch(name)
 	return code
-}
-
-// readBounded reads a file of at most so many bytes.
-func readBounded(name string, most int64) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // a file of the cache
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > most || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s has %s, and at most %s are read", name, size(info.Size()), size(most))
-	}
-	b := make([]byte, info.Size())
-	_, err = io.ReadFull(f, b)
-	return b, err
 }
 
 // touch notes that an entry was used.
@@ -213,7 +196,7 @@ func (c *cache) stage() (string, error) {
 // adopt moves what a compiler made to its place, and throws out the oldest
 // entries when the cache has become too large.
 func (c *cache) adopt(staging, digest string) error {
-	code, err := readBounded(filepath.Join(staging, codeName), maxCode)
+	code, err := regular.Read(filepath.Join(staging, codeName), maxCode)
 	if err != nil {
 		return fmt.Errorf("cache folder: %w", err)
 	}
@@ -376,7 +359,7 @@ func sumNative(folder string) error {
 // bytes, unharmed.
 func checkNative(folder string, most int64) error {
 	const maxSum = 64
-	want, err := readBounded(filepath.Join(folder, sumName), maxSum)
+	want, err := regular.Read(filepath.Join(folder, sumName), maxSum)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errNotCached
 	}

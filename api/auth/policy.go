@@ -3,7 +3,6 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/wasakari/wasakari/internal/regular"
 	"github.com/wasakari/wasakari/internal/safeyaml"
 	"github.com/wasakari/wasakari/recovery"
 )
@@ -285,24 +285,15 @@ func (r *reader) file(path string) {
 
 // readFile reads a file, or says why not.
 func readFile(path string) (text []byte, reason string) {
-	st, err := os.Stat(path)
-	if err == nil && !st.Mode().IsRegular() { // to open a pipe could block for ever
-		return nil, "not a regular file"
-	}
-	var f *os.File
-	if err == nil {
-		f, err = os.Open(path) //nolint:gosec // the operator names the file
-	}
-	if err != nil {
-		return nil, "cannot be read: " + bare(err)
-	}
-	defer func() { _ = f.Close() }() // only read from
-	text, err = io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	text, err := regular.Read(path, maxFileBytes)
+	_, large := errors.AsType[*regular.TooLargeError](err)
 	switch {
+	case large:
+		return nil, fmt.Sprintf("larger than %d KiB", maxFileBytes>>10)
+	case errors.Is(err, regular.ErrNotRegular):
+		return nil, bare(err)
 	case err != nil:
 		return nil, "cannot be read: " + bare(err)
-	case len(text) > maxFileBytes:
-		return nil, fmt.Sprintf("larger than %d KiB", maxFileBytes>>10)
 	}
 	return text, ""
 }

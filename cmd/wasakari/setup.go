@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +17,7 @@ import (
 	"github.com/wasakari/wasakari/config"
 	"github.com/wasakari/wasakari/flow"
 	"github.com/wasakari/wasakari/internal/audit"
+	"github.com/wasakari/wasakari/internal/regular"
 	"github.com/wasakari/wasakari/internal/standardtasks"
 	"github.com/wasakari/wasakari/internal/telemetry"
 	"github.com/wasakari/wasakari/recovery"
@@ -438,24 +437,14 @@ func bare(err error) error {
 
 // readFile reads a file that the caller named.
 func readFile(name string, max int64) ([]byte, error) {
-	// To open a pipe would wait for whoever writes to it.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the caller names the file
-	if err != nil {
-		return nil, usagef("%s: %w", name, bare(err))
+	text, err := regular.Read(name, max)
+	if large, ok := errors.AsType[*regular.TooLargeError](err); ok {
+		return nil, usagef("%s: %w: it has %s, and at most %s are read", name, recovery.ErrTooLarge, size(int(large.Size)), size(int(max)))
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	info, err := f.Stat()
-	if err != nil {
-		return nil, usagef("%s: %w", name, bare(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, usagef("%s: %w: not a regular file", name, recovery.ErrInvalid)
-	}
-	if info.Size() > max {
-		return nil, usagef("%s: %w: it has %s, and at most %s are read", name, recovery.ErrTooLarge, size(int(info.Size())), size(int(max)))
-	}
-	text, err := io.ReadAll(io.LimitReader(f, max))
-	if err != nil {
+	switch {
+	case errors.Is(err, regular.ErrNotRegular):
+		return nil, usagef("%s: %w: %w", name, recovery.ErrInvalid, bare(err))
+	case err != nil:
 		return nil, usagef("%s: %w", name, bare(err))
 	}
 	return text, nil

@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/wasakari/wasakari/internal/regular"
 	"github.com/wasakari/wasakari/recovery"
 )
 
@@ -61,7 +60,7 @@ func (c *Cache) read(r Reference) (wasm []byte, ok bool) {
 	if c.dir == "" {
 		return nil, false
 	}
-	text, err := readAtMost(filepath.Join(c.folder(r), manifestFile), maxManifest)
+	text, err := regular.Read(filepath.Join(c.folder(r), manifestFile), maxManifest)
 	if err != nil || digest.FromBytes(text).String() != r.Digest() {
 		return nil, false
 	}
@@ -69,25 +68,8 @@ func (c *Cache) read(r Reference) (wasm []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	wasm, err = readAtMost(filepath.Join(c.folder(r), moduleFile), layer.Size)
+	wasm, err = regular.Read(filepath.Join(c.folder(r), moduleFile), layer.Size)
 	return wasm, err == nil && digest.FromBytes(wasm) == layer.Digest
-}
-
-func readAtMost(path string, most int64) ([]byte, error) {
-	// To open a pipe would wait for whoever writes to it.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // below the folder of the cache
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // read only
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w: not a regular file", path, recovery.ErrInvalid)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(data)) > most {
-		err = recovery.ErrTooLarge
-	}
-	return data, err
 }
 
 // keep writes an artifact: the manifest, which makes it count, last.

@@ -3,7 +3,6 @@ package scripts
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -11,9 +10,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/regular"
 )
 
 // Bounds on what is collected; a script module holds no more.
@@ -72,26 +71,6 @@ func Collect(name string) (Source, error) {
 	return Source{Path: name, Files: c.files}, nil
 }
 
-// readOnly opens a file to read it. To open a pipe so does not wait for whoever
-// writes to it.
-const readOnly = os.O_RDONLY | syscall.O_NONBLOCK
-
-// errNotRegular says that a file is a folder, a pipe or a device.
-var errNotRegular = errors.New("it is not a regular file")
-
-// readRegular reads a file, up to most bytes and one more.
-func readRegular(f *os.File, most int64) (string, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", errNotRegular
-	}
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
-	return string(text), err
-}
-
 type collector struct {
 	root  *os.Root
 	named string // the file that the author named; empty: the folder
@@ -104,9 +83,9 @@ type collector struct {
 // symbolic link to anywhere.
 func (c *collector) open(name string) (*os.File, error) {
 	if name == c.named {
-		return os.OpenFile(filepath.Join(c.root.Name(), name), readOnly, 0) //nolint:gosec // the author, who builds, named it
+		return os.OpenFile(filepath.Join(c.root.Name(), name), regular.Flags, 0) //nolint:gosec // the author, who builds, named it
 	}
-	return c.root.OpenFile(name, readOnly, 0)
+	return c.root.OpenFile(name, regular.Flags, 0)
 }
 
 // add reads a file.
@@ -120,15 +99,19 @@ func (c *collector) add(name string) (string, error) {
 		return "", err
 	}
 	defer f.Close() //nolint:errcheck // it was read
-	text, err := readRegular(f, maxBytes)
+	text, err := regular.ReadFrom(f, int64(maxBytes-c.bytes))
+	if _, ok := errors.AsType[*regular.TooLargeError](err); ok {
+		return "", source("%s: with it the script has more than the %d bytes that are taken", name, maxBytes)
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok { // the author knows it by its name in the folder
+		err = pe.Err
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	if c.bytes += len(text); c.bytes > maxBytes {
-		return "", source("%s: with it the script has more than the %d bytes that are taken", name, maxBytes)
-	}
-	c.files = append(c.files, abi.ScriptFile{Name: name, Text: text})
-	return text, nil
+	c.bytes += len(text)
+	c.files = append(c.files, abi.ScriptFile{Name: name, Text: string(text)})
+	return string(text), nil
 }
 
 // folder adds the files in Python below a folder.

@@ -39,8 +39,8 @@ func TestCollectHostile(t *testing.T) {
 		want  []string
 		says  string // of the error; DIR stands for the folder
 	}{
-		{name: "a pipe", path: "a.py", files: map[string]func(string) error{"a.py": pipe}, says: "a.py: it is not a regular file"},
-		{name: "a device", path: "a.py", files: map[string]func(string) error{"a.py": link("/dev/zero")}, says: "a.py: it is not a regular file"},
+		{name: "a pipe", path: "a.py", files: map[string]func(string) error{"a.py": pipe}, says: "a.py: not a regular file"},
+		{name: "a device", path: "a.py", files: map[string]func(string) error{"a.py": link("/dev/zero")}, says: "a.py: not a regular file"},
 		{name: "a link that was named", path: "a.py", files: map[string]func(string) error{"a.py": link(secret)}, want: []string{"a.py"}},
 		{name: "an import by a link", path: "a.py", files: map[string]func(string) error{"a.py": text("import secret\n"), "secret.py": link(secret)}, want: []string{"a.py"}},
 		{name: "an import by a folder's link", path: "a.py", files: map[string]func(string) error{"a.py": text("import d.secret\n"), "d": link(filepath.Dir(secret))}, want: []string{"a.py"}},

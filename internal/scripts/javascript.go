@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/wasakari/wasakari/abi"
+	"github.com/wasakari/wasakari/internal/regular"
 	"github.com/wasakari/wasakari/internal/scripts/javascript"
 )
 
@@ -81,19 +82,14 @@ func plainPath(dir, name string) error {
 }
 
 func readSource(name string) (string, error) {
-	f, err := os.OpenFile(name, readOnly, 0) //nolint:gosec // a file of the author's, who builds
-	if err != nil {
-		return "", err
-	}
-	defer f.Close() //nolint:errcheck // it was read
-	text, err := readRegular(f, maxSource)
-	switch {
-	case errors.Is(err, errNotRegular):
+	text, err := regular.Read(name, maxSource)
+	if errors.Is(err, regular.ErrNotRegular) {
 		return "", fs.ErrNotExist
-	case err == nil && len(text) > maxSource:
-		err = fmt.Errorf("it has more than %d MiB", maxSource>>20)
 	}
-	return text, err
+	if _, ok := errors.AsType[*regular.TooLargeError](err); ok {
+		return "", fmt.Errorf("it has more than %d MiB", maxSource>>20)
+	}
+	return string(text), err
 }
 
 // packJavaScript gives the files that the engine needs, the one with the tasks

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wasakari/wasakari/internal/regular"
 )
 
 const rustTarget = "wasm32-unknown-unknown"
@@ -33,7 +35,7 @@ var rustLanguage = language{
 		if err != nil {
 			return err
 		}
-		text, err := readBounded(module)
+		text, err := regular.Read(module, MaxModuleBytes)
 		if err != nil {
 			return err
 		}

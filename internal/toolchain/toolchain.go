@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wasakari/wasakari/internal/regular"
 )
 
 // MaxModuleBytes bounds what a build may write.
@@ -150,24 +152,11 @@ func Build(ctx context.Context, lang, dir string, environ []string) (_ Built, er
 	if err := l.build(ctx, b, out); err != nil {
 		return Built{}, err
 	}
-	wasm, err := readBounded(out)
+	wasm, err := regular.Read(out, MaxModuleBytes)
 	if err != nil {
 		return Built{}, fmt.Errorf("what %s built: %w", l.name, err)
 	}
 	return Built{Wasm: wasm, With: b.with, Took: time.Since(started)}, nil
-}
-
-func readBounded(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // a file that the build wrote
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	b, err := io.ReadAll(io.LimitReader(f, MaxModuleBytes+1))
-	if err == nil && len(b) > MaxModuleBytes {
-		err = fmt.Errorf("%s: more than %d bytes", filepath.Base(name), MaxModuleBytes)
-	}
-	return b, err
 }
 
 // builder runs the tools of one build.
