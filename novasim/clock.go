@@ -42,7 +42,7 @@ func (c *Cloud) now() time.Time {
 	if c.opt.ManualTime {
 		return c.manual
 	}
-	return time.Now()
+	return time.Now().Add(c.ahead)
 }
 
 // after has do happen d from now; at once, before it returns, when d is 0.
@@ -89,23 +89,47 @@ func (c *Cloud) keepTime() {
 		case <-timer.C:
 		}
 		c.mu.Lock()
-		wait := c.fire(time.Now())
+		wait := c.fire(c.now())
 		c.mu.Unlock()
 		timer.Reset(wait)
 	}
 }
 
 // Advance moves the cloud's time by d; what is due happens before it returns,
-// in order. It is for clouds with Options.ManualTime; in others it does nothing.
+// in order. With Options.ManualTime nothing else moves it; otherwise it is ahead
+// of the system's by d from then on.
 func (c *Cloud) Advance(d time.Duration) {
-	if !c.opt.ManualTime {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.opt.ManualTime {
+		c.skip(d)
+		return
+	}
 	to := c.manual.Add(d)
 	c.fire(to)
 	c.manual = to
+}
+
+// skip is Advance where time goes on by itself: from event to event, so that
+// what follows from one is due as long after it as ever.
+func (c *Cloud) skip(d time.Duration) {
+	for to := c.now().Add(d); ; {
+		left := to.Sub(c.now())
+		if len(c.events) > 0 {
+			left = min(left, c.events[0].at.Sub(c.now()))
+		}
+		if left > 0 {
+			c.ahead += left
+		}
+		c.fire(c.now())
+		if !c.now().Before(to) {
+			break
+		}
+	}
+	select { // there may be something to wait less long for
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // pause sleeps d of the cloud's time. It reports false when ctx or the cloud

@@ -59,7 +59,8 @@ type Cloud struct {
 	minVersion, maxVersion int
 
 	mu       sync.Mutex
-	manual   time.Time
+	manual   time.Time     // with ManualTime
+	ahead    time.Duration // of the system's time, without
 	events   eventHeap
 	eventSeq uint64
 

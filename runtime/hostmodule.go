@@ -206,7 +206,7 @@ func (s *sandbox) answer(name, req []byte) ([]byte, abi.Errno) {
 		return s.conclude(op, answer, err)
 	}
 	t := s.begin(op, req)
-	s.park(-1, t.done)
+	s.rest(-1, t.done)
 	s.check()
 	return t.answer, t.errno
 }

@@ -31,6 +31,12 @@ type Call struct {
 	Tenant string
 	// CoarseClock lets the guest's clocks show whole milliseconds only.
 	CoarseClock bool
+	// Skip has the time in which the task only sleeps not pass: task.sleep and the
+	// waits of WASI end at once while nothing else is in flight, the guest's clocks
+	// are ahead by as much, and so is the time that Limits.Timeout bounds. It is
+	// told each time how much is skipped, before the guest goes on, so that other
+	// clocks can follow. For tests of tasks; nil: sleeps take their time.
+	Skip func(time.Duration)
 	// Trace is told of each op that the task asked for, when it was answered. It
 	// may be called by several goroutines at once, and once more after Run
 	// returned where an op does not heed its context. May be nil.
@@ -83,6 +89,7 @@ type sandbox struct {
 	ledger ledger
 	pace   pace
 	desk   desk
+	skip   skipper
 	// account is what the guest computed.
 	account account
 	coarse  bool // clocks show milliseconds
@@ -166,6 +173,11 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 
 		describes: function == abi.Describe,
 	}
+	if call.Skip != nil {
+		s.ctx, s.skip.expire = context.WithCancelCause(ctx)
+		defer s.skip.expire(nil)
+		s.skip.tell, s.skip.idle = call.Skip, make(chan struct{}, 1)
+	}
 	s.account.deadline, _ = ctx.Deadline()
 	s.ledger.limits = limits
 	s.ledger.used.Store(m.guest.tableBytes)
@@ -175,6 +187,7 @@ func (m *Module) execute(ctx context.Context, call Call, function string) (Resul
 	}
 	exit, err := s.enter(m, function)
 	cancel()
+	s.endSleeps()
 	if reads := s.desk.drain(&m.stragglers); reads > 0 {
 		s.log.Warn("reads go on although their task has ended", s.task(), zap.Int("reads", reads))
 	}

@@ -63,11 +63,17 @@ func (s *sandbox) begin(op *abi.Op, req []byte) *ticket {
 }
 
 func (s *sandbox) run(t *ticket, req []byte) {
+	if s.sleep(t, req) {
+		return
+	}
 	d := &s.desk
-	req = bytes.Clone(req)
+	req, done := bytes.Clone(req), s.engage()
 	if t.op.KindOf(req) == abi.Change {
 		ctx := context.WithoutCancel(s.ctx)
-		d.changes.Go(func() { s.settle(t, s.ask(ctx, t.op, req), false) })
+		d.changes.Go(func() {
+			defer done()
+			s.settle(t, s.ask(ctx, t.op, req), false)
+		})
 		return
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -77,6 +83,7 @@ func (s *sandbox) run(t *ticket, req []byte) {
 	d.mu.Unlock()
 	d.reads.Go(func() {
 		defer cancel()
+		defer done()
 		s.settle(t, s.ask(ctx, t.op, req), false)
 		d.mu.Lock()
 		d.reading--
@@ -219,12 +226,11 @@ func (s *sandbox) report(c *HostCall, answer []byte, errno abi.Errno) {
 // the task may run.
 func (s *sandbox) wait(timeout time.Duration) (*ticket, abi.Errno) {
 	d := &s.desk
-	var deadline time.Time
-	if timeout > 0 {
-		deadline = time.Now().Add(timeout)
-	}
+	deadline := s.elapsed() + timeout
 	for {
 		s.check()
+		for s.wake(s.elapsed()) { // by a guest that asks again and again
+		}
 		if t, open := d.next(); t != nil {
 			s.ledger.take(-int64(len(t.answer)), 0)
 			return t, abi.ErrnoOK
@@ -233,11 +239,11 @@ func (s *sandbox) wait(timeout time.Duration) (*ticket, abi.Errno) {
 		}
 		left := timeout
 		if timeout >= 0 {
-			if left = time.Until(deadline); timeout == 0 || left <= 0 {
+			if left = deadline - s.elapsed(); timeout == 0 || left <= 0 {
 				return nil, abi.ErrnoTimeout
 			}
 		}
-		s.park(left, d.news)
+		s.rest(left, d.news)
 	}
 }
 

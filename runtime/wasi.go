@@ -123,9 +123,9 @@ const monotonicZero = time.Second
 func (s *sandbox) clock(id uint32) (uint64, bool) {
 	switch id {
 	case clockRealtime:
-		return api.EncodeI64(time.Now().UnixNano() / s.resolution() * s.resolution()), true
+		return api.EncodeI64(time.Now().Add(s.skip.ahead).UnixNano() / s.resolution() * s.resolution()), true
 	case clockMonotonic:
-		return api.EncodeI64(int64((time.Since(s.start) + monotonicZero).Truncate(time.Duration(s.resolution())))), true
+		return api.EncodeI64(int64((s.elapsed() + monotonicZero).Truncate(time.Duration(s.resolution())))), true
 	}
 	return 0, false
 }
@@ -312,7 +312,7 @@ func wasiPoll(s *sandbox, mem []byte, stack []uint64) {
 	var slept time.Duration
 	if !ready { // then there are only clocks
 		slept = subs[first].left
-		s.park(slept, s.desk.news)
+		s.rest(slept, s.desk.news)
 	}
 	n := uint32(0)
 	for _, sub := range subs {

@@ -39,7 +39,7 @@ func aDay(t *testing.T) []byte {
 		`kv.put {"name":"scratch/step","value":2}`,
 		`kv.put {"name":"ticket","value":{"id":7}}`,
 		`nova.server_stop {"id":"11111111-1111-4111-8111-111111111111"}`,
-		`task.sleep {"ms":3600000}`,
+		`task.sleep {"ms":240000}`,
 	), dayTask())
 }
 

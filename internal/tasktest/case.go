@@ -76,7 +76,8 @@ type Case struct {
 	// Answers are answers that were recorded. With them there is no cloud: ops of
 	// the groups nova and ha are answered from here alone.
 	Answers []Answer `yaml:"answers"`
-	// Sleep has task.sleep take its time. By default it returns at once.
+	// Sleep has sleeps take their time. By default they end at once when the task
+	// waits for nothing else, and its clocks and the cloud's go on by as much.
 	Sleep bool `yaml:"sleep"`
 	// Expect is what the task is expected to do. What it does not mention is not
 	// compared.

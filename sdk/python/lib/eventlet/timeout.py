@@ -3,6 +3,8 @@ sleep, which it cuts short, while an op that was begun is waited for, and before
 an op. What computes, or waits for an op that was not begun, is not cut short;
 where its block ends the timeout is raised, when nothing did before."""
 
+import time
+
 from wasakari import _host
 
 _none = object()
@@ -24,7 +26,7 @@ class Timeout(BaseException):
         self.cancel()
         self._due = None
         if self.seconds is not None:
-            self._due = _host.clock() + self.seconds
+            self._due = time.monotonic() + self.seconds
             _host.timeouts.append(self)
             _host.timeouts.sort(key=Timeout.left)
 
@@ -34,7 +36,7 @@ class Timeout(BaseException):
 
     def left(self):
         """Gives the seconds until it is raised."""
-        return self._due - _host.clock()
+        return self._due - time.monotonic()
 
     def error(self):
         """Gives what is raised."""

@@ -3,8 +3,6 @@ thread."""
 
 import time
 
-from wasakari._host import clock
-
 
 class LoopingCallDone(Exception):
     def __init__(self, retvalue=True):
@@ -32,9 +30,9 @@ class LoopingCallBase:
     def wait(self):
         if self.delay:
             time.sleep(self.delay)
-        begun = clock()
+        begun = time.monotonic()
         while self._running:
-            called = clock()
+            called = time.monotonic()
             try:
                 pause = self.f(*self.args, **self.kw)
             except LoopingCallDone as e:
@@ -45,13 +43,13 @@ class LoopingCallBase:
                 pause = None
             if not self._running:
                 break
-            if self.limit and clock() - begun > self.limit:
-                raise LoopingCallTimeOut("Looping call timed out after %.2f seconds" % (clock() - begun))
+            if self.limit and time.monotonic() - begun > self.limit:
+                raise LoopingCallTimeOut("Looping call timed out after %.2f seconds" % (time.monotonic() - begun))
             time.sleep(self._pause(called, pause))
         return True
 
     def _pause(self, called, pause):
-        return max(0, self.interval - (clock() - called))
+        return max(0, self.interval - (time.monotonic() - called))
 
 
 class FixedIntervalLoopingCall(LoopingCallBase):

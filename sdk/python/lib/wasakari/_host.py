@@ -133,20 +133,9 @@ def request(fields):
     return _encode({k: None if v is Null else v for k, v in fields.items() if v is not None})
 
 
-_ahead = 0.0  # what was slept away where sleeps return at once, as in wasakari task test
-
-
-def clock():
-    """Gives a time in seconds that also goes on by what was slept away."""
-    return time.monotonic() + _ahead
-
-
 def sleep(seconds):
     """Sleeps, on the host's side."""
-    global _ahead
-    begun = time.monotonic()
     do("task.sleep", {"ms": -int(-seconds * 1000 // 1)})
-    _ahead += max(0.0, seconds - (time.monotonic() - begun))
 
 
 timeouts = []  # those of eventlet that run, the next one first
