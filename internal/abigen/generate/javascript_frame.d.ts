@@ -105,7 +105,7 @@ declare module "wasakari" {
   export const log: Log;
   /** Tells how far the task is, from 0 to 1000, and what it is doing. */
   export function progress(permille: number, message?: string): void;
-  /** Waits on the host, for so many milliseconds. */
+  /** Waits on the host, for so many milliseconds. A task that ends has awaited it; what limits a wait in Promise.race is setTimeout. */
   export function sleep(ms: number): Promise<void>;
   /**
    * Gives the results of f for each item, in their order, at most limit (32) at a time. After an error no more are
