@@ -42,7 +42,9 @@ func TestSkip(t *testing.T) {
 	wait := func(ms int) func(uint64) invoke {
 		return func(uint64) invoke { return invoke{abi.Wait, args(ms, buffer, 100)} }
 	}
-	poll := func(at uint64) invoke { return invoke{"poll_oneoff", args(int(at)+len(data[:clock].bytes()), buffer, 1, buffer-8)} }
+	poll := func(at uint64) invoke {
+		return invoke{"poll_oneoff", args(int(at)+len(data[:clock].bytes()), buffer, 1, buffer-8)}
+	}
 	const timeout = -int64(abi.ErrnoTimeout)
 	ticket := func(n int64) int64 { return n<<32 | 2 } // answered {}
 	tests := []struct {

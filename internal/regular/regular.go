@@ -5,6 +5,7 @@
 package regular
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -54,8 +55,10 @@ func ReadFrom(f *os.File, most int64) ([]byte, error) {
 	if info.Size() > most {
 		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: &TooLargeError{Size: info.Size(), Most: most}}
 	}
-	// Not by the size: files of /proc have none, others grow.
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	// The size is where to begin: files of /proc have none, others grow.
+	text := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	_, err = text.ReadFrom(io.LimitReader(f, most+1))
+	b := text.Bytes()
 	if err == nil && int64(len(b)) > most {
 		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: &TooLargeError{Size: int64(len(b)), Most: most}}
 	}
