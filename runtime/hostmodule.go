@@ -321,9 +321,10 @@ func (s *sandbox) throttle() {
 	}
 }
 
-// park sleeps for d, for ever when it is negative, but at most until early is
-// ready. It does not return when the run is over.
-func (s *sandbox) park(d time.Duration, early <-chan struct{}) {
+// park waits for d of real time, for ever when it is negative, but at most until
+// early is ready, which it reports, or no op is in flight any more where sleeps
+// are skipped. It does not return when the run is over.
+func (s *sandbox) park(d time.Duration, early <-chan struct{}) bool {
 	var expired <-chan time.Time
 	if d >= 0 {
 		timer := time.NewTimer(d)
@@ -331,11 +332,14 @@ func (s *sandbox) park(d time.Duration, early <-chan struct{}) {
 		expired = timer.C
 	}
 	select {
-	case <-expired:
 	case <-early:
+		return true
+	case <-expired:
+	case <-s.skip.idle:
 	case <-s.ctx.Done():
 		panic(errStopped)
 	}
+	return false
 }
 
 // clip takes at most n bytes, whole characters only, as valid UTF-8.

@@ -100,30 +100,10 @@ func (s *sandbox) rest(d time.Duration, early <-chan struct{}) {
 			}
 			continue
 		}
-		if s.await(left, early) {
+		if s.park(left, early) {
 			return
 		}
 	}
-}
-
-// await waits in real time for what is in flight. It reports whether early was
-// ready.
-func (s *sandbox) await(d time.Duration, early <-chan struct{}) bool {
-	var expired <-chan time.Time
-	if d >= 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		expired = timer.C
-	}
-	select {
-	case <-early:
-		return true
-	case <-expired:
-	case <-s.skip.idle:
-	case <-s.ctx.Done():
-		panic(errStopped)
-	}
-	return false
 }
 
 // wake ends the first sleep when its time has come.
