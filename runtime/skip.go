@@ -76,6 +76,7 @@ func (s *sandbox) rest(d time.Duration, early <-chan struct{}) {
 		ends = s.elapsed() + min(d, 365*24*time.Hour)
 	}
 	for {
+		alone := s.alone() // before early: what ended last has been told by now
 		select {
 		case <-early:
 			return
@@ -88,7 +89,7 @@ func (s *sandbox) rest(d time.Duration, early <-chan struct{}) {
 		left := time.Duration(-1)
 		if next >= 0 {
 			left = max(0, next-s.elapsed())
-			if left > 0 && s.alone() {
+			if left > 0 && alone {
 				s.jump(left)
 				left = 0
 			}
