@@ -204,6 +204,36 @@ func serversAtEnd(v *nova, m *monitor, h *history, home map[string][]string) (wr
 	return wrong
 }
 
+// stuck tells, for each notification that does not end, what is known of its
+// servers.
+func stuck(v *nova, m *monitor, h *history, home map[string][]string) (going []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.notes {
+		if n.uuid == "" || final(n.status) {
+			continue
+		}
+		for _, s := range v.Servers() {
+			if !slices.Contains(home[n.host], s.ID) || n.kind == "VM" && n.server != s.ID {
+				continue
+			}
+			text := fmt.Sprintf("%s %s: server %s is %s (%s, %s) on %s, fault %q", n.kind, n.uuid, s.ID, s.Status, s.VMState, s.TaskState, s.Host, s.Fault)
+			for _, r := range v.Migrations() {
+				if r.Server == s.ID {
+					text += fmt.Sprintf("\n  migration %s %s from %s to %s at %s", r.UUID, r.Status, r.Source, r.Destination, r.Created.Format("05.000"))
+				}
+			}
+			for _, c := range v.changes() {
+				if c.server == s.ID {
+					text += fmt.Sprintf("\n  %s by %s at %s, status %d", c.action, c.node, c.at.Format("05.000"), c.status)
+				}
+			}
+			going = append(going, text+"\n"+h.story(m, n.host, s.ID))
+		}
+	}
+	return going
+}
+
 var crashed = regexp.MustCompile(`(?m)^(panic:|fatal error:|WARNING: DATA RACE).*$`)
 
 func panics(c *cluster) (wrong []string) {

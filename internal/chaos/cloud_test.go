@@ -199,7 +199,7 @@ type plan struct {
 	spare     []string // hosts to which servers go
 	each      int      // servers of each host that dies
 	plainEach int
-	stubborn  bool // to stop a server takes long, and the first evacuations from some hosts all fail
+	stubborn  bool // to stop a server takes long, and the first evacuations from each host fail
 }
 
 func names(kind string, n int) (all []string) {
@@ -238,17 +238,20 @@ func (p plan) scenario(seed int64) *novasim.Scenario {
 	fault(novasim.MatchSpec{Action: "evacuate", After: 5, Every: 37}, novasim.EffectSpec{EvacuationError: "No valid host was found."})
 	for i, h := range append(slices.Clone(p.auto), p.reserve...) { // some need another run, or another reserved host
 		times := 1
-		if p.stubborn && (i < 2 || i >= len(p.auto)) {
+		if p.stubborn {
 			times = p.each
 		} else if i%3 != 0 {
 			continue
 		}
 		fault(novasim.MatchSpec{Action: "evacuate", Host: h, Times: times}, novasim.EffectSpec{EvacuationError: "No valid host was found."})
 	}
-	for _, group := range [][]string{p.auto, p.reserve, p.process, p.plain, p.spare} {
-		for _, h := range group {
-			sc.Hosts = append(sc.Hosts, novasim.HostSpec{Name: h})
-		}
+	// Hosts that die have no room: a server whose target dies while it moves is a
+	// person's to recover, and its host's recovery fails only after all deliveries.
+	for _, h := range slices.Concat(p.auto, p.reserve) {
+		sc.Hosts = append(sc.Hosts, novasim.HostSpec{Name: h, Capacity: p.each})
+	}
+	for _, h := range slices.Concat(p.process, p.plain, p.spare) {
+		sc.Hosts = append(sc.Hosts, novasim.HostSpec{Name: h})
 	}
 	for _, h := range p.reserved {
 		sc.Hosts = append(sc.Hosts, novasim.HostSpec{Name: h, Disabled: true, DisabledReason: "reserved"})

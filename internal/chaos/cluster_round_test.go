@@ -78,6 +78,8 @@ func (f *field) finish() {
 			f.h.mu.Lock()
 			defer f.h.mu.Unlock()
 			report(f.t, "writes of nodes that were fenced off, and claims that clash", f.h.wrong)
+			report(f.t, "evacuated twice at once", secondEvacuations(f.nova.changes()))
+			report(f.t, "not final", stuck(f.nova, f.m, f.h, f.home))
 		}
 	}()
 	quiet := time.Now()

@@ -67,7 +67,10 @@ func newCluster(t *testing.T, v *nova, members, nodes int, place func(name strin
 		}
 	}
 	for _, n := range c.nodes {
-		c.await(time.Minute, n.name+" is ready", func(ctx context.Context) error { return n.ready(ctx) })
+		c.await(time.Minute, n.name+" is ready", func(ctx context.Context) error {
+			// Who loses its lease while it starts ends, and is started again.
+			return errors.Join(n.start(), n.ready(ctx))
+		})
 	}
 	return c
 }
