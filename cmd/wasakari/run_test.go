@@ -186,6 +186,37 @@ func noRoom(match string) string {
 	return "faults:\n  - match: {action: evacuate, " + match + "}\n    do: {evacuation_error: Disk is full.}\n"
 }
 
+// TestTargetDies: a server whose target dies while it moves cannot be helped by a
+// second evacuation; what is told of it says so, and who holds it up.
+func TestTargetDies(t *testing.T) {
+	t.Parallel()
+	sim, environ := startCloud(t, rhCloud+"faults:\n  - match: {action: evacuate, server: a}\n    do: {evacuation_target: dies}\n", novasim.Options{})
+	p := newPlace(t, nil)
+	p.environ = environ
+	r := p.run(t.Context(), t, strings.Fields("run host-auto --input host_name=compute-1 --output json "+
+		"--set DEFAULT.wait_period_after_evacuation=1 --set DEFAULT.host_failure_recovery_threads=1")...)
+	doc := documentOf(t, r)
+	if r.code != exitFailed || doc.Status != "failed" {
+		t.Errorf("exit code %d, status %s, want %d, failed\n%s", r.code, doc.Status, exitFailed, r.stderr)
+	}
+	told := map[string]string{}
+	for _, v := range doc.VMoves {
+		told[v.InstanceName] = v.Message
+	}
+	want := map[string]string{
+		"a": "was active; timeout after 1 s: Nova shows it on compute-1 in vm_state active, task_state rebuild_spawning; " +
+			"its move to compute-2 cannot end, for compute-2 is down too: this server needs a person",
+		"b": "was active; evacuated",
+		"c": "was active; No valid host was found. ",
+	}
+	if !maps.Equal(told, want) {
+		t.Errorf("messages of the vmoves = %q\nwant %q", told, want)
+	}
+	if s := server(t, sim, "a"); s.Evacuations != 1 || s.Locked {
+		t.Errorf("server a: %d evacuations, locked = %v, want 1, false", s.Evacuations, s.Locked)
+	}
+}
+
 // TestRun runs the flows of a configuration without any, on the simulated
 // cloud.
 func TestRun(t *testing.T) {

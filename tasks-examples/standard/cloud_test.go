@@ -39,6 +39,8 @@ type cloud struct {
 	forced    bool     // it is forced down
 	kept      bool     // the failed host is on maintenance
 	owed      int      // reads until nova-compute of the failed host has cleaned up
+	moves     []wasakari.Migration
+	down      string // a host whose services are down, beside the failed one
 }
 
 func newCloud(servers ...wasakari.Server) *cloud {
@@ -274,7 +276,10 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 			if c.disabled[service] {
 				status = "disabled"
 			}
-			s := wasakari.ComputeService{ID: "1", Host: r.Host, Binary: r.Binary, Status: status, ForcedDown: c.forced}
+			s := wasakari.ComputeService{ID: "1", Host: r.Host, Binary: r.Binary, Status: status, ForcedDown: c.forced, State: "up"}
+			if r.Host == c.down {
+				s.State = "down"
+			}
 			if len(c.reasons) > 0 {
 				s.DisabledReason = c.reasons[0]
 				c.reasons = c.reasons[min(1, len(c.reasons)-1):]
@@ -291,7 +296,7 @@ func (c *cloud) do(op string, req []byte) (any, error) {
 		}
 		return wasakari.NovaServiceWaitAnswer{}, nil
 	case "nova.migration_list":
-		var ans wasakari.NovaMigrationListAnswer
+		ans := wasakari.NovaMigrationListAnswer{Migrations: c.moves}
 		if c.owed--; c.owed > 0 {
 			ans.Migrations = make([]wasakari.Migration, 2)
 		}

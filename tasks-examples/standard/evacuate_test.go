@@ -114,6 +114,8 @@ func TestEvacuateTrouble(t *testing.T) {
 		set      opts
 		note     string // message of the vmove before
 		ongoing  bool
+		target   string // of the newest evacuation of the server
+		down     string // a host that is down beside the failed one
 		calls    []string
 		status   string
 		dest     string
@@ -249,6 +251,26 @@ func TestEvacuateTrouble(t *testing.T) {
 			message: "was active; timeout after 90 s: Nova shows it on compute-1 in vm_state active, task_state rebuilding",
 		},
 		{
+			name: "target is down too", server: wasakari.Server{ID: "a", VMState: "active", TaskState: "rebuild_spawning"}, target: other, down: other,
+			fault: map[string]error{"nova.server_wait a task_clear": refuse("timeout", "", 0)},
+			calls: []string{"lock", "wait task_clear", "get", "unlock"}, status: "failed",
+			message: "was active; timeout after 90 s: Nova shows it on compute-1 in vm_state active, task_state rebuild_spawning; " +
+				"its move to compute-2 cannot end, for compute-2 is down too: this server needs a person",
+		},
+		{
+			name: "target goes down during the move", server: vm("a", "active"), target: other, down: other,
+			fault: map[string]error{"nova.server_wait a moved": refuse("timeout", "", 0)},
+			calls: []string{"lock", "evacuate", "wait moved", "get", "unlock"}, status: "failed",
+			message: "was active; timeout after 90 s: Nova shows it on compute-1 in vm_state active, task_state rebuilding; " +
+				"its move to compute-2 cannot end, for compute-2 is down too: this server needs a person",
+		},
+		{
+			name: "target is slow", server: vm("a", "active"), target: other, down: spare,
+			fault: map[string]error{"nova.server_wait a moved": refuse("timeout", "", 0)},
+			calls: []string{"lock", "evacuate", "wait moved", "get", "unlock"}, status: "failed",
+			message: "was active; timeout after 90 s: Nova shows it on compute-1 in vm_state active, task_state rebuilding, it may still complete the move",
+		},
+		{
 			name: "rebuild ends where it was", server: wasakari.Server{ID: "a", VMState: "active", TaskState: "rebuilding"},
 			outcome: map[string]wasakari.NovaServerWaitAnswer{"task_clear a": {Outcome: "error", Server: wasakari.Server{ID: "a", VMState: "error", Host: failed}}},
 			calls:   []string{"lock", "wait task_clear", "evacuate", "wait moved", "unlock"}, status: "succeeded", dest: other, message: "was active; evacuated",
@@ -335,7 +357,10 @@ func TestEvacuateTrouble(t *testing.T) {
 			c := newCloud(servers...).pending("a", "b")
 			c.faults, c.outcomes, c.read = tt.fault, tt.outcome, tt.read
 			c.vmoves[0].Message = tt.note
-			c.unhosted = tt.unhosted
+			c.unhosted, c.down = tt.unhosted, tt.down
+			if tt.target != "" {
+				c.moves = []wasakari.Migration{{ID: 2, DestCompute: tt.target}, {ID: 1, DestCompute: spare}}
+			}
 			if tt.ongoing {
 				c.vmoves[0].Status = "ongoing"
 				if tt.server.Locked {

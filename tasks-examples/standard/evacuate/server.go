@@ -187,8 +187,8 @@ func (m *mover) clear(ctx context.Context) (wasakari.Server, *result, error) {
 	case canceled(ctx, err):
 		return ans.Server, nil, err
 	case errors.Is(err, wasakari.ErrTimeout):
-		_, why := m.now(ctx)
-		r = failed(why)
+		s, why := m.now(ctx)
+		r = failed(why + m.lost(ctx, s))
 	case err != nil:
 		r = failed(text(err))
 	case ans.Outcome == "deleted":
@@ -246,7 +246,11 @@ func (m *mover) moved(ctx context.Context, refusal string) (wasakari.Server, *re
 		if s.Host != "" && s.Host != m.host && s.TaskState == "" {
 			return s, nil, nil
 		}
-		r = failed(why + ", it may still complete the move")
+		after := m.lost(ctx, s)
+		if after == "" {
+			after = ", it may still complete the move"
+		}
+		r = failed(why + after)
 		if refusal != "" {
 			r.message = refusal + noteSep + r.message
 		}
@@ -335,6 +339,25 @@ func (m *mover) now(ctx context.Context) (s wasakari.Server, why string) {
 		why += ", task_state " + s.TaskState
 	}
 	return s, why
+}
+
+// lost tells of a server whose move does not end because the host to which it
+// goes is down as well: no attempt of ours ends that. It is empty when that is
+// not known.
+func (m *mover) lost(ctx context.Context, s wasakari.Server) string {
+	if !strings.HasPrefix(s.TaskState, "rebuild") {
+		return ""
+	}
+	moves, err := m.nova.MigrationList(ctx, wasakari.NovaMigrationListRequest{InstanceUUID: m.id, SourceCompute: m.host, Type: "evacuation"})
+	if err != nil || len(moves.Migrations) == 0 || moves.Migrations[0].DestCompute == "" {
+		return ""
+	}
+	target := moves.Migrations[0].DestCompute
+	there, err := m.nova.ServiceList(ctx, wasakari.NovaServiceListRequest{Host: target, Binary: "nova-compute"})
+	if err != nil || len(there.Services) == 0 || there.Services[0].State != "down" {
+		return ""
+	}
+	return "; its move to " + target + " cannot end, for " + target + " is down too: this server needs a person"
 }
 
 func seconds(n int64) string { return fmt.Sprintf("%d s", n) }
